@@ -1,0 +1,1 @@
+//! The configuration: read whole, checked whole, every mistake with file and line.

@@ -1,0 +1,1 @@
+//! `roadstead demo`: the main job end to end, with nothing but the binary.

@@ -1,0 +1,15 @@
+//! A pull-through caching mirror for OCI and Docker registries.
+//!
+//! The library holds everything; the binary only parses the command line. `ARCHITECTURE.md` is the map: which module
+//! owns what, and which way the arrows between them go.
+
+pub mod app;
+pub mod config;
+pub mod demo;
+pub mod http;
+pub mod mirror;
+pub mod oci;
+pub mod server;
+pub mod store;
+pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,3 @@
+//! The binary: a command line over the library.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Policy: the only place where store and upstream meet.

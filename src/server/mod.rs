@@ -1,0 +1,1 @@
+//! Listeners, requests, responses, drain.

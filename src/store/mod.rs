@@ -1,0 +1,1 @@
+//! Verified bytes by digest, on disk, within a budget.

@@ -1,0 +1,1 @@
+//! What the outside can see of the process: outcomes, metrics, log.
