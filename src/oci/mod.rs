@@ -1,1 +1,16 @@
-//! Digests, names, references, routes, manifests and error codes of the OCI distribution world: plain values, no I/O.
+//! The vocabulary of the OCI distribution world as plain values: digests, names, references, the paths and queries of
+//! the distribution API, which upstream a request means, manifests and their descriptors, error codes.
+//!
+//! Everything that comes from outside is parsed here once, into a value that cannot be wrong any more; nobody looks at
+//! the raw text again. No I/O, no async, no words of HTTP beyond paths and the status that a code usually has. What is
+//! done with these values is for others to say.
+
+mod code;
+mod digest;
+mod name;
+mod reference;
+
+pub use code::{CODES, Code, CodeRow, error_body};
+pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use name::{MAX_NAME, MAX_TAG, NameError, Repository, Tag, TagError};
+pub use reference::{Reference, ReferenceError};

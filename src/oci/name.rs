@@ -1,0 +1,230 @@
+//! Names of repositories and tags: text that keeps to the grammar of the distribution specification.
+//!
+//! Who holds a [`Repository`] or a [`Tag`] may put it in a path, a key or a log line as it is: it has no dots that climb,
+//! no separators of its own making, no control characters. Which upstream a name belongs to is not said here.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// The longest repository name, in bytes. Clients may refuse longer ones, and so do registries.
+pub const MAX_NAME: usize = 255;
+
+/// The longest tag, in bytes.
+pub const MAX_TAG: usize = 128;
+
+/// The name of a repository inside its upstream: `library/nginx`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Repository(Arc<str>);
+
+/// A tag: `1.27-alpine`. Case counts.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(Arc<str>);
+
+/// A text that is not a repository name; shown as it was, quoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError(String);
+
+/// A text that is not a tag; shown as it was, quoted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagError(String);
+
+impl Repository {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Repository {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.len() <= MAX_NAME && text.split('/').all(is_component) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError(quoted(text)))
+        }
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Tag {
+    /// The tag as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Tag {
+    type Err = TagError;
+
+    fn from_str(text: &str) -> Result<Self, TagError> {
+        let first = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let all = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+        if first && all && text.len() <= MAX_TAG {
+            Ok(Self(text.into()))
+        } else {
+            Err(TagError(quoted(text)))
+        }
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is not a repository name: it takes components of a-z and 0-9, joined inside by '.', '_', '__' or '-', \
+             with '/' between them, {MAX_NAME} characters at most",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for NameError {}
+
+impl fmt::Display for TagError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} is not a tag: it takes letters, digits, '_', '.' and '-', not '.' or '-' first, {MAX_TAG} at most",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for TagError {}
+
+/// Whether this is one component of a repository name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
+pub(super) fn is_component(text: &str) -> bool {
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
+    // With words at both ends, what lies between two words is a separator: a run without word characters.
+    is_word(first)
+        && is_word(last)
+        && bytes
+            .split(|&b| is_word(b))
+            .all(|run| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|&b| b == b'-'))
+}
+
+/// A text from outside as it may stand in a message: quoted, escaped, and no longer than a line.
+pub(super) fn quoted(text: &str) -> String {
+    const MOST: usize = 100;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t81_repository_names_keep_to_the_grammar() {
+        let longest = format!("{}/a", "a".repeat(MAX_NAME - 2));
+        let too_long = "a".repeat(MAX_NAME + 1);
+        let rows: &[(&str, bool)] = &[
+            ("nginx", true),
+            ("library/nginx", true),
+            ("a/b/c/d/e", true),
+            ("0", true),
+            ("a.b", true),
+            ("a_b", true),
+            ("a__b", true),
+            ("a-b", true),
+            ("a---b", true),
+            ("docker.io/library/nginx", true),
+            ("manifests/blobs/tags/list", true),
+            (&longest, true),
+            (&too_long, false),
+            ("", false),
+            ("/", false),
+            ("/a", false),
+            ("a/", false),
+            ("a//b", false),
+            (".", false),
+            ("..", false),
+            ("a/../b", false),
+            ("a..b", false),
+            ("a___b", false),
+            ("a._b", false),
+            ("a-.b", false),
+            ("-a", false),
+            ("a-", false),
+            (".a", false),
+            ("a_", false),
+            ("A", false),
+            ("library/Nginx", false),
+            ("a b", false),
+            ("a%2fb", false),
+            ("localhost:5000/a", false),
+            ("a\0", false),
+            ("a\\b", false),
+            ("é", false),
+            ("a@b", false),
+        ];
+        for (text, legal) in rows {
+            assert_eq!(text.parse::<Repository>().is_ok(), *legal, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tags_keep_to_the_grammar() {
+        let longest = "a".repeat(MAX_TAG);
+        let too_long = "a".repeat(MAX_TAG + 1);
+        let rows: &[(&str, bool)] = &[
+            ("latest", true),
+            ("1.27-alpine_x", true),
+            ("_", true),
+            ("V1", true),
+            ("a..b", true),
+            (&longest, true),
+            (&too_long, false),
+            ("", false),
+            (".", false),
+            ("..", false),
+            ("-a", false),
+            ("a/b", false),
+            ("a:b", false),
+            ("a b", false),
+            ("a+b", false),
+            ("é", false),
+            ("a\n", false),
+        ];
+        for (text, legal) in rows {
+            assert_eq!(text.parse::<Tag>().is_ok(), *legal, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn messages_quote_what_was_asked_and_stay_short() {
+        let error = "a\nb".parse::<Repository>().unwrap_err().to_string();
+        assert!(error.starts_with("\"a\\nb\" is not a repository name"), "{error}");
+        assert!("é".repeat(5000).parse::<Tag>().unwrap_err().to_string().len() < 500);
+    }
+}
