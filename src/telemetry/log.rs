@@ -1,0 +1,98 @@
+//! The log: events to standard error, as text or as JSON, by a filter that can be changed while the process runs.
+//!
+//! Access lines are ordinary events with the target [`ACCESS`], so that the filter can turn them off (`access=off`) or
+//! leave nothing but them (`off,access=info`).
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
+
+/// The target of access lines: one event a request.
+pub const ACCESS: &str = "access";
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people: one line of text an event.
+    Text,
+    /// For machines: one JSON object an event.
+    Json,
+}
+
+/// Changes the filter of the running log.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    filter: reload::Handle<Targets, Registry>,
+}
+
+impl Handle {
+    /// Takes a new filter into use. When it cannot be understood the old one stays.
+    pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
+        let filter = parse(filter)?;
+        self.filter.reload(filter).map_err(|_| LogError::Taken)
+    }
+}
+
+/// Why the log could not be set up or changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LogError {
+    /// The filter cannot be understood; the text says why.
+    Filter(String),
+    /// The process has another log already, or this one has ended.
+    Taken,
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filter(why) => write!(
+                f,
+                "the log filter cannot be understood ({why}): give a level (off, error, warn, info, debug, trace) \
+                 or a list such as \"info,roadstead::upstream=debug\""
+            ),
+            Self::Taken => f.write_str("the log of this process was set up before, or has ended"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// Sends the process's events to standard error from now on. May be called once a process.
+pub fn init(format: Format, filter: &str) -> Result<Handle, LogError> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        Format::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(|_| LogError::Taken)?;
+    Ok(Handle { filter: handle })
+}
+
+fn parse(filter: &str) -> Result<Targets, LogError> {
+    filter.parse::<Targets>().map_err(|error| LogError::Filter(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_lists_by_target_are_understood() {
+        for filter in ["info", "off", "warn,access=info", "info,roadstead::upstream=debug"] {
+            assert!(parse(filter).is_ok(), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_filter_with_an_unknown_level_is_refused_with_an_example() {
+        let error = parse("info,access=loud").unwrap_err();
+        assert!(error.to_string().contains("info,roadstead::upstream=debug"), "{error}");
+    }
+}

@@ -1,0 +1,308 @@
+//! Counters, gauges and histograms, with a typed method for each thing that can happen.
+//!
+//! Series are made when an upstream is first named, with all their label values, so that a rate is zero before the first
+//! event rather than absent. What happens a request is an atomic addition: handles are kept in [`UpstreamMetrics`], and
+//! nothing is looked up by label. Gauges of things that run are moved by guards, and so come back to zero whatever
+//! becomes of the task that held one.
+
+mod guard;
+mod labels;
+mod upstream;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Outcome;
+pub use guard::{FillGuard, ReaderGuard};
+use labels::{ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndOutcome, ByUpstreamKindAndResult};
+pub use labels::{FillResult, Kind, UpstreamResult};
+pub use upstream::UpstreamMetrics;
+
+/// The `Content-Type` of what [`Metrics::encode`] gives.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics of the process. Clones are handles to the same figures.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    families: Families,
+    upstreams: RwLock<HashMap<String, UpstreamMetrics>>,
+    times: Times,
+    fills_running: Gauge,
+    fills: [Counter; FillResult::ALL.len()],
+    readers: Gauge,
+    store: Store,
+}
+
+/// What [`UpstreamMetrics`] takes its handles from.
+#[derive(Clone, Debug, Default)]
+struct Families {
+    requests: Family<ByUpstreamAndOutcome, Counter>,
+    bytes: Family<ByUpstreamAndOutcome, Counter>,
+    upstream_requests: Family<ByUpstreamKindAndResult, Counter>,
+    upstream_bytes: Family<ByUpstream, Counter>,
+    credentials_refused: Family<ByUpstream, Counter>,
+}
+
+/// Times by outcome; the index is the outcome's place in [`Outcome::ALL`].
+#[derive(Clone, Debug)]
+struct Times {
+    first_byte: [Histogram; Outcome::ALL.len()],
+    total: [Histogram; Outcome::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Store {
+    bytes: Gauge,
+    budget: Gauge,
+    blobs: Gauge,
+    manifests: Gauge,
+    degraded: Gauge,
+    evictions: Family<ByReason, Counter>,
+    quarantined: Counter,
+}
+
+/// The store's figures at a moment, as whoever watches it reads them off. Totals count from the start of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreFigures<'a> {
+    /// Bytes in use, with what fills have reserved.
+    pub bytes: u64,
+    /// The budget in bytes.
+    pub budget: u64,
+    /// Blobs stored.
+    pub blobs: u64,
+    /// Manifests stored.
+    pub manifests: u64,
+    /// Whether the store can no longer take bytes, so that blobs are only passed through.
+    pub degraded: bool,
+    /// Blobs evicted so far, by reason; reasons are a fixed set.
+    pub evictions: &'a [(&'static str, u64)],
+    /// Files put aside so far because their bytes were not what their name says.
+    pub quarantined: u64,
+}
+
+impl Metrics {
+    /// Metrics with everything at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("roadstead");
+        let families = register_families(&mut registry);
+        let times = register_times(&mut registry);
+        let (fills_running, fills, readers) = register_fills(&mut registry);
+        let store = register_store(&mut registry);
+        let upstreams = RwLock::default();
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                families,
+                upstreams,
+                times,
+                fills_running,
+                fills,
+                readers,
+                store,
+            }),
+        }
+    }
+
+    /// The handles of one upstream. `name` must come from the configuration, or be empty for requests that belong to
+    /// no upstream: each new name stays for the life of the process.
+    #[must_use]
+    pub fn for_upstream(&self, name: &str) -> UpstreamMetrics {
+        let known = self.inner.upstreams.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        known.unwrap_or_else(|| {
+            let mut upstreams = self.inner.upstreams.write().unwrap_or_else(PoisonError::into_inner);
+            upstreams
+                .entry(name.to_owned())
+                .or_insert_with(|| UpstreamMetrics::new(name, &self.inner.families, &self.inner.times))
+                .clone()
+        })
+    }
+
+    /// A request was answered: `bytes` of body sent, the time until the first of them and until the last.
+    pub fn request(
+        &self,
+        upstream: &str,
+        outcome: Outcome,
+        bytes: u64,
+        first_byte: Duration,
+        total: Duration,
+    ) {
+        self.for_upstream(upstream).request(outcome, bytes, first_byte, total);
+    }
+
+    /// Upstream was asked.
+    pub fn upstream_request(&self, upstream: &str, kind: Kind, result: UpstreamResult) {
+        self.for_upstream(upstream).upstream_request(kind, result);
+    }
+
+    /// A fill runs until the guard is told how it ended; a guard that is merely dropped counts as failed.
+    #[must_use]
+    pub fn fill(&self) -> FillGuard {
+        FillGuard::new(self.inner.fills_running.clone(), self.inner.fills.clone())
+    }
+
+    /// A body is being sent, until the guard is dropped.
+    #[must_use]
+    pub fn reader(&self) -> ReaderGuard {
+        ReaderGuard::new(self.inner.readers.clone())
+    }
+
+    /// Sets the store's figures to what they are now. Totals never go back.
+    pub fn store(&self, now: &StoreFigures<'_>) {
+        let store = &self.inner.store;
+        store.bytes.set(signed(now.bytes));
+        store.budget.set(signed(now.budget));
+        store.blobs.set(signed(now.blobs));
+        store.manifests.set(signed(now.manifests));
+        store.degraded.set(i64::from(now.degraded));
+        store.quarantined.inner().fetch_max(now.quarantined, Ordering::Relaxed);
+        for &(reason, total) in now.evictions {
+            store.evictions.get_or_create(&ByReason { reason }).inner().fetch_max(total, Ordering::Relaxed);
+        }
+    }
+
+    /// How many fills run now.
+    #[must_use]
+    pub fn fills_running(&self) -> i64 {
+        self.inner.fills_running.get()
+    }
+
+    /// How many bodies are being sent now.
+    #[must_use]
+    pub fn readers(&self) -> i64 {
+        self.inner.readers.get()
+    }
+
+    /// The text that is served under [`CONTENT_TYPE`].
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        let written = prometheus_client::encoding::text::encode(&mut text, &self.inner.registry);
+        debug_assert!(written.is_ok(), "writing to a string does not fail");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn signed(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}
+
+fn register_families(registry: &mut Registry) -> Families {
+    let families = Families::default();
+    registry.register("requests", "Requests answered, by upstream and outcome", families.requests.clone());
+    registry.register_with_unit(
+        "response",
+        "Bytes of bodies sent to clients, by upstream and outcome",
+        Unit::Bytes,
+        families.bytes.clone(),
+    );
+    registry.register(
+        "upstream_requests",
+        "Requests sent to upstreams, by what was asked and what came of it",
+        families.upstream_requests.clone(),
+    );
+    registry.register_with_unit(
+        "upstream",
+        "Bytes of bodies received from upstreams",
+        Unit::Bytes,
+        families.upstream_bytes.clone(),
+    );
+    registry.register(
+        "upstream_credentials_refused",
+        "Times an upstream refused the configured credentials, or us without any",
+        families.credentials_refused.clone(),
+    );
+    families
+}
+
+fn register_times(registry: &mut Registry) -> Times {
+    let first_byte = Family::new_with_constructor(first_byte_histogram as fn() -> Histogram);
+    let total = Family::new_with_constructor(total_histogram as fn() -> Histogram);
+    registry.register_with_unit(
+        "first_byte",
+        "Time from a request's head to the first byte of the answer's body, by outcome",
+        Unit::Seconds,
+        first_byte.clone(),
+    );
+    registry.register_with_unit(
+        "request_duration",
+        "Time from a request's head to the last byte of the answer, by outcome",
+        Unit::Seconds,
+        total.clone(),
+    );
+    let by = |family: &Family<ByOutcome, Histogram, fn() -> Histogram>| {
+        Outcome::ALL.map(|outcome| family.get_or_create_owned(&ByOutcome { outcome: outcome.as_str() }))
+    };
+    Times { first_byte: by(&first_byte), total: by(&total) }
+}
+
+fn register_fills(registry: &mut Registry) -> (Gauge, [Counter; FillResult::ALL.len()], Gauge) {
+    let running = Gauge::default();
+    let readers = Gauge::default();
+    let ended: Family<ByResult, Counter> = Family::default();
+    registry.register("fills_running", "Transfers of blobs from upstream that run now", running.clone());
+    registry.register("fills", "Transfers of blobs from upstream that ended, by result", ended.clone());
+    registry.register("readers", "Bodies that are being sent to clients now", readers.clone());
+    let ended =
+        FillResult::ALL.map(|result| ended.get_or_create_owned(&ByResult { result: result.as_str() }));
+    (running, ended, readers)
+}
+
+fn register_store(registry: &mut Registry) -> Store {
+    let store = Store::default();
+    let bytes = Unit::Bytes;
+    registry.register_with_unit(
+        "store_used",
+        "Bytes in use, with what is reserved",
+        bytes,
+        store.bytes.clone(),
+    );
+    registry.register_with_unit(
+        "store_budget",
+        "Bytes that may be in use",
+        Unit::Bytes,
+        store.budget.clone(),
+    );
+    registry.register("store_blobs", "Blobs stored", store.blobs.clone());
+    registry.register("store_manifests", "Manifests stored", store.manifests.clone());
+    registry.register("store_degraded", "1 while blobs are only passed through", store.degraded.clone());
+    registry.register("store_evictions", "Blobs evicted, by reason", store.evictions.clone());
+    registry.register("store_quarantined", "Files put aside for wrong bytes", store.quarantined.clone());
+    store
+}
+
+fn first_byte_histogram() -> Histogram {
+    Histogram::new(FIRST_BYTE_SECONDS)
+}
+
+fn total_histogram() -> Histogram {
+    Histogram::new(TOTAL_SECONDS)
+}
+
+const FIRST_BYTE_SECONDS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0];
+const TOTAL_SECONDS: [f64; 15] =
+    [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0];
+
+#[cfg(test)]
+mod tests;

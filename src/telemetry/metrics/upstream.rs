@@ -1,0 +1,74 @@
+//! The figures of one upstream, with their handles at hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+
+use super::labels::{ByUpstream, ByUpstreamAndOutcome, ByUpstreamKindAndResult};
+use super::{Families, Kind, Times, UpstreamResult};
+use crate::telemetry::Outcome;
+
+/// The figures of one upstream. Cheap to clone, cheap to use: keep one beside whatever serves that upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamMetrics {
+    inner: Arc<Handles>,
+}
+
+#[derive(Debug)]
+struct Handles {
+    requests: [Counter; Outcome::ALL.len()],
+    bytes: [Counter; Outcome::ALL.len()],
+    times: Times,
+    upstream_requests: [[Counter; UpstreamResult::ALL.len()]; Kind::ALL.len()],
+    upstream_bytes: Counter,
+    credentials_refused: Counter,
+}
+
+impl UpstreamMetrics {
+    pub(super) fn new(name: &str, families: &Families, times: &Times) -> Self {
+        let upstream = || name.to_owned();
+        let by_outcome =
+            |outcome: Outcome| ByUpstreamAndOutcome { upstream: upstream(), outcome: outcome.as_str() };
+        let by_result = |kind: Kind, result: UpstreamResult| ByUpstreamKindAndResult {
+            upstream: upstream(),
+            kind: kind.as_str(),
+            result: result.as_str(),
+        };
+        let by_upstream = ByUpstream { upstream: upstream() };
+        let inner = Arc::new(Handles {
+            requests: Outcome::ALL.map(|o| families.requests.get_or_create_owned(&by_outcome(o))),
+            bytes: Outcome::ALL.map(|o| families.bytes.get_or_create_owned(&by_outcome(o))),
+            times: times.clone(),
+            upstream_requests: Kind::ALL.map(|kind| {
+                UpstreamResult::ALL
+                    .map(|r| families.upstream_requests.get_or_create_owned(&by_result(kind, r)))
+            }),
+            upstream_bytes: families.upstream_bytes.get_or_create_owned(&by_upstream),
+            credentials_refused: families.credentials_refused.get_or_create_owned(&by_upstream),
+        });
+        Self { inner }
+    }
+
+    /// A request was answered: `bytes` of body sent, the time until the first of them and until the last.
+    pub fn request(&self, outcome: Outcome, bytes: u64, first_byte: Duration, total: Duration) {
+        let place = outcome as usize;
+        self.inner.requests[place].inc();
+        self.inner.bytes[place].inc_by(bytes);
+        self.inner.times.first_byte[place].observe(first_byte.as_secs_f64());
+        self.inner.times.total[place].observe(total.as_secs_f64());
+    }
+
+    /// Upstream was asked. A refusal of our credentials is counted on its own as well, for an alarm to watch.
+    pub fn upstream_request(&self, kind: Kind, result: UpstreamResult) {
+        self.inner.upstream_requests[kind as usize][result as usize].inc();
+        if result == UpstreamResult::RefusedUs {
+            self.inner.credentials_refused.inc();
+        }
+    }
+
+    /// Bytes of a body came from upstream.
+    pub fn upstream_bytes(&self, bytes: u64) {
+        self.inner.upstream_bytes.inc_by(bytes);
+    }
+}
