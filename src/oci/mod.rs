@@ -6,11 +6,16 @@
 //! done with these values is for others to say.
 
 mod code;
+mod descriptor;
 mod digest;
+mod json;
+mod manifest;
 mod name;
 mod reference;
 
 pub use code::{CODES, Code, CodeRow, error_body};
+pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use manifest::{ACCEPT, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestKind};
 pub use name::{MAX_NAME, MAX_TAG, NameError, Repository, Tag, TagError};
 pub use reference::{Reference, ReferenceError};
