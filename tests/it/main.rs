@@ -1,1 +1,10 @@
 //! Integration tests: the real server over sockets, a scripted upstream behind it.
+//!
+//! One crate, so that it links once. `kit` shows that the kit itself does what the other modules take for granted.
+
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot go on should stop with a trace")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod kit;

@@ -1,0 +1,320 @@
+//! The scripted upstream: a registry on a loopback port of the system's choice, written by hand over TCP so that it
+//! can misbehave at every byte and count what really leaves its socket.
+//!
+//! It answers rightly until told otherwise: [`Upstream::script`] pairs requests ([`On`]) with treatments ([`Act`]), the
+//! latest rule that matches wins. [`Upstream::gate`] holds the bytes of an object until the test lets them go.
+
+mod auth;
+mod content;
+mod pace;
+mod script;
+mod tally;
+mod tls;
+mod wire;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+pub use auth::{Issued, TokenStyle, Tokens, basic};
+pub use pace::{Gate, Hold, Link};
+pub use script::{Act, Asked, Kind, On, act, on, redirect, status};
+pub use tally::{Seen, Tally};
+
+use auth::{Guard, Lock};
+use content::{Content, Reply};
+use tls::Tls;
+
+use super::images::{Image, Object};
+
+/// A running registry; gone, with its connections, when dropped. Reads as its [`Tally`].
+#[derive(Debug)]
+pub struct Upstream {
+    inner: Arc<Inner>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    address: SocketAddr,
+    tls: Option<Tls>,
+    tally: Tally,
+    content: Mutex<Content>,
+    rules: Mutex<Vec<Rule>>,
+    gates: Mutex<HashMap<String, Gate>>,
+    link: Mutex<Arc<Link>>,
+    guards: Mutex<Vec<Guard>>,
+    tokens: Mutex<Option<Tokens>>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    on: On,
+    act: Act,
+    matched: usize,
+}
+
+impl Upstream {
+    /// A registry that holds nothing yet.
+    pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// One that speaks TLS, as `localhost` and `127.0.0.1`, by an authority of its own.
+    pub async fn start_tls() -> Self {
+        Self::start_with(Some(Tls::new(&["localhost", "127.0.0.1"]))).await
+    }
+
+    /// One whose certificate is for another name.
+    pub async fn start_tls_for(name: &str) -> Self {
+        Self::start_with(Some(Tls::new(&[name]))).await
+    }
+
+    async fn start_with(tls: Option<Tls>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let inner = Arc::new(Inner {
+            address: listener.local_addr().unwrap(),
+            tls,
+            tally: Tally::default(),
+            content: Mutex::default(),
+            rules: Mutex::default(),
+            gates: Mutex::default(),
+            link: Mutex::new(Arc::new(Link::new(0))),
+            guards: Mutex::default(),
+            tokens: Mutex::default(),
+        });
+        let task = tokio::spawn(accept(Arc::clone(&inner), listener));
+        Self { inner, task: Mutex::new(Some(task)) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.inner.address
+    }
+
+    /// Its base URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        let scheme = if self.inner.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.inner.address)
+    }
+
+    /// The certificate of its authority, as PEM.
+    pub fn authority_pem(&self) -> String {
+        self.inner.tls.as_ref().expect("an upstream with TLS").authority_pem.clone()
+    }
+
+    /// Closes the port and all connections: from now on they are refused.
+    pub async fn down(&self) {
+        let task = self.task.lock().unwrap().take();
+        if let Some(task) = task {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// Opens the same port again.
+    pub async fn up(&self) {
+        let listener = TcpListener::bind(self.inner.address).await.unwrap();
+        *self.task.lock().unwrap() = Some(tokio::spawn(accept(Arc::clone(&self.inner), listener)));
+    }
+
+    /// Holds this image, under `tag` if there is one.
+    pub fn push(&self, repository: &str, tag: Option<&str>, image: &Image) {
+        let mut content = self.inner.content.lock().unwrap();
+        content.image(repository, image);
+        if let Some(tag) = tag {
+            content.tag(repository, tag, &image.manifest.digest);
+        }
+    }
+
+    /// Holds this manifest.
+    pub fn push_manifest(&self, repository: &str, manifest: &Object) {
+        self.inner.content.lock().unwrap().manifest(repository, manifest);
+    }
+
+    /// Holds this blob.
+    pub fn push_blob(&self, repository: &str, blob: &Object) {
+        self.inner.content.lock().unwrap().blob(repository, blob);
+    }
+
+    /// Points a tag at a digest.
+    pub fn tag(&self, repository: &str, tag: &str, digest: &str) {
+        self.inner.content.lock().unwrap().tag(repository, tag, digest);
+    }
+
+    /// Forgets a tag, a manifest or a blob.
+    pub fn remove(&self, repository: &str, reference: &str) {
+        self.inner.content.lock().unwrap().remove(repository, reference);
+    }
+
+    /// A URL at this server that gives the blob `uses` times, and 403 from then on.
+    pub fn sign(&self, repository: &str, digest: &str, uses: usize) -> String {
+        let path = self.inner.content.lock().unwrap().sign(repository, digest, uses);
+        format!("{}{path}", self.url())
+    }
+
+    /// From now on, requests like `on` get `act`. The latest rule that matches wins.
+    pub fn script(&self, on: On, act: Act) {
+        self.inner.rules.lock().unwrap().push(Rule { on, act, matched: 0 });
+    }
+
+    /// Forgets all rules.
+    pub fn behave(&self) {
+        self.inner.rules.lock().unwrap().clear();
+    }
+
+    /// Holds the bytes of this object from here on; see [`Gate`].
+    pub fn gate(&self, digest: &str) -> Gate {
+        self.inner.gates.lock().unwrap().entry(digest.to_owned()).or_default().clone()
+    }
+
+    /// All connections share a line of so many bytes a second; zero: no limit.
+    pub fn share_link(&self, bytes_per_second: u64) {
+        *self.inner.link.lock().unwrap() = Arc::new(Link::new(bytes_per_second));
+    }
+
+    /// Answers `/token` from here on.
+    pub fn serve_tokens(&self, tokens: &Tokens) {
+        *self.inner.tokens.lock().unwrap() = Some(tokens.clone());
+    }
+
+    /// Asks for a token of `realm`, in one repository or in all.
+    pub fn require_bearer(&self, repository: Option<&str>, realm: &str, tokens: &Tokens) {
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"scripted\",scope=\"{{scope}}\"");
+        self.require_challenge(repository, &challenge, tokens);
+    }
+
+    /// The same with a challenge of your own; `{scope}` stands for the scope.
+    pub fn require_challenge(&self, repository: Option<&str>, challenge: &str, tokens: &Tokens) {
+        let lock = Lock::Bearer { challenge: challenge.to_owned(), tokens: tokens.clone() };
+        self.require(repository, lock);
+    }
+
+    /// Asks for a user and a password, in one repository or in all.
+    pub fn require_basic(&self, repository: Option<&str>, user: &str, password: &str) {
+        self.require(repository, Lock::Basic { authorization: basic(user, password) });
+    }
+
+    fn require(&self, repository: Option<&str>, lock: Lock) {
+        self.inner.guards.lock().unwrap().push(Guard { repository: repository.map(str::to_owned), lock });
+    }
+}
+
+impl Deref for Upstream {
+    type Target = Tally;
+
+    fn deref(&self) -> &Tally {
+        &self.inner.tally
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.lock().unwrap().take() {
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    /// The treatment of this request; counts it for every rule that it matches.
+    fn act(&self, asked: &Asked) -> Act {
+        let mut chosen = None;
+        for rule in self.rules.lock().unwrap().iter_mut().filter(|rule| rule.on.meets(asked)) {
+            rule.matched += 1;
+            if rule.on.counts(rule.matched) {
+                chosen = Some(rule.act.clone());
+            }
+        }
+        chosen.unwrap_or_default()
+    }
+
+    fn reply(&self, asked: &Asked, act: &Act) -> Reply {
+        let mut reply = self.right_reply(asked, act);
+        if let Some(status) = act.status {
+            reply = if status < 300 { reply } else { Reply::error(status, "SCRIPTED") };
+            reply.status = status;
+        }
+        if let Some(body) = &act.body {
+            reply = reply.with(body.clone());
+        }
+        if let Some(location) = &act.location {
+            reply = reply.set("Location", location(asked)).with(Bytes::new());
+        }
+        if act.chunked {
+            reply = reply.unset("Content-Length").set("Transfer-Encoding", "chunked");
+        }
+        reply = act.unset.iter().fold(reply, |reply, name| reply.unset(name));
+        act.set.iter().fold(reply, |reply, (name, value)| reply.set(name, value))
+    }
+
+    fn right_reply(&self, asked: &Asked, act: &Act) -> Reply {
+        if asked.kind == Kind::Token
+            && let Some(tokens) = &*self.tokens.lock().unwrap()
+        {
+            return tokens.answer(asked);
+        }
+        if !matches!(asked.kind, Kind::Token | Kind::Signed)
+            && let Some(refusal) = self.guards.lock().unwrap().iter().find_map(|guard| guard.refuse(asked))
+        {
+            return refusal;
+        }
+        self.content.lock().unwrap().answer(asked, act)
+    }
+
+    fn gate_of(&self, digest: &str) -> Option<Gate> {
+        self.gates.lock().unwrap().get(digest).cloned()
+    }
+
+    fn link(&self) -> Arc<Link> {
+        Arc::clone(&self.link.lock().unwrap())
+    }
+}
+
+/// Accepts until it is aborted; the connections end with it.
+async fn accept(inner: Arc<Inner>, listener: TcpListener) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        connections.spawn(serve(Arc::clone(&inner), stream));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(inner: Arc<Inner>, stream: TcpStream) {
+    let _open = Open { number: inner.tally.connect(), tally: &inner.tally };
+    let _ = stream.set_nodelay(true);
+    // A second handle to the same socket, by which it can be reset after the first was given away.
+    let handle = stream.into_std().unwrap();
+    let twin = handle.try_clone().unwrap();
+    let stream = TcpStream::from_std(handle).unwrap();
+    let io: Box<dyn wire::Io> = match &inner.tls {
+        None => Box::new(stream),
+        Some(tls) => match tls.acceptor.accept(stream).await {
+            Ok(stream) => Box::new(stream),
+            Err(_) => return,
+        },
+    };
+    if wire::converse(&inner, io, _open.number).await
+        && let Ok(twin) = TcpStream::from_std(twin)
+    {
+        let _ = twin.set_zero_linger();
+    }
+}
+
+/// Counts a connection for as long as it is open.
+struct Open<'a> {
+    number: usize,
+    tally: &'a Tally,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.tally.disconnect();
+    }
+}

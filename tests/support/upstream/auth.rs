@@ -1,0 +1,150 @@
+//! Who may ask: Bearer tokens with their endpoint, and Basic.
+
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, json};
+
+use super::content::Reply;
+use super::script::Asked;
+
+/// The `Authorization` value of Basic for this user.
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// How a token endpoint words its answer, and whom it serves.
+#[derive(Clone, Debug)]
+pub struct TokenStyle {
+    /// Name the token in `token`.
+    pub token: bool,
+    /// Name it in `access_token`.
+    pub access_token: bool,
+    /// `expires_in`, in seconds, if it is said.
+    pub expires_in: Option<u64>,
+    /// User and password that are asked for; without them anybody gets a token.
+    pub credentials: Option<(String, String)>,
+}
+
+impl Default for TokenStyle {
+    fn default() -> Self {
+        Self { token: true, access_token: false, expires_in: Some(300), credentials: None }
+    }
+}
+
+/// One token that was given out.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The token.
+    pub token: String,
+    /// The `scope` parameters it was asked with.
+    pub scopes: Vec<String>,
+    /// The `service` parameter.
+    pub service: Option<String>,
+    /// The `Authorization` header of the request.
+    pub authorization: Option<String>,
+    /// Whether it was taken back.
+    pub revoked: bool,
+}
+
+/// The tokens of one token endpoint; registries that accept them share it.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(Arc<Mutex<(TokenStyle, Vec<Issued>)>>);
+
+impl Tokens {
+    /// A token endpoint of this style.
+    pub fn new(style: TokenStyle) -> Self {
+        Self(Arc::new(Mutex::new((style, Vec::new()))))
+    }
+
+    /// All tokens given out so far.
+    pub fn issued(&self) -> Vec<Issued> {
+        self.0.lock().unwrap().1.clone()
+    }
+
+    /// Takes all tokens back.
+    pub fn revoke(&self) {
+        self.0.lock().unwrap().1.iter_mut().for_each(|issued| issued.revoked = true);
+    }
+
+    pub(super) fn answer(&self, asked: &Asked) -> Reply {
+        let (style, issued) = &mut *self.0.lock().unwrap();
+        let authorization = asked.header("authorization").map(str::to_owned);
+        if let Some((user, password)) = &style.credentials
+            && authorization.as_deref() != Some(&basic(user, password))
+        {
+            return Reply::error(401, "UNAUTHORIZED");
+        }
+        let token = format!("token-{}", issued.len() + 1);
+        let parameters: Vec<(String, String)> =
+            url::form_urlencoded::parse(asked.query.as_bytes()).into_owned().collect();
+        let of = |name: &str| -> Vec<String> {
+            parameters.iter().filter(|(have, _)| have == name).map(|(_, value)| value.clone()).collect()
+        };
+        issued.push(Issued {
+            token: token.clone(),
+            scopes: of("scope"),
+            service: of("service").into_iter().next(),
+            authorization,
+            revoked: false,
+        });
+        let mut answer = Map::new();
+        if style.token {
+            answer.insert("token".to_owned(), json!(token));
+        }
+        if style.access_token {
+            answer.insert("access_token".to_owned(), json!(token));
+        }
+        if let Some(seconds) = style.expires_in {
+            answer.insert("expires_in".to_owned(), json!(seconds));
+        }
+        Reply::new(200).set("Content-Type", "application/json").with(json!(answer).to_string())
+    }
+
+    fn accepts(&self, asked: &Asked) -> bool {
+        let Some(token) = asked.header("authorization").and_then(|value| value.strip_prefix("Bearer "))
+        else {
+            return false;
+        };
+        let scope = format!("repository:{}:", asked.repository);
+        self.0.lock().unwrap().1.iter().any(|issued| {
+            issued.token == token
+                && !issued.revoked
+                && (asked.repository.is_empty() || issued.scopes.iter().any(|have| have.contains(&scope)))
+        })
+    }
+}
+
+/// What a repository, or all of them, asks of who comes.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    pub(super) repository: Option<String>,
+    pub(super) lock: Lock,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Lock {
+    Bearer { challenge: String, tokens: Tokens },
+    Basic { authorization: String },
+}
+
+impl Guard {
+    /// The 401 for who may not pass.
+    pub(super) fn refuse(&self, asked: &Asked) -> Option<Reply> {
+        if self.repository.as_ref().is_some_and(|name| *name != asked.repository) {
+            return None;
+        }
+        let challenge = match &self.lock {
+            Lock::Bearer { tokens, .. } if tokens.accepts(asked) => return None,
+            Lock::Bearer { challenge, .. } => {
+                challenge.replace("{scope}", &format!("repository:{}:pull", asked.repository))
+            }
+            Lock::Basic { authorization } if asked.header("authorization") == Some(authorization) => {
+                return None;
+            }
+            Lock::Basic { .. } => "Basic realm=\"scripted\"".to_owned(),
+        };
+        Some(Reply::error(401, "UNAUTHORIZED").set("WWW-Authenticate", challenge))
+    }
+}
