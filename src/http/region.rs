@@ -347,4 +347,6 @@ fn read(span: &Span) -> Result<Bytes, BodyError> {
 }
 
 #[cfg(test)]
+pub(super) mod fixture;
+#[cfg(test)]
 mod tests;

@@ -1,1 +1,222 @@
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 
+use proptest::prelude::*;
+
+use super::fixture::{File, Step, bytes, content, drain, region, span};
+use super::*;
+use crate::http::Body;
+
+#[tokio::test]
+async fn a_region_copies_spans_and_bytes_in_order() {
+    let all = content(3 * COPY + 5);
+    let file = File::of(all.clone());
+    let middle = 2 * COPY as u64 + 17;
+    let end = all.len() as u64;
+    let steps = [bytes("head"), span(&file, 0, middle), Step::Wait, span(&file, middle, end), bytes("tail")];
+    let (got, error) = drain(region(Some(end + 8), steps).into()).await;
+    assert_eq!(error, None);
+    assert_eq!(got, [b"head", &all[..], b"tail"].concat());
+}
+
+#[tokio::test]
+async fn no_read_is_larger_than_a_copy() {
+    let file = File::of(content(2 * COPY + 1));
+    let mut region = region(Some(2 * COPY as u64 + 1), [span(&file, 0, 2 * COPY as u64 + 1)]);
+    let mut sizes = Vec::new();
+    while let Some(Ok(bytes)) = poll_fn(|cx| region.poll_bytes(cx)).await {
+        sizes.push(bytes.len());
+    }
+    assert_eq!(sizes, [COPY, COPY, 1]);
+}
+
+#[tokio::test]
+async fn short_and_interrupted_reads_are_put_together() {
+    let all = content(10_000);
+    let file =
+        Arc::new(File { content: all.clone(), at_most: 333, broken: false, reads: AtomicUsize::new(0) });
+    let (got, error) = drain(region(Some(9_000), [span(&file, 500, 9_500)]).into()).await;
+    assert_eq!((got, error), (all[500..9_500].to_vec(), None));
+}
+
+#[tokio::test]
+async fn a_region_of_unknown_length_ends_where_its_source_does() {
+    let (got, error) = drain(region(None, [bytes("a"), Step::Wait, bytes("b")]).into()).await;
+    assert_eq!((&got[..], error), (&b"ab"[..], None));
+}
+
+#[tokio::test]
+async fn a_region_of_nothing_has_ended_before_it_is_polled() {
+    let region = region(Some(0), [bytes("never")]);
+    assert!(region.is_ended());
+    assert_eq!(drain(region.into()).await, (Vec::new(), None));
+}
+
+#[tokio::test]
+async fn t22_every_way_to_fall_short_is_an_error_and_never_an_end() {
+    let file = File::of(content(100));
+    let broken =
+        Arc::new(File { content: content(100), at_most: 9, broken: true, reads: AtomicUsize::new(0) });
+    let disk = BodyError::Read("the disk is gone".to_owned());
+    let empty = || Step::Piece(Piece::Bytes(Bytes::new()));
+    let table = [
+        ("ends early", Some(100), vec![span(&file, 0, 99)], 99, BodyError::EndedEarly { missing: 1 }),
+        ("never starts", Some(1), vec![], 0, BodyError::EndedEarly { missing: 1 }),
+        ("empty pieces", Some(2), vec![empty(), span(&file, 3, 3)], 0, BodyError::EndedEarly { missing: 2 }),
+        ("too long", Some(3), vec![bytes("ab"), bytes("cd")], 2, BodyError::TooLong),
+        (
+            "cut file",
+            Some(101),
+            vec![span(&file, 0, 101)],
+            0,
+            BodyError::Truncated { at: 100, expected: 101 },
+        ),
+        ("cut, unknown", None, vec![span(&file, 9, 200)], 0, BodyError::Truncated { at: 100, expected: 200 }),
+        ("broken disk", Some(9), vec![bytes("a"), span(&broken, 0, 8)], 1, disk),
+        ("gives up", Some(9), vec![bytes("a"), Step::Fail("why")], 1, BodyError::Source("why".to_owned())),
+        ("gives up, unknown", None, vec![Step::Fail("why")], 0, BodyError::Source("why".to_owned())),
+    ];
+    for (name, promise, steps, delivered, error) in table {
+        let (got, seen) = drain(region(promise, steps).into()).await;
+        assert_eq!((got.len(), seen), (delivered, Some(error)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_transport_takes_spans_uncopied_also_after_bytes_were_copied() {
+    let all = content(3 * COPY);
+    let file = File::of(all.clone());
+    let mut region = region(Some(3 * COPY as u64), [span(&file, 0, 3 * COPY as u64)]);
+    let copy = COPY as u64;
+    let first = poll_fn(|cx| region.poll_bytes(cx)).await;
+    assert_eq!(first.expect("bytes").expect("readable"), all[..COPY]);
+    assert_eq!(region.remaining(), Some(2 * copy));
+    // What was being read ahead comes as bytes, then the rest of the span as it is.
+    let ahead = poll_fn(|cx| region.poll_piece(cx)).await;
+    assert!(matches!(ahead, Some(Ok(Piece::Bytes(bytes))) if bytes == all[COPY..2 * COPY]));
+    let rest = poll_fn(|cx| region.poll_piece(cx)).await;
+    assert!(matches!(rest, Some(Ok(Piece::Span(span))) if (span.start, span.end) == (2 * copy, 3 * copy)));
+    assert!(region.is_ended());
+    assert!(poll_fn(|cx| region.poll_piece(cx)).await.is_none());
+}
+
+/// A file whose reads wait until the gate opens.
+#[derive(Default)]
+struct Gated {
+    begun: AtomicUsize,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gated {
+    fn open(&self) {
+        *self.open.lock().expect("sound") = true;
+        self.opened.notify_all();
+    }
+}
+
+impl ReadAt for Gated {
+    fn read_at(&self, buf: &mut [u8], _: u64) -> io::Result<usize> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let open = self.open.lock().expect("sound");
+        drop(self.opened.wait_while(open, |open| !*open).expect("sound"));
+        Ok(buf.len())
+    }
+}
+
+fn gated(len: u64) -> (Arc<Gated>, Region) {
+    let file = Arc::new(Gated::default());
+    let span = Span { file: Arc::<Gated>::clone(&file), start: 0, end: len };
+    (file, region(Some(len), [Step::Piece(Piece::Span(span))]))
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_read_is_made_ahead_and_no_more() {
+    let (file, mut region) = gated(5 * COPY as u64);
+    file.open();
+    assert!(poll_fn(|cx| region.poll_bytes(cx)).await.is_some());
+    until(|| file.begun.load(Ordering::SeqCst) == 2).await;
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    assert_eq!(file.begun.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_region_dropped_in_the_middle_of_a_read_lets_go_of_its_file() {
+    let (file, mut region) = gated(5 * COPY as u64);
+    assert!(poll_fn(|cx| Poll::Ready(region.poll_bytes(cx))).await.is_pending());
+    until(|| file.begun.load(Ordering::SeqCst) == 1).await;
+    drop(region);
+    file.open();
+    until(|| Arc::strong_count(&file) == 1).await;
+    assert_eq!(file.begun.load(Ordering::SeqCst), 1, "no read follows the one that was under way");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_cut_into_pieces_gives_the_same_bytes(
+        cuts in proptest::collection::vec((0u64..200_000, 0u8..3), 0..12),
+        as_pieces in proptest::collection::vec(any::<bool>(), 40),
+    ) {
+        let total: u64 = cuts.iter().map(|(len, _)| len).sum();
+        let all = content(total as usize);
+        let file = File::of(all.clone());
+        let mut steps = Vec::new();
+        let mut at = 0;
+        for (len, kind) in cuts {
+            steps.push(match kind {
+                0 => Step::Wait,
+                1 => Step::Piece(Piece::Bytes(Bytes::copy_from_slice(&all[at as usize..(at + len) as usize]))),
+                _ => span(&file, at, at + len),
+            });
+            if kind == 0 {
+                steps.push(span(&file, at, at + len));
+            }
+            at += len;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let (got, error) = drain(Body::Region(region(Some(total), steps.clone()))).await;
+            prop_assert_eq!(&got, &all);
+            prop_assert_eq!(error, None);
+
+            let mut mixed = region(Some(total), steps);
+            let mut got = Vec::new();
+            let mut turns = as_pieces.into_iter().cycle();
+            loop {
+                prop_assert_eq!(mixed.remaining(), Some(total - got.len() as u64));
+                if turns.next() == Some(true) {
+                    match poll_fn(|cx| mixed.poll_piece(cx)).await {
+                        None => break,
+                        Some(piece) => match piece.expect("a piece") {
+                            Piece::Bytes(bytes) => got.extend_from_slice(&bytes),
+                            Piece::Span(span) => got.extend_from_slice(&all[span.start as usize..span.end as usize]),
+                        },
+                    }
+                } else {
+                    match poll_fn(|cx| mixed.poll_bytes(cx)).await {
+                        None => break,
+                        Some(bytes) => got.extend_from_slice(&bytes.expect("bytes")),
+                    }
+                }
+            }
+            prop_assert_eq!(&got, &all);
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn errors_say_what_happened() {
+    let truncated = BodyError::Truncated { at: 5, expected: 9 }.to_string();
+    assert!(truncated.contains('5') && truncated.contains('9'), "{truncated}");
+    assert!(BodyError::EndedEarly { missing: 7 }.to_string().contains("7 bytes"));
+    assert_eq!(BodyError::Source("wrong digest".to_owned()).to_string(), "wrong digest");
+}
