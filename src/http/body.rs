@@ -138,13 +138,14 @@ impl Parts {
     /// The parts in their order. The length is known when that of every part is.
     pub fn new(parts: impl IntoIterator<Item = Part>) -> Self {
         let queue: VecDeque<_> = parts.into_iter().collect();
-        let behind = queue.iter().skip(1).map(Part::remaining).sum();
+        let behind =
+            queue.iter().skip(1).try_fold(0u64, |sum, part| Some(sum.saturating_add(part.remaining()?)));
         Self { queue, behind, failed: false }
     }
 
     fn remaining(&self) -> Option<u64> {
         let first = self.queue.front().map_or(Some(0), Part::remaining)?;
-        Some(first + self.behind?)
+        Some(first.saturating_add(self.behind?))
     }
 
     fn is_ended(&self) -> bool {
@@ -179,7 +180,7 @@ impl Parts {
     fn advance(&mut self) {
         self.queue.pop_front();
         let first = self.queue.front().and_then(Part::remaining);
-        self.behind = self.behind.map(|n| n - first.unwrap_or(0));
+        self.behind = self.behind.map(|n| n.saturating_sub(first.unwrap_or(0)));
     }
 }
 

@@ -64,3 +64,24 @@ impl Drop for Buffer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_outlive_their_buffer_and_idle_ones_are_bounded() {
+        let table = [0, 1, SMALL - 1, SMALL, COPY - 1, COPY];
+        for len in table {
+            let mut buffer = Buffer::new(len);
+            buffer.as_mut().fill(7);
+            let bytes = buffer.freeze();
+            let clone = bytes.clone();
+            drop(bytes);
+            assert_eq!(clone, vec![7; len]);
+        }
+        let many: Vec<Bytes> = (0..2 * KEPT).map(|_| Buffer::new(COPY).freeze()).collect();
+        drop(many);
+        assert!(IDLE.lock().expect("sound").len() <= KEPT);
+    }
+}

@@ -4,13 +4,25 @@
 //! opens a file or a connection; [`body`] and [`region`] read files that others opened.
 //!
 //! [`body`] is the one body type of every response, and [`region`] the part of it that comes out of open files, with the
-//! seam for a transport that sends files without copying. [`challenge`] reads `WWW-Authenticate`.
+//! seam for a transport that sends files without copying. [`range`] and [`content_range`] go from what is asked to what
+//! can be answered; [`multipart`] lays out several ranges. [`validator`] is `ETag` and its conditions, [`challenge`]
+//! reads `WWW-Authenticate`, [`cache_status`] writes `Cache-Status`.
 
 pub mod body;
 mod buffers;
+pub mod cache_status;
 pub mod challenge;
+pub mod content_range;
+pub mod multipart;
+pub mod range;
 pub mod region;
+pub mod validator;
 
 pub use body::{Body, Part, Parts};
+pub use cache_status::{CacheStatus, Forward};
 pub use challenge::{Challenge, parse_challenges};
+pub use content_range::{ContentRange, ReceivedRange, parse_content_range, unsatisfied};
+pub use multipart::Multipart;
+pub use range::{Answer, Asked, ByteRange, answer, parse_range};
 pub use region::{BodyError, Piece, ReadAt, Region, Span, Spans};
+pub use validator::{etag, if_none_match, if_range};
