@@ -33,16 +33,16 @@ pub fn parse_challenges(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = Rest(header);
     loop {
-        let after_comma = rest.skip(|c| is_space(c) || is_separator(c)).contains(',');
+        let after_comma = rest.take(|c| is_space(c) || is_separator(c)).contains(',');
         if rest.0.is_empty() {
             return challenges;
         }
         let word = rest.take(|c| !is_space(c) && !is_separator(c) && c != '=' && c != '"');
-        rest.skip(is_space);
+        rest.take(is_space);
         if rest.0.starts_with('"') {
             rest.quoted();
         } else if rest.eat('=') {
-            rest.skip(is_space);
+            rest.take(is_space);
             let value = if rest.0.starts_with('"') { rest.quoted() } else { rest.bare().to_owned() };
             if let (Some(challenge), false) = (challenges.last_mut(), word.is_empty()) {
                 challenge.params.push((word.to_owned(), value));
@@ -78,10 +78,6 @@ impl<'a> Rest<'a> {
         let (front, rest) = self.0.split_at(end);
         self.0 = rest;
         front
-    }
-
-    fn skip(&mut self, matches: impl Fn(char) -> bool) -> &'a str {
-        self.take(matches)
     }
 
     fn eat(&mut self, c: char) -> bool {
