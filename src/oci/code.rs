@@ -2,7 +2,8 @@
 //!
 //! Clients act on codes: Docker does not try again after `DENIED`, oras takes `NAME_UNKNOWN` for a hard error, podman
 //! takes `MANIFEST_UNKNOWN` for a true absence. So a code is chosen where an error is answered, and its text, usual
-//! status and message stand here, side by side. Which code an error gets is the server's to say.
+//! status and message stand here, side by side. The errors of this module know their own code; for all others it is the
+//! server's to say.
 
 use serde_json::json;
 

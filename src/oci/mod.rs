@@ -11,11 +11,17 @@ mod digest;
 mod json;
 mod manifest;
 mod name;
+mod namespace;
+mod query;
 mod reference;
+mod route;
 
 pub use code::{CODES, Code, CodeRow, error_body};
 pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use manifest::{ACCEPT, MAX_MANIFEST_BYTES, Manifest, ManifestError, ManifestKind};
 pub use name::{MAX_NAME, MAX_TAG, NameError, Repository, Tag, TagError};
+pub use namespace::{Key, Namespace, NamespaceConflict, Namespaces, SelectError, Selected};
+pub use query::Query;
 pub use reference::{Reference, ReferenceError};
+pub use route::{Call, Route, RouteError};

@@ -13,6 +13,9 @@ pub const MAX_NAME: usize = 255;
 /// The longest tag, in bytes.
 pub const MAX_TAG: usize = 128;
 
+/// The longest name of an upstream: a DNS name and a port.
+pub(super) const MAX_AUTHORITY: usize = 253 + ":65535".len();
+
 /// The name of a repository inside its upstream: `library/nginx`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Repository(Arc<str>);
@@ -29,6 +32,12 @@ pub struct NameError(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagError(String);
 
+impl NameError {
+    pub(super) fn new(text: &str) -> Self {
+        Self(quoted(text))
+    }
+}
+
 impl Repository {
     /// The name as text.
     pub fn as_str(&self) -> &str {
@@ -43,7 +52,7 @@ impl FromStr for Repository {
         if text.len() <= MAX_NAME && text.split('/').all(is_component) {
             Ok(Self(text.into()))
         } else {
-            Err(NameError(quoted(text)))
+            Err(NameError::new(text))
         }
     }
 }
@@ -131,6 +140,20 @@ pub(super) fn is_component(text: &str) -> bool {
             .all(|run| matches!(run, b"" | b"." | b"_" | b"__") || run.iter().all(|&b| b == b'-'))
 }
 
+/// Whether this can be a path name of an upstream, which stands where a component stands: a component, or a host with a
+/// port behind it.
+pub(super) fn is_path_name(text: &str) -> bool {
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let is_port = |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+    text.len() <= MAX_AUTHORITY && is_component(host) && port.is_none_or(is_port)
+}
+
+/// Whether this can be what clients call an upstream, or a Host header: nothing with a slash, a user, an escape in it.
+pub(super) fn is_authority(text: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    (1..=MAX_AUTHORITY).contains(&text.len()) && text.bytes().all(legal)
+}
+
 /// A text from outside as it may stand in a message: quoted, escaped, and no longer than a line.
 pub(super) fn quoted(text: &str) -> String {
     const MOST: usize = 100;
@@ -190,6 +213,33 @@ mod tests {
         ];
         for (text, legal) in rows {
             assert_eq!(text.parse::<Repository>().is_ok(), *legal, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn path_names_are_components_and_hosts_with_ports() {
+        // Text, whether it is a path name, whether it is an authority.
+        let rows: &[(&str, bool, bool)] = &[
+            ("local", true, true),
+            ("docker.io", true, true),
+            ("registry.local:5000", true, true),
+            ("localhost:5000", true, true),
+            ("[::1]:5000", false, true),
+            ("Docker.io", false, true),
+            ("localhost:", false, true),
+            ("localhost:500000", false, true),
+            ("localhost:a", false, true),
+            (":5000", false, true),
+            ("a:1:2", false, true),
+            ("", false, false),
+            ("a/b", false, false),
+            ("a@b", false, false),
+            ("a%2eb", false, false),
+            ("a b", false, false),
+            ("é", false, false),
+        ];
+        for (text, path_name, authority) in rows {
+            assert_eq!((is_path_name(text), is_authority(text)), (*path_name, *authority), "{text:?}");
         }
     }
 

@@ -1,0 +1,319 @@
+//! Which upstream a request means, and which repository there.
+//!
+//! A request may say it in up to three ways: by `?ns=`, by a *path name* in front of `/v2` or as the first component
+//! after it, and by its Host. The rules, in their order:
+//!
+//! 1. `ns` picks the upstream by its name or an alias. An unknown one is unknown, whatever else is said.
+//! 2. The two places of the path name are one thing. A path name is a configured `path`, name or alias. Before `/v2` there
+//!    is nothing else that it could be, so an unknown one is an unknown upstream.
+//! 3. What is said twice has to agree. After `ns` or a prefix, a first component that says the same upstream is taken off;
+//!    one that says another is a conflict; any other is part of the repository, dots or not.
+//! 4. Without `ns`, the path name decides, then Host, with its port or without, then the default upstream. But a first
+//!    component that looks like a host, by a dot or a colon, and is not configured, is an unknown upstream: it goes
+//!    neither to the default nor to the Host's.
+//! 5. A path name has a repository behind it. A name that is nothing but one is invalid if it looks like a host, and
+//!    otherwise a repository that happens to be called so: with `path = "nginx"`, `nginx` alone is still an image.
+//! 6. On docker.io a repository of one component is in `library/`.
+//!
+//! Pure lookups in tables that are checked when they are made; nothing here goes anywhere.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::code::Code;
+use super::name::{NameError, Repository, is_authority, is_path_name, quoted};
+
+/// The upstream whose repositories of one component are in `library/`.
+const DOCKER: &str = "docker.io";
+
+/// What requests may call one upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// What clients call it.
+    pub name: String,
+    /// What else they call it.
+    pub aliases: Vec<String>,
+    /// What stands for it in paths, beside its name and aliases.
+    pub path: Option<String>,
+    /// Host headers that mean it, with or without a port.
+    pub hosts: Vec<String>,
+    /// Whether requests that name no upstream mean it.
+    pub default: bool,
+}
+
+/// The names of all configured upstreams, none of which means two.
+#[derive(Clone, Debug)]
+pub struct Namespaces {
+    names: HashMap<String, usize>,
+    paths: HashMap<String, usize>,
+    hosts: HashMap<String, usize>,
+    default: Option<usize>,
+}
+
+/// What a request means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// The upstream: its index in what [`Namespaces::new`] was given.
+    pub index: usize,
+    /// The repository there.
+    pub repository: Repository,
+    /// Whether `ns` said so, which is then answered with `OCI-Namespace`.
+    pub by_ns: bool,
+}
+
+/// Why a request means no upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SelectError {
+    /// It names an upstream that is not configured; quoted.
+    UnknownNamespace(String),
+    /// It names two.
+    Conflict {
+        /// What `ns` or the prefix says, quoted.
+        one: String,
+        /// What the path says beside it, quoted.
+        other: String,
+    },
+    /// There is no repository in it.
+    NameInvalid(NameError),
+    /// It names none, and there is no default.
+    NoDefault,
+}
+
+/// A kind of name that an upstream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A name or an alias.
+    Name,
+    /// A path name.
+    Path,
+    /// A Host header.
+    Host,
+}
+
+/// A mistake in the names of upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceConflict {
+    /// It would mean two upstreams.
+    Taken {
+        /// What kind of name it is.
+        key: Key,
+        /// The name.
+        text: String,
+        /// The name of the upstream that has it already.
+        by: String,
+        /// The index of the upstream that wants it too.
+        index: usize,
+    },
+    /// It cannot be asked for.
+    Illegal {
+        /// What kind of name it is.
+        key: Key,
+        /// The name.
+        text: String,
+        /// The index of the upstream that has it.
+        index: usize,
+    },
+    /// There is a default already.
+    SecondDefault {
+        /// The name of the upstream that is it.
+        by: String,
+        /// The index of the upstream that wants to be it too.
+        index: usize,
+    },
+}
+
+impl Namespaces {
+    /// Builds the tables, or says everything that is wrong with them.
+    pub fn new(namespaces: &[Namespace]) -> Result<Self, Vec<NamespaceConflict>> {
+        let mut wrong = Vec::new();
+        let mut enter = |table: &mut HashMap<String, usize>, key, text: &str, index| {
+            let text = text.to_ascii_lowercase();
+            let legal = if key == Key::Path { is_path_name(&text) } else { is_authority(&text) };
+            match table.get(&text) {
+                _ if !legal => wrong.push(NamespaceConflict::Illegal { key, text, index }),
+                Some(&first) if first != index => {
+                    let by = namespaces[first].name.clone();
+                    wrong.push(NamespaceConflict::Taken { key, text, by, index });
+                }
+                _ => {
+                    table.insert(text, index);
+                }
+            }
+        };
+        let (mut names, mut hosts) = (HashMap::new(), HashMap::new());
+        for (index, namespace) in namespaces.iter().enumerate() {
+            for name in std::iter::once(&namespace.name).chain(&namespace.aliases) {
+                enter(&mut names, Key::Name, name, index);
+            }
+            for host in &namespace.hosts {
+                enter(&mut hosts, Key::Host, host, index);
+            }
+        }
+        let mut paths = names.clone();
+        for (index, namespace) in namespaces.iter().enumerate() {
+            if let Some(path) = &namespace.path {
+                enter(&mut paths, Key::Path, path, index);
+            }
+        }
+        let mut default = None;
+        for (index, _) in namespaces.iter().enumerate().filter(|(_, namespace)| namespace.default) {
+            match default {
+                None => default = Some(index),
+                Some(first) => {
+                    wrong.push(NamespaceConflict::SecondDefault { by: namespaces[first].name.clone(), index })
+                }
+            }
+        }
+        if wrong.is_empty() { Ok(Self { names, paths, hosts, default }) } else { Err(wrong) }
+    }
+
+    /// Which upstream and which repository a request means: its `ns`, the prefix before `/v2`, its Host, and its name
+    /// as [`Route`](super::Route) has it.
+    pub fn select(
+        &self,
+        ns: Option<&str>,
+        before: Option<&str>,
+        host: Option<&str>,
+        name: &str,
+    ) -> Result<Selected, SelectError> {
+        let explicit = self.explicit(ns, before)?;
+        let (first, rest) = name.split_once('/').map_or((name, None), |(first, rest)| (first, Some(rest)));
+        let after = self.paths.get(first).copied();
+        let (index, repository) = match (explicit, after, rest) {
+            (_, Some(_), None) if looks_like_host(first) => {
+                return Err(SelectError::NameInvalid(NameError::new(name)));
+            }
+            (Some((index, _)), Some(after), Some(rest)) if index == after => (index, rest),
+            (Some((_, said)), Some(_), Some(_)) => {
+                return Err(SelectError::Conflict { one: quoted(said), other: quoted(first) });
+            }
+            (Some((index, _)), _, _) => (index, name),
+            (None, Some(index), Some(rest)) => (index, rest),
+            (None, _, _) if looks_like_host(first) => {
+                return Err(SelectError::UnknownNamespace(quoted(first)));
+            }
+            (None, _, _) => {
+                let by_host = host.and_then(|host| self.by_host(host));
+                (by_host.or(self.default).ok_or(SelectError::NoDefault)?, name)
+            }
+        };
+        let repository = if self.names.get(DOCKER) == Some(&index) && !repository.contains('/') {
+            format!("library/{repository}").parse()
+        } else {
+            repository.parse()
+        };
+        Ok(Selected { index, repository: repository.map_err(SelectError::NameInvalid)?, by_ns: ns.is_some() })
+    }
+
+    /// Whether a call without a repository names no unknown upstream, and not two.
+    pub fn select_ping(&self, before: Option<&str>, ns: Option<&str>) -> Result<(), SelectError> {
+        self.explicit(ns, before).map(drop)
+    }
+
+    /// The upstream that `ns` or the prefix says, and how it said so.
+    fn explicit<'a>(
+        &self,
+        ns: Option<&'a str>,
+        before: Option<&'a str>,
+    ) -> Result<Option<(usize, &'a str)>, SelectError> {
+        let find = |table: &HashMap<String, usize>, text: &'a str| match table.get(&text.to_ascii_lowercase())
+        {
+            Some(&index) => Ok((index, text)),
+            None => Err(SelectError::UnknownNamespace(quoted(text))),
+        };
+        let ns = ns.map(|ns| find(&self.names, ns)).transpose()?;
+        let before = before.map(|before| find(&self.paths, before)).transpose()?;
+        match (ns, before) {
+            (Some((one, ns)), Some((other, before))) if one != other => {
+                Err(SelectError::Conflict { one: quoted(ns), other: quoted(before) })
+            }
+            (ns, before) => Ok(ns.or(before)),
+        }
+    }
+
+    fn by_host(&self, host: &str) -> Option<usize> {
+        let host = host.to_ascii_lowercase();
+        let bare = match host.rsplit_once(':') {
+            Some((bare, port)) if port.bytes().all(|b| b.is_ascii_digit()) => bare,
+            _ => &host,
+        };
+        self.hosts.get(&host).or_else(|| self.hosts.get(bare)).copied()
+    }
+}
+
+impl SelectError {
+    /// The code that says so to the client.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::UnknownNamespace(_) | Self::NoDefault => Code::NameUnknown,
+            Self::Conflict { .. } | Self::NameInvalid(_) => Code::NameInvalid,
+        }
+    }
+}
+
+impl NamespaceConflict {
+    /// The index of the upstream where the mistake is.
+    pub fn index(&self) -> usize {
+        match self {
+            Self::Taken { index, .. } | Self::Illegal { index, .. } | Self::SecondDefault { index, .. } => {
+                *index
+            }
+        }
+    }
+}
+
+/// As Docker tells a registry from a first component.
+fn looks_like_host(component: &str) -> bool {
+    component.contains(['.', ':'])
+}
+
+impl fmt::Display for SelectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownNamespace(text) => write!(f, "this mirror has no upstream {text}"),
+            Self::Conflict { one, other } => write!(f, "the request names two upstreams, {one} and {other}"),
+            Self::NameInvalid(error) => error.fmt(f),
+            Self::NoDefault => f.write_str(
+                "the request names no upstream, and this mirror has no default: use ?ns= or put its name in the path",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SelectError {}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => "name",
+            Self::Path => "path name",
+            Self::Host => "host",
+        })
+    }
+}
+
+impl fmt::Display for NamespaceConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken { key, text, by, .. } => write!(f, "{key} {text:?} already means upstream {by:?}"),
+            Self::Illegal { key: Key::Path, text, .. } => {
+                write!(
+                    f,
+                    "{text:?} cannot be a path name: it takes one component of a path, such as \"local\""
+                )
+            }
+            Self::Illegal { key, text, .. } => {
+                write!(
+                    f,
+                    "{text:?} cannot be a {key}: it takes a host, and a port if need be, such as \"ghcr.io\""
+                )
+            }
+            Self::SecondDefault { by, .. } => write!(f, "upstream {by:?} is the default already"),
+        }
+    }
+}
+
+impl std::error::Error for NamespaceConflict {}
+
+#[cfg(test)]
+mod tests;
