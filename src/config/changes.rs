@@ -1,0 +1,156 @@
+//! What differs between two configurations, and what a running process can do about it.
+
+use super::{Config, Upstream};
+
+/// The differences between the configuration that is in use and a new one, by the names of their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// These can be taken into use while the process runs: upstreams and the level of the log.
+    pub live: Vec<String>,
+    /// These are taken into use by a restart, and not before.
+    pub restart: Vec<String>,
+}
+
+impl Changes {
+    /// Whether the two are the same.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.restart.is_empty()
+    }
+}
+
+impl Config {
+    /// What changes when `new` comes after this one. Secrets that changed are named, never shown.
+    #[must_use]
+    pub fn changes(&self, new: &Self) -> Changes {
+        let restart = [
+            ("server.listen", self.server.listen != new.server.listen),
+            ("server.drain_timeout", self.server.drain_timeout != new.server.drain_timeout),
+            ("server.stall_timeout", self.server.stall_timeout != new.server.stall_timeout),
+            ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
+            ("admin.listen", self.admin.listen != new.admin.listen),
+            ("log.format", self.log.format != new.log.format),
+            ("store.path", self.store.path != new.store.path),
+            ("store.max_bytes", self.store.max_bytes != new.store.max_bytes),
+            ("store.max_blob", self.store.max_blob != new.store.max_blob),
+            ("memory.max_bytes", self.memory.max_bytes != new.memory.max_bytes),
+        ];
+        let mut live = differing(&[("log.level", self.log.level != new.log.level)]);
+        live.extend(upstreams(&self.upstreams, &new.upstreams));
+        Changes { live, restart: differing(&restart) }
+    }
+}
+
+fn differing(keys: &[(&str, bool)]) -> Vec<String> {
+    keys.iter().filter(|(_, differs)| *differs).map(|&(key, _)| key.to_owned()).collect()
+}
+
+fn upstreams(old: &[Upstream], new: &[Upstream]) -> Vec<String> {
+    let by_name = |all: &'_ [Upstream], name: &str| all.iter().position(|upstream| upstream.name == name);
+    let mut changes = Vec::new();
+    for gone in old.iter().filter(|upstream| by_name(new, &upstream.name).is_none()) {
+        changes.push(format!("upstream {} removed", gone.name));
+    }
+    for upstream in new {
+        match by_name(old, &upstream.name) {
+            None => changes.push(format!("upstream {} added", upstream.name)),
+            Some(place) => {
+                let keys = upstream_keys(&old[place], upstream);
+                changes.extend(keys.into_iter().map(|key| format!("upstream {} {key}", upstream.name)));
+            }
+        }
+    }
+    changes
+}
+
+fn upstream_keys(old: &Upstream, new: &Upstream) -> Vec<String> {
+    differing(&[
+        ("aliases", old.aliases != new.aliases),
+        ("path", old.path != new.path),
+        ("hosts", old.hosts != new.hosts),
+        ("endpoints", old.endpoints != new.endpoints),
+        ("default", old.default != new.default),
+        ("realm_hosts", old.realm_hosts != new.realm_hosts),
+        ("redirect_hosts", old.redirect_hosts != new.redirect_hosts),
+        ("credentials", old.credentials != new.credentials),
+        ("ca", old.ca != new.ca),
+        ("tag_ttl", old.tag_ttl != new.tag_ttl),
+        ("negative_ttl", old.negative_ttl != new.negative_ttl),
+        ("connect_timeout", old.connect_timeout != new.connect_timeout),
+        ("header_timeout", old.header_timeout != new.header_timeout),
+        ("idle_timeout", old.idle_timeout != new.idle_timeout),
+        ("revalidate_timeout", old.revalidate_timeout != new.revalidate_timeout),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::from_toml(text, "f").unwrap()
+    }
+
+    #[test]
+    fn the_same_configuration_has_no_changes() {
+        assert!(config("").changes(&Config::default()).is_empty());
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_told_by_key() {
+        let rows = [
+            ("server", "listen", "[\"127.0.0.1:1\"]"),
+            ("server", "drain_timeout", "\"1s\""),
+            ("server", "stall_timeout", "\"1s\""),
+            ("server", "header_timeout", "\"1s\""),
+            ("admin", "listen", "\"\""),
+            ("log", "format", "\"json\""),
+            ("store", "path", "\"elsewhere\""),
+            ("store", "max_bytes", "\"1GiB\""),
+            ("store", "max_blob", "\"1GiB\""),
+            ("memory", "max_bytes", "\"1GiB\""),
+        ];
+        for (table, key, value) in rows {
+            let changes = Config::default().changes(&config(&format!("[{table}]\n{key} = {value}\n")));
+            assert_eq!(changes, Changes { live: vec![], restart: vec![format!("{table}.{key}")] });
+        }
+    }
+
+    #[test]
+    fn the_log_level_and_upstreams_change_live() {
+        let changes = Config::default().changes(&config("[log]\nlevel = \"debug\"\n"));
+        assert_eq!(changes, Changes { live: vec!["log.level".to_owned()], restart: vec![] });
+
+        let old = config("[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n");
+        let rows = [
+            "aliases = [\"b\"]",
+            "path = \"p\"",
+            "hosts = [\"h\"]",
+            "default = true",
+            "realm_hosts = [\"h\"]",
+            "redirect_hosts = [\"h\"]",
+            "tag_ttl = \"1s\"",
+            "negative_ttl = \"1s\"",
+            "connect_timeout = \"1s\"",
+            "header_timeout = \"1s\"",
+            "idle_timeout = \"1s\"",
+            "revalidate_timeout = \"1s\"",
+        ];
+        for row in rows {
+            let new = config(&format!("[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n{row}\n"));
+            let key = row.split(' ').next().unwrap();
+            assert_eq!(old.changes(&new).live, [format!("upstream a {key}")]);
+        }
+        let new = config("[[upstream]]\nname = \"b\"\nendpoints = [\"https://a\"]\n");
+        assert_eq!(old.changes(&new).live, ["upstream a removed", "upstream b added"]);
+    }
+
+    #[test]
+    fn changed_credentials_are_named_and_not_shown() {
+        let with = |password: &str| {
+            let up = "[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\nusername = \"u\"\n";
+            config(&format!("{up}password = \"{password}\"\n"))
+        };
+        assert_eq!(with("one").changes(&with("two")).live, ["upstream a credentials"]);
+    }
+}

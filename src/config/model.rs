@@ -1,0 +1,258 @@
+//! The configuration as plain, validated values, and their defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use url::Url;
+
+use super::Secret;
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where clients come.
+    pub server: Server,
+    /// Where operators come.
+    pub admin: Admin,
+    /// What is logged, and how.
+    pub log: Log,
+    /// What is kept on disk.
+    pub store: Store,
+    /// What is kept in memory.
+    pub memory: Memory,
+    /// The registries that are mirrored; at least one, at most one of them the default.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// `[server]`: where clients come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Addresses to listen on; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// How long running bodies may take to finish once the process was asked to stop.
+    pub drain_timeout: Duration,
+    /// How long a client may take nothing of a body before it is cut.
+    pub stall_timeout: Duration,
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Duration,
+}
+
+/// `[admin]`: where operators come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Where `/metrics`, `/livez` and `/readyz` are served; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[log]`: what is logged, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// A level, or a list of levels by target.
+    pub level: String,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[store]`: what is kept on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// The directory.
+    pub path: PathBuf,
+    /// How much may be kept.
+    pub max_bytes: Budget,
+    /// Larger blobs are passed through without being kept; `None`: no blob is too large.
+    pub max_blob: Option<u64>,
+}
+
+/// How much of a disk may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// So many bytes.
+    Bytes(u64),
+    /// So much of the file system that holds the store, 1 to 100.
+    Percent(u8),
+}
+
+/// `[memory]`: what is kept in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    /// How much manifests, tokens and small blobs may take together; zero: nothing is kept.
+    pub max_bytes: u64,
+}
+
+/// `[[upstream]]`: one registry that is mirrored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// What clients call it.
+    pub name: String,
+    /// What else they call it.
+    pub aliases: Vec<String>,
+    /// What it is called as the first component of a path; `None`: it cannot be.
+    pub path: Option<String>,
+    /// `Host` headers that mean it.
+    pub hosts: Vec<String>,
+    /// Where it is, in the order in which they are tried; at least one.
+    pub endpoints: Vec<Url>,
+    /// Whether requests that name no upstream go here.
+    pub default: bool,
+    /// Where its token server may be, beside the endpoints' own hosts and the well-known ones.
+    pub realm_hosts: Vec<String>,
+    /// Hosts with private addresses that redirects may lead to.
+    pub redirect_hosts: Vec<String>,
+    /// As whom it is asked; `None`: as anybody.
+    pub credentials: Option<Credentials>,
+    /// Roots that are trusted beside the system's.
+    pub ca: Vec<CertificateDer<'static>>,
+    /// How long a tag is believed without asking again; zero: not at all.
+    pub tag_ttl: Duration,
+    /// How long a true 404 is remembered; zero: not at all.
+    pub negative_ttl: Duration,
+    /// How long a connection may take to come up.
+    pub connect_timeout: Duration,
+    /// How long an answer's head may take.
+    pub header_timeout: Duration,
+    /// How long a body may stand still.
+    pub idle_timeout: Duration,
+    /// After which a cached tag is served stale.
+    pub revalidate_timeout: Duration,
+}
+
+/// A user and a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user.
+    pub username: String,
+    /// The password, or a token in its place.
+    pub password: Secret,
+}
+
+/// The built-in configuration: what is not configured is like this.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: Server::default(),
+            admin: Admin::default(),
+            log: Log::default(),
+            store: Store::default(),
+            memory: Memory::default(),
+            upstreams: Upstream::built_in(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec![loopback(5000)],
+            drain_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            header_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: Some(loopback(5001)) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { path: PathBuf::from("data"), max_bytes: Budget::Bytes(50 << 30), max_blob: None }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { max_bytes: 256 << 20 }
+    }
+}
+
+impl Upstream {
+    /// An upstream with nothing but a name and its endpoints; the rest is as where a file leaves it out, but `path`,
+    /// which is `None`.
+    #[must_use]
+    pub fn new(name: impl Into<String>, endpoints: Vec<Url>) -> Self {
+        Self {
+            name: name.into(),
+            aliases: Vec::new(),
+            path: None,
+            hosts: Vec::new(),
+            endpoints,
+            default: false,
+            realm_hosts: Vec::new(),
+            redirect_hosts: Vec::new(),
+            credentials: None,
+            ca: Vec::new(),
+            tag_ttl: Duration::from_secs(5 * 60),
+            negative_ttl: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            revalidate_timeout: Duration::from_secs(3),
+        }
+    }
+
+    /// The public registries that are mirrored when no upstream is given.
+    #[must_use]
+    pub fn built_in() -> Vec<Self> {
+        let one = |&(name, aliases, endpoint): &(&str, &[&str], &str)| {
+            let endpoint = Url::parse(endpoint).ok()?;
+            let mut upstream = Self::new(name, vec![endpoint]);
+            upstream.aliases = aliases.iter().map(|&alias| alias.to_owned()).collect();
+            upstream.path = Some(name.to_owned());
+            upstream.default = name == BUILT_IN_DEFAULT;
+            Some(upstream)
+        };
+        BUILT_IN.iter().filter_map(one).collect()
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+const BUILT_IN_DEFAULT: &str = "docker.io";
+
+/// Name, aliases, endpoint.
+const BUILT_IN: [(&str, &[&str], &str); 8] = [
+    ("docker.io", &["index.docker.io", "registry-1.docker.io"], "https://registry-1.docker.io"),
+    ("ghcr.io", &[], "https://ghcr.io"),
+    ("quay.io", &[], "https://quay.io"),
+    ("registry.k8s.io", &[], "https://registry.k8s.io"),
+    ("gcr.io", &[], "https://gcr.io"),
+    ("mcr.microsoft.com", &[], "https://mcr.microsoft.com"),
+    ("public.ecr.aws", &[], "https://public.ecr.aws"),
+    ("nvcr.io", &[], "https://nvcr.io"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_upstream_is_there_and_one_is_the_default() {
+        let upstreams = Upstream::built_in();
+        assert_eq!(upstreams.len(), BUILT_IN.len());
+        let defaults: Vec<_> = upstreams.iter().filter(|u| u.default).map(|u| u.name.as_str()).collect();
+        assert_eq!(defaults, ["docker.io"]);
+    }
+}

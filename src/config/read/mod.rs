@@ -1,0 +1,137 @@
+//! From text to a configuration: the tables of the file one after the other, every key by its name.
+//!
+//! Nothing stops at the first mistake. Where the text is not TOML, what can be made out of the rest is still read, and
+//! only what hangs on the broken part stays unsaid.
+
+mod conflicts;
+mod credentials;
+mod environment;
+mod section;
+mod text;
+mod upstream;
+mod value;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use toml::de::DeTable;
+
+use self::section::{Over, Reading, Section};
+use self::value::{bytes, filled, one, or_empty};
+use super::mistake::{Mistake, Mistakes, Place};
+use super::{Admin, Config, Log, Memory, Server, Sources, Store, Upstream};
+
+/// Reads `text`, which is the file `name`, under what `sources` has beside the file.
+pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, Mistakes> {
+    let (document, broken) = DeTable::parse_recoverable(text);
+    let data = sources.data.as_ref().map(|data| data.to_string_lossy());
+    let mut over = environment::settings(&sources.env);
+    over.extend(flag("--listen", "server.listen", sources.listen.as_deref()));
+    over.extend(flag("--data", "store.path", data.as_deref()));
+    let mut reading = Reading::new(name, text, over);
+    let mut root = Section::root(&document);
+
+    let mut config = Config {
+        server: server(&mut reading, &mut root),
+        admin: admin(&mut reading, &mut root),
+        log: log(&mut reading, &mut root),
+        store: store(&mut reading, &mut root),
+        memory: memory(&mut reading, &mut root),
+        upstreams: Vec::new(),
+    };
+    config.upstreams = match reading.sections(&mut root, "upstream") {
+        Some(sections) => upstream::upstreams(&mut reading, sections, broken.is_empty()),
+        None => Upstream::built_in(),
+    };
+    reading.close(root);
+    conflicts::addresses(&mut reading, &config);
+    if let Some(data) = &sources.data {
+        config.store.path.clone_from(data);
+    }
+
+    let mut unread = HashSet::new();
+    for error in broken {
+        let at = error.span().map_or(0, |span| span.start);
+        if unread.insert(reading.line(at)) {
+            reading.mistake(at, "", format!("text that is not TOML ({})", error.message()), "TOML");
+        }
+    }
+    let (left, mut mistakes) = reading.finish();
+    mistakes.retain(|mistake| is_sure(mistake, &unread));
+    mistakes.extend(left.into_iter().map(environment::unknown));
+    Mistakes::none(mistakes).map(|()| config)
+}
+
+fn flag<'t>(flag: &'static str, key: &str, text: Option<&'t str>) -> Option<Over<'t>> {
+    text.map(|text| Over { place: Place::Flag(flag), key: key.to_owned(), text })
+}
+
+/// On a line that is not TOML only that is certain.
+fn is_sure(mistake: &Mistake, unread: &HashSet<usize>) -> bool {
+    match &mistake.place {
+        Place::Line { line, .. } => mistake.key.is_empty() || !unread.contains(line),
+        _ => true,
+    }
+}
+
+fn server<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Server {
+    let mut section = reading.section(root, "server");
+    let s = &mut section;
+    let default = Server::default();
+    let listen = reading.get(
+        s,
+        "listen",
+        filled(text::address, "addresses, each once, at least one, as in [\"127.0.0.1:5000\"]"),
+    );
+    let server = Server {
+        listen: listen.map_or(default.listen, |items| items.into_iter().map(|item| item.value).collect()),
+        drain_timeout: reading.get(s, "drain_timeout", one(text::duration)).unwrap_or(default.drain_timeout),
+        stall_timeout: reading.get(s, "stall_timeout", one(text::positive)).unwrap_or(default.stall_timeout),
+        header_timeout: reading
+            .get(s, "header_timeout", one(text::positive))
+            .unwrap_or(default.header_timeout),
+    };
+    reading.close(section);
+    server
+}
+
+fn admin<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Admin {
+    let mut section = reading.section(root, "admin");
+    let listen = reading.get(&mut section, "listen", or_empty(one(text::address)));
+    reading.close(section);
+    Admin { listen: listen.unwrap_or_else(|| Admin::default().listen) }
+}
+
+fn log<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Log {
+    let mut section = reading.section(root, "log");
+    let s = &mut section;
+    let default = Log::default();
+    let log = Log {
+        format: reading.get(s, "format", one(text::log_format)).unwrap_or(default.format),
+        level: reading.get(s, "level", one(text::log_level)).unwrap_or(default.level),
+    };
+    reading.close(section);
+    log
+}
+
+fn store<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Store {
+    let mut section = reading.section(root, "store");
+    let s = &mut section;
+    let default = Store::default();
+    let store = Store {
+        path: reading.get(s, "path", one(text::some_text)).map_or(default.path, PathBuf::from),
+        max_bytes: reading.get(s, "max_bytes", bytes(text::budget)).unwrap_or(default.max_bytes),
+        max_blob: reading
+            .get(s, "max_blob", or_empty(bytes(text::positive_size)))
+            .unwrap_or(default.max_blob),
+    };
+    reading.close(section);
+    store
+}
+
+fn memory<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Memory {
+    let mut section = reading.section(root, "memory");
+    let max_bytes = reading.get(&mut section, "max_bytes", bytes(text::size));
+    reading.close(section);
+    Memory { max_bytes: max_bytes.unwrap_or_else(|| Memory::default().max_bytes) }
+}

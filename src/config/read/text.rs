@@ -1,0 +1,351 @@
+//! Settings as people write them: durations, sizes, addresses, names. Each function gives the value, or what it
+//! expected.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::config::{Budget, LogFormat};
+use crate::oci::Repository;
+
+/// What should have been there, for a mistake to say.
+pub(super) type Expected = Cow<'static, str>;
+
+const DURATION: &str = "a duration: a whole number and a unit (ms, s, m, h, d), as in \"30s\"";
+const SIZE: &str =
+    "a size: a whole number and a unit (B, KB, MB, GB, TB, KiB, MiB, GiB, TiB), as in \"50GiB\"";
+const BUDGET: &str = "a size such as \"50GiB\", or a share of the file system such as \"80%\"";
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// `"30s"`; zero is allowed.
+pub(super) fn duration(text: &str) -> Result<Duration, Expected> {
+    let (number, unit) = number_and_unit(text).ok_or(DURATION)?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(DURATION.into()),
+    };
+    let duration = number.checked_mul(milliseconds).map(Duration::from_millis);
+    duration.filter(|&duration| duration <= LONGEST).ok_or_else(|| "a duration of at most 3650d".into())
+}
+
+/// A duration that is not zero.
+pub(super) fn positive(text: &str) -> Result<Duration, Expected> {
+    duration(text)
+        .and_then(|d| if d.is_zero() { Err("a duration above zero, as in \"30s\"".into()) } else { Ok(d) })
+}
+
+/// A duration that an answer may have to wait for: clients wait thirty seconds, so all of it must end before.
+pub(super) fn waited_for(text: &str) -> Result<Duration, Expected> {
+    const LIMIT: Duration = Duration::from_secs(24);
+    positive(text).and_then(|duration| {
+        if duration > LIMIT {
+            Err("at most \"24s\": clients give up after 30 s, and are answered within 25 s whatever upstream does"
+                .into())
+        } else {
+            Ok(duration)
+        }
+    })
+}
+
+/// `"50GiB"`; a bare number is bytes.
+pub(super) fn size(text: &str) -> Result<u64, Expected> {
+    let (number, unit) = number_and_unit(text).ok_or(SIZE)?;
+    let bytes = match unit {
+        "" | "B" => 1,
+        "KB" | "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1_u64 << 40,
+        _ => return Err(SIZE.into()),
+    };
+    number.checked_mul(bytes).ok_or_else(|| "a size below 16 EiB".into())
+}
+
+/// A size that is not zero.
+pub(super) fn positive_size(text: &str) -> Result<u64, Expected> {
+    size(text).and_then(
+        |bytes| if bytes == 0 { Err("a size above zero, as in \"50GiB\"".into()) } else { Ok(bytes) },
+    )
+}
+
+/// `"50GiB"` or `"80%"`.
+pub(super) fn budget(text: &str) -> Result<Budget, Expected> {
+    match text.trim().strip_suffix('%') {
+        Some(share) => match share.trim_end().parse() {
+            Ok(percent @ 1..=100) => Ok(Budget::Percent(percent)),
+            _ => Err(BUDGET.into()),
+        },
+        None => positive_size(text).map(Budget::Bytes).map_err(|_| BUDGET.into()),
+    }
+}
+
+/// `"127.0.0.1:5000"`; no names, because a start must not depend on a resolver.
+pub(super) fn address(text: &str) -> Result<SocketAddr, Expected> {
+    text.trim()
+        .parse()
+        .map_err(|_| "an IP address and a port, as in \"127.0.0.1:5000\" or \"[::]:5000\"".into())
+}
+
+/// An upstream's URL: scheme, host, port.
+pub(super) fn endpoint(text: &str) -> Result<Url, Expected> {
+    const EXPECTED: &str = "a URL of scheme, host and port, as in \"https://registry.example:5000\"";
+    let url = Url::parse(text).map_err(|error| format!("{EXPECTED} ({error})"))?;
+    let because = |reason: &str| Err(Cow::from(format!("{EXPECTED} ({reason})")));
+    if !matches!(url.scheme(), "http" | "https") {
+        because("the scheme must be https or http")
+    } else if !url.username().is_empty() || url.password().is_some() {
+        because("user and password have keys of their own: username, password, password_file")
+    } else if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        because("nothing may come after the port")
+    } else {
+        Ok(url)
+    }
+}
+
+/// `"ghcr.io"` or `"registry.local:5000"`: what a client writes before the first slash of an image's name.
+pub(super) fn registry_name(text: &str) -> Result<String, Expected> {
+    host_and_port(text).ok_or_else(|| {
+        "the name of a registry in lower case, as in \"ghcr.io\" or \"registry.local:5000\"".into()
+    })
+}
+
+/// A host, with a port where it must have that one.
+pub(super) fn host(text: &str) -> Result<String, Expected> {
+    host_and_port(text)
+        .ok_or_else(|| "a host in lower case with or without a port, as in \"auth.local\"".into())
+}
+
+/// A first component of a path.
+pub(super) fn component(text: &str) -> Result<String, Expected> {
+    if text.contains('/') || text.parse::<Repository>().is_err() {
+        return Err("one legal component of a repository's name: lower-case letters and digits with single . _ - between \
+                    them, as in \"local\""
+            .into());
+    }
+    if text == "v2" {
+        return Err("another word than \"v2\", with which the paths of the API begin".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// `"text"` or `"json"`.
+pub(super) fn log_format(text: &str) -> Result<LogFormat, Expected> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("\"text\" or \"json\"".into()),
+    }
+}
+
+/// A level, or a list of levels by target.
+pub(super) fn log_level(text: &str) -> Result<String, Expected> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |part: &str| match part.trim().split_once('=') {
+        Some((target, level)) => !target.is_empty() && LEVELS.contains(&level),
+        None => LEVELS.contains(&part.trim()),
+    };
+    if text.split(',').all(is_level) {
+        Ok(text.to_owned())
+    } else {
+        Err("a level (off, error, warn, info, debug, trace), or a list as in \"info,access=off\"".into())
+    }
+}
+
+/// Any text but the empty one.
+pub(super) fn some_text(text: &str) -> Result<String, Expected> {
+    if text.is_empty() { Err("a text that is not empty".into()) } else { Ok(text.to_owned()) }
+}
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+/// A host in lower case: labels of letters, digits, `-` and `_`, or an address, IPv6 in brackets.
+fn host_and_port(text: &str) -> Option<String> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port =
+        |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|p| p > 0);
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    };
+    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.len() <= 253 && host.split('.').all(is_label),
+    };
+    (is_host && port.is_none_or(is_port)).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table<T: PartialEq + std::fmt::Debug>(
+        read: fn(&str) -> Result<T, Expected>,
+        rows: &[(&str, Option<T>)],
+    ) {
+        for (text, want) in rows {
+            assert_eq!(read(text).ok().as_ref(), want.as_ref(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_whole_number_and_a_unit() {
+        let ms = |n| Some(Duration::from_millis(n));
+        let rows = [
+            ("0s", ms(0)),
+            ("250ms", ms(250)),
+            ("30s", ms(30_000)),
+            ("5 m", ms(300_000)),
+            ("2h", ms(7_200_000)),
+            ("1d", ms(86_400_000)),
+            ("3650d", Some(LONGEST)),
+            ("3651d", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615d", None),
+            ("30", None),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("1.5s", None),
+            ("1m30s", None),
+            ("5M", None),
+        ];
+        table(duration, &rows);
+        table(positive, &[("0s", None), ("1ms", ms(1))]);
+    }
+
+    #[test]
+    fn what_an_answer_waits_for_ends_before_clients_give_up() {
+        assert!(waited_for("24s").is_ok());
+        for text in ["25s", "24001ms", "1h", "0s"] {
+            assert!(waited_for(text).is_err(), "{text}");
+        }
+        assert!(waited_for("30s").unwrap_err().contains("25 s"));
+    }
+
+    #[test]
+    fn sizes_tell_thousands_from_their_binary_kin() {
+        let rows = [
+            ("0", Some(0)),
+            ("4096", Some(4096)),
+            ("1B", Some(1)),
+            ("1kB", Some(1000)),
+            ("1KiB", Some(1024)),
+            ("50GiB", Some(50 << 30)),
+            ("50GB", Some(50_000_000_000)),
+            ("2 TiB", Some(2 << 40)),
+            ("16777216TiB", None),
+            ("1.5GiB", None),
+            ("10gib", None),
+            ("GiB", None),
+            ("", None),
+        ];
+        table(size, &rows);
+    }
+
+    #[test]
+    fn a_budget_is_a_size_or_a_share() {
+        let rows = [
+            ("10GiB", Some(Budget::Bytes(10 << 30))),
+            ("80%", Some(Budget::Percent(80))),
+            ("100%", Some(Budget::Percent(100))),
+            ("101%", None),
+            ("0%", None),
+            ("0", None),
+            ("8.5%", None),
+            ("%", None),
+            ("lots", None),
+        ];
+        table(budget, &rows);
+    }
+
+    #[test]
+    fn an_address_is_an_ip_and_a_port() {
+        for text in ["127.0.0.1:5000", "[::]:5000", " 0.0.0.0:0"] {
+            assert!(address(text).is_ok(), "{text}");
+        }
+        for text in ["localhost:5000", ":5000", "127.0.0.1", "127.0.0.1:99999", "", "::1:5000x"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_scheme_host_and_port() {
+        for text in ["https://ghcr.io", "http://10.0.0.7:5000", "https://ghcr.io/", "http://[::1]:5000"] {
+            assert!(endpoint(text).is_ok(), "{text}");
+        }
+        let rows = [
+            ("ghcr.io", "relative"),
+            ("ftp://ghcr.io", "scheme"),
+            ("https://", "empty host"),
+            ("https://me:secret@ghcr.io", "keys of their own"),
+            ("https://ghcr.io/v2/", "after the port"),
+            ("https://ghcr.io?ns=x", "after the port"),
+            ("https://ghcr.io:70000", "port"),
+        ];
+        for (text, reason) in rows {
+            let expected = endpoint(text).unwrap_err();
+            assert!(expected.contains(reason), "{text}: {expected}");
+        }
+    }
+
+    #[test]
+    fn a_registrys_name_is_a_host_in_lower_case_and_perhaps_a_port() {
+        for text in
+            ["ghcr.io", "registry.local:5000", "localhost", "10.0.0.7:5000", "[::1]:5000", "a_b.example"]
+        {
+            assert!(registry_name(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "GHCR.io",
+            "ghcr.io/x",
+            "https://ghcr.io",
+            "ghcr.io:",
+            "ghcr.io:0",
+            "ghcr.io:+5",
+            ".io",
+            "a b",
+            "é",
+        ] {
+            assert!(registry_name(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_one_component_and_not_the_apis_own() {
+        for text in ["local", "docker.io", "a-b__c.d"] {
+            assert!(component(text).is_ok(), "{text}");
+        }
+        for text in ["", "v2", "a/b", "registry.local:5000", "Local", "..", "a b"] {
+            assert!(component(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_log_level_may_be_given_by_target() {
+        for text in ["info", "off", "info,access=off", "warn, roadstead::upstream=trace"] {
+            assert!(log_level(text).is_ok(), "{text}");
+        }
+        for text in ["", "loud", "info,", "access=loud", "=info"] {
+            assert!(log_level(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The tables `[[upstream]]`.
+
+use super::conflicts::{self, Placed};
+use super::credentials::{certificates, credentials};
+use super::section::{Reading, Section};
+use super::text;
+use super::value::{Item, filled, list, one, truth};
+use crate::config::Upstream;
+
+/// Every upstream. `whole` tells that the file is TOML throughout; where it is not, nothing is said to be missing.
+pub(super) fn upstreams<'t>(
+    reading: &mut Reading<'t>,
+    sections: Vec<Section<'t>>,
+    whole: bool,
+) -> Vec<Upstream> {
+    let read = |section| upstream(reading, section, whole);
+    let all: Vec<Placed> = sections.into_iter().filter_map(read).collect();
+    conflicts::upstreams(reading, &all);
+    all.into_iter().map(|placed| placed.upstream).collect()
+}
+
+/// One upstream; `None` where it has no name to be spoken of by, which is a mistake that was noted.
+fn upstream<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, whole: bool) -> Option<Placed> {
+    let s = &mut section;
+    let name = reading.get(s, "name", one(text::registry_name));
+    let endpoints = filled(text::endpoint, "URLs, each once, at least one, as in [\"https://ghcr.io\"]");
+    let endpoints = reading.get(s, "endpoints", endpoints);
+    if whole {
+        for key in ["name", "endpoints"].into_iter().filter(|key| !s.has(key)) {
+            reading.mistake(s.start(), format!("upstream.{key}"), "no such key", "every upstream to have it");
+        }
+    }
+    let default = Upstream::new(name.clone().unwrap_or_default(), values(endpoints));
+    let aliases = reading.get(s, "aliases", list(text::registry_name)).unwrap_or_default();
+    let path = reading.get(s, "path", one(text::component));
+    let hosts = reading.get(s, "hosts", list(text::host)).unwrap_or_default();
+    let upstream = Upstream {
+        aliases: aliases.iter().map(|alias| alias.value.clone()).collect(),
+        path: path.clone().or_else(|| name.as_deref().and_then(|name| text::component(name).ok())),
+        hosts: hosts.iter().map(|host| host.value.clone()).collect(),
+        default: reading.get(s, "default", truth).unwrap_or(default.default),
+        realm_hosts: values(reading.get(s, "realm_hosts", list(text::host))),
+        redirect_hosts: values(reading.get(s, "redirect_hosts", list(text::host))),
+        credentials: credentials(reading, s),
+        ca: certificates(reading, s),
+        tag_ttl: reading.get(s, "tag_ttl", one(text::duration)).unwrap_or(default.tag_ttl),
+        negative_ttl: reading.get(s, "negative_ttl", one(text::duration)).unwrap_or(default.negative_ttl),
+        connect_timeout: reading
+            .get(s, "connect_timeout", one(text::waited_for))
+            .unwrap_or(default.connect_timeout),
+        header_timeout: reading
+            .get(s, "header_timeout", one(text::waited_for))
+            .unwrap_or(default.header_timeout),
+        idle_timeout: reading.get(s, "idle_timeout", one(text::positive)).unwrap_or(default.idle_timeout),
+        revalidate_timeout: reading
+            .get(s, "revalidate_timeout", one(text::waited_for))
+            .unwrap_or(default.revalidate_timeout),
+        ..default
+    };
+    let (name_at, default_at) = (s.at("name"), s.at("default"));
+    let path_at = path.map(|_| s.at("path"));
+    reading.close(section);
+    name.map(|_| Placed { upstream, name_at, aliases, path_at, hosts, default_at })
+}
+
+fn values<T>(items: Option<Vec<Item<T>>>) -> Vec<T> {
+    items.into_iter().flatten().map(|item| item.value).collect()
+}

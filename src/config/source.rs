@@ -1,0 +1,73 @@
+//! Where a configuration comes from, and the only place of this module that reads files.
+
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+
+use super::mistake::{Mistake, Mistakes, Place};
+
+const FILE_VARIABLE: &str = "ROADSTEAD_CONFIG";
+
+/// Where a configuration may come from, each part as it was given.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config`.
+    pub file: Option<PathBuf>,
+    /// The environment; names that are not ours may be among it.
+    pub env: Vec<(String, String)>,
+    /// `--listen`.
+    pub listen: Option<String>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+}
+
+impl Sources {
+    /// The file to read: the flag's, else the environment's, else none.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        let from_env =
+            || self.env.iter().find(|(name, _)| name == FILE_VARIABLE).map(|(_, file)| file.into());
+        self.file.clone().or_else(from_env)
+    }
+}
+
+/// Why a file cannot be used as text.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    Io(io::Error),
+    NotUtf8 { line: usize },
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::NotUtf8 { .. } => f.write_str("bytes that are not UTF-8"),
+        }
+    }
+}
+
+/// The text of a file.
+pub(super) fn text(file: &Path) -> Result<String, Unreadable> {
+    String::from_utf8(bytes(file).map_err(Unreadable::Io)?).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        Unreadable::NotUtf8 { line: 1 + good.iter().filter(|&&byte| byte == b'\n').count() }
+    })
+}
+
+/// The bytes of a file.
+pub(super) fn bytes(file: &Path) -> io::Result<Vec<u8>> {
+    fs::read(file)
+}
+
+/// The mistake of naming a configuration file that cannot be read.
+pub(super) fn unreadable(sources: &Sources, name: &str, problem: Unreadable) -> Mistakes {
+    let (place, found) = match problem {
+        Unreadable::NotUtf8 { line } => (Place::Line { file: name.to_owned(), line }, problem.to_string()),
+        Unreadable::Io(error) if sources.file.is_some() => {
+            (Place::Flag("--config"), format!("{name:?} ({error})"))
+        }
+        Unreadable::Io(error) => (Place::Variable(FILE_VARIABLE.to_owned()), format!("{name:?} ({error})")),
+    };
+    let expected = "a configuration file in TOML that can be read".to_owned();
+    Mistakes::from(Mistake { place, key: String::new(), found, expected })
+}
