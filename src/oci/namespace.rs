@@ -15,13 +15,17 @@
 //!    otherwise a repository that happens to be called so: with `path = "nginx"`, `nginx` alone is still an image.
 //! 6. On docker.io a repository of one component is in `library/`.
 //!
-//! Pure lookups in tables that are checked when they are made; nothing here goes anywhere.
+//! Pure lookups in tables that `tables.rs` has checked; nothing here goes anywhere.
 
 use std::collections::HashMap;
 use std::fmt;
 
 use super::code::Code;
-use super::name::{NameError, Repository, is_authority, is_path_name, quoted};
+use super::name::{NameError, Repository, quoted};
+
+mod tables;
+
+pub use tables::{Key, NamespaceConflict};
 
 /// The upstream whose repositories of one component are in `library/`.
 const DOCKER: &str = "docker.io";
@@ -79,94 +83,7 @@ pub enum SelectError {
     NoDefault,
 }
 
-/// A kind of name that an upstream has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// A name or an alias.
-    Name,
-    /// A path name.
-    Path,
-    /// A Host header.
-    Host,
-}
-
-/// A mistake in the names of upstreams.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NamespaceConflict {
-    /// It would mean two upstreams.
-    Taken {
-        /// What kind of name it is.
-        key: Key,
-        /// The name.
-        text: String,
-        /// The name of the upstream that has it already.
-        by: String,
-        /// The index of the upstream that wants it too.
-        index: usize,
-    },
-    /// It cannot be asked for.
-    Illegal {
-        /// What kind of name it is.
-        key: Key,
-        /// The name.
-        text: String,
-        /// The index of the upstream that has it.
-        index: usize,
-    },
-    /// There is a default already.
-    SecondDefault {
-        /// The name of the upstream that is it.
-        by: String,
-        /// The index of the upstream that wants to be it too.
-        index: usize,
-    },
-}
-
 impl Namespaces {
-    /// Builds the tables, or says everything that is wrong with them.
-    pub fn new(namespaces: &[Namespace]) -> Result<Self, Vec<NamespaceConflict>> {
-        let mut wrong = Vec::new();
-        let mut enter = |table: &mut HashMap<String, usize>, key, text: &str, index| {
-            let text = text.to_ascii_lowercase();
-            let legal = if key == Key::Path { is_path_name(&text) } else { is_authority(&text) };
-            match table.get(&text) {
-                _ if !legal => wrong.push(NamespaceConflict::Illegal { key, text, index }),
-                Some(&first) if first != index => {
-                    let by = namespaces[first].name.clone();
-                    wrong.push(NamespaceConflict::Taken { key, text, by, index });
-                }
-                _ => {
-                    table.insert(text, index);
-                }
-            }
-        };
-        let (mut names, mut hosts) = (HashMap::new(), HashMap::new());
-        for (index, namespace) in namespaces.iter().enumerate() {
-            for name in std::iter::once(&namespace.name).chain(&namespace.aliases) {
-                enter(&mut names, Key::Name, name, index);
-            }
-            for host in &namespace.hosts {
-                enter(&mut hosts, Key::Host, host, index);
-            }
-        }
-        let mut paths = names.clone();
-        for (index, namespace) in namespaces.iter().enumerate() {
-            if let Some(path) = &namespace.path {
-                enter(&mut paths, Key::Path, path, index);
-            }
-        }
-        let mut default = None;
-        for (index, _) in namespaces.iter().enumerate().filter(|(_, namespace)| namespace.default) {
-            match default {
-                None => default = Some(index),
-                Some(first) => {
-                    wrong.push(NamespaceConflict::SecondDefault { by: namespaces[first].name.clone(), index })
-                }
-            }
-        }
-        if wrong.is_empty() { Ok(Self { names, paths, hosts, default }) } else { Err(wrong) }
-    }
-
     /// Which upstream and which repository a request means: its `ns`, the prefix before `/v2`, its Host, and its name
     /// as [`Route`](super::Route) has it.
     pub fn select(
@@ -251,17 +168,6 @@ impl SelectError {
     }
 }
 
-impl NamespaceConflict {
-    /// The index of the upstream where the mistake is.
-    pub fn index(&self) -> usize {
-        match self {
-            Self::Taken { index, .. } | Self::Illegal { index, .. } | Self::SecondDefault { index, .. } => {
-                *index
-            }
-        }
-    }
-}
-
 /// As Docker tells a registry from a first component.
 fn looks_like_host(component: &str) -> bool {
     component.contains(['.', ':'])
@@ -281,39 +187,6 @@ impl fmt::Display for SelectError {
 }
 
 impl std::error::Error for SelectError {}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Name => "name",
-            Self::Path => "path name",
-            Self::Host => "host",
-        })
-    }
-}
-
-impl fmt::Display for NamespaceConflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Taken { key, text, by, .. } => write!(f, "{key} {text:?} already means upstream {by:?}"),
-            Self::Illegal { key: Key::Path, text, .. } => {
-                write!(
-                    f,
-                    "{text:?} cannot be a path name: it takes one component of a path, such as \"local\""
-                )
-            }
-            Self::Illegal { key, text, .. } => {
-                write!(
-                    f,
-                    "{text:?} cannot be a {key}: it takes a host, and a port if need be, such as \"ghcr.io\""
-                )
-            }
-            Self::SecondDefault { by, .. } => write!(f, "upstream {by:?} is the default already"),
-        }
-    }
-}
-
-impl std::error::Error for NamespaceConflict {}
 
 #[cfg(test)]
 mod tests;
