@@ -119,7 +119,7 @@ pub(super) fn choose(
         .filter_map(|value| value.to_str().ok())
         .flat_map(parse_challenges)
         .collect();
-    let of = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
+    let of = |scheme: &str| challenges.iter().find(|challenge| challenge.is(scheme));
     if let Some(bearer) = of("bearer") {
         return realm(bearer, endpoint, repository, places, has_credentials).map(Scheme::Bearer);
     }
@@ -167,7 +167,8 @@ fn realm(
 /// The `Authorization` of Basic.
 pub(super) fn basic(credentials: &Credentials) -> HeaderValue {
     let pair = STANDARD.encode(format!("{}:{}", credentials.username, credentials.password));
-    let mut header = HeaderValue::try_from(format!("Basic {pair}")).unwrap_or(HeaderValue::from_static("Basic"));
+    let mut header =
+        HeaderValue::try_from(format!("Basic {pair}")).unwrap_or(HeaderValue::from_static("Basic"));
     header.set_sensitive(true);
     header
 }
@@ -194,7 +195,12 @@ mod tests {
     }
 
     fn bearer(realm: &str, service: Option<&str>, scope: &str, reach: Reach) -> Scheme {
-        Scheme::Bearer(Realm { url: url(realm), service: service.map(str::to_owned), scope: scope.into(), reach })
+        Scheme::Bearer(Realm {
+            url: url(realm),
+            service: service.map(str::to_owned),
+            scope: scope.into(),
+            reach,
+        })
     }
 
     #[test]
@@ -235,7 +241,11 @@ mod tests {
             (vec!["Negotiate", r#"Basic realm="x""#], true, Ok(Scheme::Basic)),
             (vec!["Digest realm=x"], true, Err(Failure::RefusedUs { status: 401 })),
         ] {
-            assert_eq!(chosen(HUB, &challenges, has_credentials), chosen_as, "{challenges:?} {has_credentials}");
+            assert_eq!(
+                chosen(HUB, &challenges, has_credentials),
+                chosen_as,
+                "{challenges:?} {has_credentials}"
+            );
         }
         for challenge in ["Bearer", r#"Bearer realm="/token""#, r#"Bearer realm="file:///etc/passwd""#] {
             assert!(matches!(chosen(HUB, &[challenge], false), Err(Failure::DidNotAnswer(_))), "{challenge}");
@@ -250,9 +260,12 @@ mod tests {
 
     #[test]
     fn t59_scopes_are_asked_for_one_by_one_and_escaped() {
-        let Scheme::Bearer(realm) =
-            bearer("https://auth.example/token?x=1", Some("a b&c"), "repository:a:pull repository:b:pull", Reach::Guarded)
-        else {
+        let Scheme::Bearer(realm) = bearer(
+            "https://auth.example/token?x=1",
+            Some("a b&c"),
+            "repository:a:pull repository:b:pull",
+            Reach::Guarded,
+        ) else {
             unreachable!("made as Bearer")
         };
         assert_eq!(

@@ -83,8 +83,11 @@ impl Net {
             .await
             .map_err(|_| Cause::Tls("the system's roots could not be read".to_owned()))??;
         let pool = |dialer, tls: ClientConfig| {
-            let https =
-                HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(dialer);
+            let https = HttpsConnectorBuilder::new()
+                .with_tls_config(tls)
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(dialer);
             Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(POOL_IDLE)

@@ -41,11 +41,14 @@ impl fmt::Display for Unreachable {
 
 /// The first `E` in the chain of causes.
 pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
+    std::iter::successors(Some(error), |&error| error.source())
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 /// Connects over TCP, to any address or only to such as this upstream may reach by a redirect.
@@ -206,7 +209,8 @@ mod tests {
 
     #[tokio::test]
     async fn t58_a_private_literal_or_name_is_refused_before_a_packet_leaves() {
-        for to in ["http://127.0.0.1:1/", "http://[::1]:1/", "http://169.254.169.254/", "http://localhost:1/"] {
+        for to in ["http://127.0.0.1:1/", "http://[::1]:1/", "http://169.254.169.254/", "http://localhost:1/"]
+        {
             let refused = dial(guarded(&[]), to).await;
             assert!(matches!(refused, Err(Cause::RedirectRefused(_))), "{to}: {refused:?}");
         }

@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn identity_is_no_coding() {
-        for (value, named) in [("identity", None), ("", None), (" GZIP ", Some("gzip")), ("zstd", Some("zstd"))] {
+        for (value, named) in
+            [("identity", None), ("", None), (" GZIP ", Some("gzip")), ("zstd", Some("zstd"))]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_ENCODING, value.parse().expect("a value"));
             assert_eq!(coding(&headers).as_deref(), named, "{value}");

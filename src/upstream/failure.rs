@@ -210,7 +210,11 @@ mod tests {
             ("-1", None),
         ] {
             let failure = judged(429, Voice::Registry, &[("retry-after", value)]);
-            assert_eq!(failure, Failure::Limited { retry_after: seconds.map(Duration::from_secs) }, "{value}");
+            assert_eq!(
+                failure,
+                Failure::Limited { retry_after: seconds.map(Duration::from_secs) },
+                "{value}"
+            );
         }
     }
 

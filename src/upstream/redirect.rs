@@ -91,7 +91,11 @@ mod tests {
             ("data:text/plain,x", None),
             ("https://", None),
         ] {
-            assert_eq!(next(&current, location, &places()).ok().map(String::from), leads.map(str::to_owned), "{location}");
+            assert_eq!(
+                next(&current, location, &places()).ok().map(String::from),
+                leads.map(str::to_owned),
+                "{location}"
+            );
         }
     }
 

@@ -16,7 +16,9 @@ static SYSTEM_ROOTS: LazyLock<Vec<CertificateDer<'static>>> = LazyLock::new(|| {
         tracing::debug!(%error, "a system root certificate could not be read");
     }
     if found.certs.is_empty() {
-        tracing::warn!("no system root certificates found: https upstreams fail unless `ca` names theirs (install ca-certificates)");
+        tracing::warn!(
+            "no system root certificates found: https upstreams fail unless `ca` names theirs (install ca-certificates)"
+        );
     }
     found.certs
 });
@@ -62,7 +64,8 @@ mod tests {
 
     #[test]
     fn a_given_root_is_taken() {
-        let root = rcgen::generate_simple_self_signed(["registry.example".to_owned()]).expect("a certificate");
+        let root =
+            rcgen::generate_simple_self_signed(["registry.example".to_owned()]).expect("a certificate");
         assert_eq!(parse_roots(root.cert.pem().as_bytes()).map(|roots| roots.len()), Ok(1));
     }
 }

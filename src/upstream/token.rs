@@ -116,8 +116,8 @@ struct Granted {
 impl Token {
     /// Reads a token server's answer, received `now`.
     pub(super) fn parse(body: &[u8], now: Instant) -> Result<Self, Failure> {
-        let granted: Granted =
-            serde_json::from_slice(body).map_err(|_| Failure::garbage("the token server's answer is not JSON"))?;
+        let granted: Granted = serde_json::from_slice(body)
+            .map_err(|_| Failure::garbage("the token server's answer is not JSON"))?;
         let word = [&granted.token, &granted.access_token]
             .into_iter()
             .filter_map(|value| value.as_str())
@@ -144,7 +144,12 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn key(scope: &str) -> TokenKey {
-        TokenKey { realm: "https://auth.example/token".into(), service: None, scope: scope.into(), account: None }
+        TokenKey {
+            realm: "https://auth.example/token".into(),
+            service: None,
+            scope: scope.into(),
+            account: None,
+        }
     }
 
     fn token(word: &str, life: u64) -> Token {
