@@ -3,8 +3,8 @@
 //! * [`upstream`]: a registry that is right by default and misbehaves by script, and that counts at its own socket.
 //! * [`client`]: a client that shows bytes and headers as they came, reads as slowly as told, and leaves in the middle.
 //! * [`images`]: layers, manifests and indexes by seed and size.
-//! * [`mirror`]: the real server, in this process or as the real binary, over a directory of its own.
-//! * [`disk`]: a disk that fails on demand.
+//! * `mirror`: the real server, in this process or as the real binary, over a directory of its own.
+//! * `disk`: a disk that fails on demand.
 //!
 //! The kit computes digests and parses headers on its own: what it shares with the mirror it could not check.
 

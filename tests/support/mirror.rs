@@ -1,0 +1,208 @@
+//! The mirror under test: the real server in this process, or the real binary, each over a directory of its own.
+
+mod binary;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use roadstead::app::{App, Running};
+use roadstead::config::Config;
+use roadstead::store::fs::{Disk, RealDisk};
+use tempfile::TempDir;
+
+pub use binary::{Binary, Signal};
+
+use super::client::{self, Answer, Request};
+use super::upstream::Upstream;
+
+/// The name of the first upstream of a [`Setup`], which is also its default.
+pub const REGISTRY: &str = "registry.test";
+
+/// A configuration that is being put together, over a directory that goes when the mirror goes.
+#[derive(Debug)]
+pub struct Setup {
+    directory: TempDir,
+    settings: Vec<(&'static str, String)>,
+    upstreams: Vec<String>,
+    disk: Arc<dyn Disk>,
+}
+
+impl Setup {
+    /// One upstream, [`REGISTRY`], the default.
+    pub fn of(upstream: &Upstream) -> Self {
+        Self::with(upstream, "")
+    }
+
+    /// The same with further lines of TOML for it.
+    pub fn with(upstream: &Upstream, lines: &str) -> Self {
+        Self::empty().upstream(REGISTRY, upstream, &format!("default = true\n{lines}"))
+    }
+
+    /// No upstream yet. Without any, the built-in ones are the upstreams: say otherwise before starting.
+    pub fn empty() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            settings: Vec::new(),
+            upstreams: Vec::new(),
+            disk: Arc::new(RealDisk),
+        }
+    }
+
+    /// One more upstream, with further lines of TOML.
+    pub fn upstream(self, name: &str, upstream: &Upstream, lines: &str) -> Self {
+        self.upstream_at(name, &[&upstream.url()], lines)
+    }
+
+    /// One more upstream at these endpoints.
+    pub fn upstream_at(mut self, name: &str, endpoints: &[&str], lines: &str) -> Self {
+        self.upstreams.push(format!("[[upstream]]\nname = {name:?}\nendpoints = {endpoints:?}\n{lines}\n"));
+        self
+    }
+
+    /// A line of TOML in `[server]`, `[store]`, `[memory]` or `[log]`.
+    pub fn set(mut self, table: &'static str, line: &str) -> Self {
+        self.settings.push((table, line.to_owned()));
+        self
+    }
+
+    /// Runs over this disk, in this process.
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// A file beside the data, for what a configuration names; returns its path.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// The configuration's text. Every port is the system's choice.
+    pub fn toml(&self) -> String {
+        let mut text = String::new();
+        let fixed = [
+            ("server", "listen = [\"127.0.0.1:0\"]".to_owned()),
+            ("admin", "listen = \"127.0.0.1:0\"".to_owned()),
+            ("store", format!("path = {:?}", self.directory.path().join("data"))),
+            ("memory", String::new()),
+            ("log", String::new()),
+        ];
+        for (table, line) in fixed {
+            text.push_str(&format!("[{table}]\n{line}\n"));
+            for (_, line) in self.settings.iter().filter(|(at, _)| *at == table) {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        text.extend(self.upstreams.iter().map(String::as_str));
+        text
+    }
+
+    /// Starts the server in this process.
+    pub async fn start(self) -> Mirror {
+        let running = launch(&self).await;
+        Mirror { address: running.addresses()[0], running: Some(running), setup: self }
+    }
+
+    /// Starts the real binary with a configuration file, and waits until it listens.
+    pub async fn spawn(self) -> Binary {
+        let toml = self.toml();
+        let config = self.file("roadstead.toml", &toml);
+        Binary::start(self.directory, config).await
+    }
+}
+
+async fn launch(setup: &Setup) -> Running {
+    let text = setup.toml();
+    let config = Config::from_toml(&text, "test.toml").unwrap_or_else(|why| panic!("{why}\n{text}"));
+    App::start_on(config, Arc::clone(&setup.disk)).await.unwrap_or_else(|why| panic!("{why}\n{text}"))
+}
+
+/// A mirror in this process. Dropped without [`Mirror::stop`] it is gone as if its tasks had been killed.
+pub struct Mirror {
+    address: SocketAddr,
+    running: Option<Running>,
+    setup: Setup,
+}
+
+impl Mirror {
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The directory of the store.
+    pub fn data(&self) -> PathBuf {
+        self.setup.directory.path().join("data")
+    }
+
+    /// A `GET`, to be sent or bent first.
+    pub fn get(&self, target: &str) -> Request {
+        client::get(self.address, target)
+    }
+
+    /// A `HEAD`, to be sent or bent first.
+    pub fn head(&self, target: &str) -> Request {
+        client::head(self.address, target)
+    }
+
+    /// The answer of the admin listener.
+    pub async fn admin(&self, target: &str) -> Answer {
+        let admin = self.running.as_ref().and_then(Running::admin).expect("an admin listener");
+        client::get(admin, target).send().await
+    }
+
+    /// The sum of a metric over the labels that contain all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = String::from_utf8(self.admin("/metrics").await.expect(200).body).unwrap();
+        let lines = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+                && labels.iter().all(|label| line.contains(label))
+        });
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Drains and stops it.
+    pub async fn stop(mut self) -> Setup {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        self.setup
+    }
+
+    /// Stops it and starts it again over the same directory, on another port.
+    pub async fn restart(self) -> Self {
+        self.stop().await.start().await
+    }
+
+    /// All files under the store's directory whose path contains `part`.
+    pub fn files(&self, part: &str) -> Vec<PathBuf> {
+        files_under(&self.data(), part)
+    }
+}
+
+/// All files under `directory` whose path contains `part`.
+pub fn files_under(directory: &Path, part: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![directory.to_owned()];
+    while let Some(directory) = todo.pop() {
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                todo.push(path);
+            } else if path.to_string_lossy().contains(part) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+impl std::fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mirror({})", self.address)
+    }
+}

@@ -1,0 +1,191 @@
+//! The real binary, `roadstead serve`, killed by its own pid and always reaped.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+use crate::support::client::{self, Request};
+use crate::support::soon;
+
+/// What a process is sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Signal {
+    /// `SIGTERM`: drain and stop.
+    Terminate,
+    /// `SIGKILL`: stop at this instant.
+    Kill,
+    /// `SIGHUP`: read the configuration again.
+    Reload,
+}
+
+/// A running process; killed and reaped when dropped.
+#[derive(Debug)]
+pub struct Binary {
+    directory: TempDir,
+    config: PathBuf,
+    child: Child,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    output: Output,
+}
+
+impl Binary {
+    /// Starts it and waits until it says where it listens.
+    pub(super) async fn start(directory: TempDir, config: PathBuf) -> Self {
+        let (child, output) = launch(&config);
+        let mut binary = Self {
+            directory,
+            config,
+            child,
+            address: SocketAddr::from(([0, 0, 0, 0], 0)),
+            admin: None,
+            output,
+        };
+        binary.find_addresses().await;
+        binary
+    }
+
+    /// Starts it again over the same directory, after it has ended.
+    pub async fn start_again(&mut self) {
+        let (child, output) = launch(&self.config);
+        self.child = child;
+        self.output = output;
+        self.find_addresses().await;
+    }
+
+    async fn find_addresses(&mut self) {
+        let text = soon("the binary listening", self.output.wait(|text| clients(text).is_some())).await;
+        self.address = clients(&text).expect("it was waited for");
+        self.admin = announced(&text, true);
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where operators connect.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// The directory of the store.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// The configuration file, to be changed before a reload.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// A `GET`, to be sent or bent first.
+    pub fn get(&self, target: &str) -> Request {
+        client::get(self.address, target)
+    }
+
+    /// What it has written so far, on both streams.
+    pub fn output(&self) -> String {
+        self.output.text()
+    }
+
+    /// Waits until it has written something that holds.
+    pub async fn says(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        soon(what, self.output.wait(holds)).await
+    }
+
+    /// Sends a signal to this process alone.
+    pub fn signal(&self, signal: Signal) {
+        let Some(pid) = self.child.id() else { return };
+        let name = match signal {
+            Signal::Terminate => "-TERM",
+            Signal::Kill => "-KILL",
+            Signal::Reload => "-HUP",
+        };
+        let sent = std::process::Command::new("kill").arg(name).arg(pid.to_string()).status().unwrap();
+        assert!(sent.success(), "kill {name} {pid}");
+    }
+
+    /// Waits until it has ended; gives its exit code, or nothing if a signal ended it.
+    pub async fn ended(&mut self) -> Option<i32> {
+        soon("the end of the process", self.child.wait()).await.unwrap().code()
+    }
+
+    /// Kills it at this instant and reaps it.
+    pub async fn kill(&mut self) {
+        let _ = self.child.start_kill();
+        self.ended().await;
+    }
+}
+
+fn launch(config: &Path) -> (Child, Output) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_roadstead"))
+        .args(["serve", "--config"])
+        .arg(config)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let output = Output::default();
+    tokio::spawn(output.clone().collect(child.stdout.take().unwrap()));
+    tokio::spawn(output.clone().collect(child.stderr.take().unwrap()));
+    (child, output)
+}
+
+/// Where clients are said to be served, in the log so far.
+fn clients(text: &str) -> Option<SocketAddr> {
+    announced(text, false)
+}
+
+/// The first loopback address with a port in a line about listening, of the admin listener or of the others.
+fn announced(text: &str, admin: bool) -> Option<SocketAddr> {
+    let lines = text.lines().filter(|line| line.contains("listening") && line.contains("admin") == admin);
+    lines.flat_map(|line| line.match_indices("127.0.0.1:").map(|(at, _)| &line[at..])).find_map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
+        rest[..end].parse().ok()
+    })
+}
+
+/// Both output streams, line by line.
+#[derive(Clone, Debug, Default)]
+struct Output {
+    text: Arc<Mutex<String>>,
+    changes: Arc<watch::Sender<()>>,
+}
+
+impl Output {
+    fn text(&self) -> String {
+        self.text.lock().unwrap().clone()
+    }
+
+    async fn collect(self, stream: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut text = self.text.lock().unwrap();
+            text.push_str(&line);
+            text.push('\n');
+            drop(text);
+            self.changes.send_replace(());
+        }
+    }
+
+    async fn wait(&self, holds: impl Fn(&str) -> bool) -> String {
+        let mut changes = self.changes.subscribe();
+        loop {
+            let text = self.text();
+            if holds(&text) {
+                return text;
+            }
+            changes.changed().await.unwrap();
+        }
+    }
+}
