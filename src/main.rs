@@ -1,3 +1,110 @@
 //! The binary: a command line over the library.
+//!
+//! It turns what was typed into a call and what came of it into an exit code: 0 done, 1 failed, 64 wrong usage or
+//! configuration. Answers go to standard output, everything else to standard error.
 
-fn main() {}
+mod check;
+mod cli;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use roadstead::config::{Config, LogFormat, Mistakes, Sources};
+use roadstead::telemetry::log;
+
+use crate::cli::{Cli, Command, Demo, Serve};
+
+/// How a command ended, when not well.
+enum Failure {
+    /// Exit code 1.
+    Failed(String),
+    /// Exit code 64.
+    Misconfigured(String),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help and the version are told in the same way, and are what was asked for. That nobody reads them any
+            // more is no failure.
+            let _ = told.print();
+            return if told.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match cli.command {
+        Command::Serve(args) => serve(args),
+        Command::Check(args) => check::check(&args),
+        Command::Demo(args) => demo(&args),
+    };
+    let (code, text) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(text)) => (1, text),
+        Err(Failure::Misconfigured(text)) => (64, text),
+    };
+    if !text.is_empty() {
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+    ExitCode::from(code)
+}
+
+fn serve(args: Serve) -> Result<(), Failure> {
+    let sources = Sources { file: args.config, env: environment(), listen: args.listen, data: args.data };
+    let config = Config::load(&sources).map_err(misconfigured)?;
+    let format = match config.log.format {
+        LogFormat::Text => log::Format::Text,
+        LogFormat::Json => log::Format::Json,
+    };
+    let log = log::init(format, &config.log.level).map_err(failed)?;
+    let reload = move || {
+        let config = Config::load(&sources)?;
+        if let Err(error) = log.set_filter(&config.log.level) {
+            tracing::warn!(%error, "the level of the log stays as it was");
+        }
+        Ok(config)
+    };
+    runtime()?.block_on(run_mirror(config, reload))
+}
+
+/// The seam to the composition root.
+async fn run_mirror(
+    config: Config,
+    reload: impl Fn() -> Result<Config, Mistakes> + Send + 'static,
+) -> Result<(), Failure> {
+    drop((config, reload));
+    Err(Failure::Failed("roadstead: this build has no server".to_owned()))
+}
+
+fn demo(args: &Demo) -> Result<(), Failure> {
+    runtime()?.block_on(run_demo(args.json))
+}
+
+/// The seam to the demonstration.
+async fn run_demo(_json: bool) -> Result<(), Failure> {
+    Err(Failure::Failed("roadstead: this build has no demonstration".to_owned()))
+}
+
+/// Our part of the environment. Bytes that are not UTF-8 are replaced, so that they are told as what they are: a value
+/// that was not expected.
+fn environment() -> Vec<(String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .filter(|(name, _)| name.starts_with("ROADSTEAD_"))
+        .collect()
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| failed(format!("the threads of the process cannot be started: {error}")))
+}
+
+fn failed(error: impl fmt::Display) -> Failure {
+    Failure::Failed(format!("roadstead: {error}"))
+}
+
+fn misconfigured(mistakes: Mistakes) -> Failure {
+    Failure::Misconfigured(mistakes.to_string())
+}

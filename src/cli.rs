@@ -1,0 +1,109 @@
+//! The command line as it is typed: commands, flags, and the help that teaches them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A pull-through caching mirror for OCI and Docker registries.
+///
+/// Container clients pull through it instead of from the registries themselves: every byte crosses the uplink once,
+/// whatever the number of nodes, and what was pulled can be pulled again while the registry is away.
+#[derive(Debug, Parser)]
+#[command(name = "roadstead", version, verbatim_doc_comment, after_help = EXIT_CODES, after_long_help = LONG)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the mirror
+    ///
+    /// Without a configuration it listens on 127.0.0.1:5000, keeps what it pulls in ./data, and mirrors docker.io (the
+    /// default), ghcr.io, quay.io, registry.k8s.io, gcr.io, mcr.microsoft.com, public.ecr.aws and nvcr.io. SIGTERM lets
+    /// running bodies finish and stops; SIGHUP reads the configuration again and says what needs a restart.
+    #[command(verbatim_doc_comment, after_long_help = SERVE)]
+    Serve(Serve),
+    /// Tell every mistake of a configuration at once
+    ///
+    /// The environment counts as it would for `serve`. Nothing is started, bound or written.
+    #[command(verbatim_doc_comment, after_long_help = CHECK)]
+    Check(Check),
+    /// Show the main job end to end, with nothing but this binary
+    ///
+    /// Starts a stand-in registry behind a simulated slow link and a mirror in front of it, plays many nodes that pull
+    /// an image cold at once, then warm, then with the registry gone, and ends with a table of figures. It fails when a
+    /// guarantee does not hold.
+    #[command(verbatim_doc_comment)]
+    Demo(Demo),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// The configuration, in TOML; without it $ROADSTEAD_CONFIG, else the built-in defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The address to listen on, or several with commas between them, in place of server.listen
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
+    /// The directory of what is kept, in place of store.path
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// The configuration, in TOML; without it $ROADSTEAD_CONFIG, else the built-in defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print one JSON object to standard output, in place of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Print the figures as one JSON object to standard output, in place of bars and a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
+
+const LONG: &str = "\
+Examples:
+  roadstead demo                                      see what it does, without any set-up
+  roadstead serve                                     mirror the well-known registries on 127.0.0.1:5000
+  roadstead serve --config /etc/roadstead.toml
+  roadstead check --config /etc/roadstead.toml
+
+Environment:
+  ROADSTEAD_CONFIG                the configuration, where --config is not given
+  ROADSTEAD_<TABLE>__<KEY>        one setting, as in ROADSTEAD_STORE__MAX_BYTES=10GiB; with commas for a list
+
+Flags win over the environment, the environment over the file, the file over the defaults. Every key is documented in
+config/roadstead.toml.
+
+Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
+
+const SERVE: &str = "\
+Examples:
+  roadstead serve --listen 0.0.0.0:5000 --data /var/lib/roadstead
+  ROADSTEAD_STORE__MAX_BYTES=80% roadstead serve --config /etc/roadstead.toml
+  curl -I 'http://127.0.0.1:5000/v2/library/alpine/manifests/latest?ns=docker.io'";
+
+const CHECK: &str = "\
+Examples:
+  roadstead check --config /etc/roadstead.toml && systemctl reload roadstead
+  roadstead check --config roadstead.toml --json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
