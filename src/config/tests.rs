@@ -341,3 +341,26 @@ fn a_mistake_as_json_has_its_place_in_fields_of_their_own() {
     assert_eq!((&json["key"], &json["found"]), (&"server.listen".into(), &"an empty list".into()));
     assert!(json["variable"].is_null() && json["flag"].is_null());
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_mangled_file_is_read_or_refused_with_lines_that_exist(
+        cuts in proptest::collection::vec((0_usize..12_000, 0_usize..40), 1..8),
+        put in "[\\[\\]{}='\"#\\n.,a-z0-9é]{0,6}",
+    ) {
+        let mut text: Vec<char> = examples(|_| true).chars().collect();
+        for (at, len) in cuts {
+            let at = at % text.len().max(1);
+            let end = (at + len).min(text.len());
+            text.splice(at..end, put.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(mistakes) = Config::from_toml(&text, "f") {
+            proptest::prop_assert!(!mistakes.as_slice().is_empty());
+            for mistake in mistakes.as_slice() {
+                let Place::Line { line, .. } = mistake.place else { panic!("{mistake}") };
+                proptest::prop_assert!((1..=text.lines().count() + 1).contains(&line), "{mistake}");
+            }
+        }
+    }
+}
