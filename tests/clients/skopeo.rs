@@ -1,0 +1,116 @@
+//! skopeo, which copies everything under a name: by `registries.conf`, and by the mirror's own name.
+
+use std::path::{Path, PathBuf};
+
+use crate::image::{Image, digest_of};
+use crate::node::Node;
+use crate::podman::{POLICY, registries_conf};
+use crate::process::{command, find, run};
+use crate::scene::{HUB, QUAY, REPOSITORY, Scene, files_in};
+
+const NEEDED: [(&str, &str); 1] = [("skopeo", "skopeo")];
+
+/// skopeo, in a node where that is allowed: as root it keeps a cache in `/var/lib`, which shall be nobody else's.
+struct Skopeo {
+    node: Option<Node>,
+    home: PathBuf,
+}
+
+impl Skopeo {
+    fn new(scene: &Scene) -> Self {
+        let home = scene.subfolder("skopeo");
+        let node = if Node::allowed(&home) { scene.node("skopeo") } else { None };
+        Self { node, home }
+    }
+
+    /// `skopeo copy --all` from `source` into a folder of files, which it gives back.
+    fn copy_all(&self, scene: &Scene, source: &str, into: &str) -> PathBuf {
+        let home = self.home.join(into);
+        std::fs::create_dir_all(&home).unwrap();
+        let registries = home.join("registries.conf");
+        std::fs::write(&registries, registries_conf(scene.mirror.address())).unwrap();
+        let policy = home.join("policy.json");
+        std::fs::write(&policy, POLICY).unwrap();
+        let target = home.join("copy");
+        let mut skopeo = self
+            .node
+            .as_ref()
+            .map_or_else(|| command(find("skopeo").unwrap(), &home), |node| node.command("skopeo"));
+        skopeo.args(["--command-timeout=60s".as_ref(), "--policy".as_ref(), policy.as_os_str()]);
+        skopeo.args(["--registries-conf".as_ref(), registries.as_os_str()]);
+        skopeo.args(["copy", "--all", "--src-tls-verify=false"]).arg(format!("docker://{source}"));
+        run(skopeo.arg(format!("dir:{}", target.display())));
+        target
+    }
+}
+
+/// Everything of `image` is in the folder, byte by byte, and nothing else but skopeo's own marker.
+fn assert_holds(folder: &Path, image: &Image) {
+    let mut files = files_in(folder);
+    files.remove("version");
+    let top = files.remove("manifest.json").expect("a manifest");
+    assert_eq!(digest_of(&top), image.digest());
+    assert_eq!(top, image.top.blob.bytes);
+    for child in &image.children {
+        let hex = child.blob.digest.trim_start_matches("sha256:");
+        assert_eq!(files.remove(&format!("{hex}.manifest.json")), Some(child.blob.bytes.clone()));
+    }
+    for blob in &image.blobs {
+        let hex = blob.digest.trim_start_matches("sha256:");
+        assert!(files.remove(hex).is_some_and(|bytes| bytes == blob.bytes), "{} is wrong", blob.digest);
+    }
+    assert!(files.is_empty(), "more than was asked: {:?}", files.keys());
+}
+
+#[test]
+fn skopeo_copies_indexes_zstd_layers_and_artifacts_cold_and_warm() {
+    let Some(mut scene) = Scene::set(&NEEDED) else { return };
+    let direct = format!("{}/{QUAY}/{REPOSITORY}", scene.mirror.address());
+    let copies = [
+        (format!("{HUB}/{REPOSITORY}:v1"), scene.images.hub.clone()),
+        (format!("{QUAY}/{REPOSITORY}:v1"), scene.images.quay.clone()),
+        (format!("{QUAY}/{REPOSITORY}:zstd"), scene.images.zstd.clone()),
+        (format!("{direct}:notes"), scene.images.notes.clone()),
+        (format!("{direct}@{}", scene.images.quay.digest()), scene.images.quay.clone()),
+    ];
+    let skopeo = Skopeo::new(&scene);
+    for act in ["cold", "warm"] {
+        for (number, (source, image)) in copies.iter().enumerate() {
+            assert_holds(&skopeo.copy_all(&scene, source, &format!("{act}-{number}")), image);
+        }
+        if act == "cold" {
+            scene.end_cold();
+        }
+    }
+}
+
+#[test]
+fn sixteen_skopeos_at_once_ask_upstream_for_every_blob_once() {
+    let Some(mut scene) = Scene::set(&NEEDED) else { return };
+    let source = format!("{HUB}/{REPOSITORY}:v1");
+    let skopeo = Skopeo::new(&scene);
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let (scene, skopeo, source) = (&scene, &skopeo, &source);
+            scope.spawn(move || {
+                let copy = skopeo.copy_all(scene, source, &format!("copy-{number}"));
+                assert_holds(&copy, &scene.images.hub);
+            });
+        }
+    });
+    scene.end_cold();
+}
+
+#[test]
+fn the_mirror_serves_what_it_holds_after_a_restart_without_upstream() {
+    let Some(mut scene) = Scene::set(&NEEDED) else { return };
+    let source = format!("{QUAY}/{REPOSITORY}:v1");
+    let skopeo = Skopeo::new(&scene);
+    let copy = |scene: &Scene, name: &str| {
+        assert_holds(&skopeo.copy_all(scene, &source, name), &scene.images.quay);
+    };
+    copy(&scene, "before");
+    scene.end_cold();
+    scene.restart_mirror();
+    copy(&scene, "after");
+}
