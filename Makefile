@@ -1,0 +1,38 @@
+# What one does with this tree. `make` alone lists it.
+#
+# demo and test are self-contained: on a machine with the Rust toolchain they fetch, build and set up what they need.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test test-full check bench
+
+CARGO ?= cargo
+# Further arguments of `make serve` and `make demo`, as in: make serve ARGS="--config my.toml"
+ARGS ?=
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo: ## The main job end to end: 16 nodes pull an image through the mirror, cold, warm, and with upstream gone
+	$(CARGO) run --quiet --release --locked -- demo $(ARGS)
+
+serve: ## Start the mirror on 127.0.0.1:5000, with its files in ./data
+	$(CARGO) run --quiet --release --locked -- serve $(ARGS)
+
+test: ## Every test of less than 20 minutes; as root with apt, installs the Debian packages it lacks
+	tests/with-clients $(CARGO) test --locked
+
+test-full: ## Every test, the long ones at their full length too (an hour or more)
+	@echo "make test-full: runs the long tests at full length; expect an hour or more"
+	ROADSTEAD_TEST_FULL=1 tests/with-clients $(CARGO) test --locked --release -- --include-ignored
+
+check: ## Formatting and lints, warnings denied; licences and bans too where cargo-deny is at hand
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then \
+	    cargo-deny --locked --offline check bans licenses sources; \
+	else \
+	    echo "cargo-deny is not at hand: licences and bans were not checked"; \
+	fi
+
+bench: ## Micro-benchmarks
+	$(CARGO) bench --locked
