@@ -1,0 +1,299 @@
+//! The seam to the file system: everything the store asks of a disk, in two small traits.
+//!
+//! This file owns every call of `std::fs` in the crate. [`RealDisk`] passes the calls on; tests wrap it in disks that
+//! fail, fill up, tear writes or freeze, and run the whole store over them. The traits promise what POSIX promises and
+//! no more: a write is there after a crash only if [`DiskFile::sync`] returned after it, a name only if
+//! [`Disk::sync_dir`] of its directory did.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// A file system, as far as the store needs one.
+pub trait Disk: Send + Sync + std::fmt::Debug {
+    /// Opens a file; `access` says whether it may, must or must not exist. New files are readable by us alone.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name, replacing what had that name, in one step.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name; whoever has it open keeps its bytes.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// The entries of a directory whose names are UTF-8, in no order; others are not ours.
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>>;
+    /// Creates a directory, with those above it; one that exists is fine.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// How large the file system is, and how much of it is free for us.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// An open file. All calls block, and take positions, so that any number of threads may share one.
+pub trait DiskFile: Send + Sync + std::fmt::Debug {
+    /// Reads at a position; fewer bytes than asked are possible, none means the end.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `buf` at a position.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes what was written durable, with the length.
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts or extends the file; new bytes are zeros that take no space.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// What the file system knows of the file.
+    fn meta(&self) -> io::Result<Meta>;
+    /// Takes the exclusive lock on the file, kept until the file is closed; false when another has it.
+    fn try_lock(&self) -> io::Result<bool>;
+    /// The operating system's file behind it, where there is one, so that the kernel can send it.
+    fn as_file(&self) -> Option<&File> {
+        None
+    }
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// For reading; it must exist.
+    Read,
+    /// For reading and writing; it must exist.
+    Write,
+    /// For reading and writing; made when it does not exist.
+    Create,
+    /// For reading and writing, made or cut to nothing.
+    Fresh,
+}
+
+/// What a file system says about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Length in bytes, holes included.
+    pub len: u64,
+    /// Bytes that take space on the disk.
+    pub allocated: u64,
+    /// The file's number in its file system.
+    pub inode: u64,
+    /// Last change of the content, in nanoseconds since 1970.
+    pub mtime: i64,
+}
+
+/// A directory's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in the directory.
+    pub name: String,
+    /// Whether it is a directory itself.
+    pub dir: bool,
+    /// What is known about it.
+    pub meta: Meta,
+}
+
+/// Size of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it, in bytes.
+    pub total: u64,
+    /// What we may still write, in bytes.
+    pub available: u64,
+}
+
+/// The file system of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).mode(0o600);
+        match access {
+            Access::Read => &mut options,
+            Access::Write => options.write(true),
+            Access::Create => options.write(true).create(true),
+            Access::Fresh => options.write(true).create(true).truncate(true),
+        };
+        Ok(Box::new(RealFile(options.open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let meta = match entry.metadata() {
+                Ok(meta) => meta,
+                // Removed between the two calls.
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            entries.push(Entry { name, dir: meta.is_dir(), meta: Meta::from(&meta) });
+        }
+        Ok(entries)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(Space {
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+            available: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match self.0.read_at(buf, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn meta(&self) -> io::Result<Meta> {
+        Ok(Meta::from(&self.0.metadata()?))
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        Some(&self.0)
+    }
+}
+
+impl From<&fs::Metadata> for Meta {
+    fn from(meta: &fs::Metadata) -> Self {
+        let mtime = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+        Self { len: meta.len(), allocated: meta.blocks().saturating_mul(512), inode: meta.ino(), mtime }
+    }
+}
+
+/// Reads a whole small file.
+pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, Access::Read)?;
+    let len = usize::try_from(file.meta()?.len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut bytes = vec![0; len];
+    read_exact_at(&*file, &mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// Fills `buf` from a position, or fails.
+pub(super) fn read_exact_at(file: &dyn DiskFile, buf: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], offset + done as u64)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => done += read,
+        }
+    }
+    Ok(())
+}
+
+/// Puts a small file under its name in one step: after a crash there is the old one, or the new one whole. The name
+/// itself is durable once its directory is synced, which is left to the caller.
+pub(super) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(TEMPORARY);
+    let temporary = Path::new(&name);
+    let written = disk.open(temporary, Access::Fresh).and_then(|file| {
+        file.write_at(bytes, 0)?;
+        file.sync()
+    });
+    written.and_then(|()| disk.rename(temporary, path)).inspect_err(|_| {
+        // A leftover is overwritten by the next try, or swept at start.
+        let _ = disk.remove(temporary);
+    })
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// What the names of half-written small files end in.
+pub(super) const TEMPORARY: &str = ".new";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_is_the_new_one_and_leaves_no_temporary() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        replace(&RealDisk, &path, b"one").unwrap();
+        replace(&RealDisk, &path, b"second").unwrap();
+        assert_eq!(read(&RealDisk, &path).unwrap(), b"second");
+        let names: Vec<_> = RealDisk.list(dir.path()).unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["a"]);
+    }
+
+    #[test]
+    fn what_we_make_is_for_us_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        RealDisk.create_dir(&dir.path().join("d/e")).unwrap();
+        RealDisk.open(&dir.path().join("d/e/f"), Access::Create).unwrap();
+        let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("d"), mode("d/e"), mode("d/e/f")), (0o700, 0o700, 0o600));
+    }
+
+    #[test]
+    fn a_lock_keeps_the_second_out_until_the_first_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let first = RealDisk.open(&path, Access::Create).unwrap();
+        let second = RealDisk.open(&path, Access::Create).unwrap();
+        assert!(first.try_lock().unwrap());
+        assert!(!second.try_lock().unwrap());
+        drop(first);
+        assert!(second.try_lock().unwrap());
+    }
+
+    #[test]
+    fn a_hole_takes_no_space() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("sparse"), Access::Fresh).unwrap();
+        file.set_len(1 << 30).unwrap();
+        let meta = file.meta().unwrap();
+        assert_eq!(meta.len, 1 << 30);
+        assert!(meta.allocated < 1 << 20);
+        assert!(RealDisk.space(dir.path()).unwrap().total > 0);
+    }
+}
