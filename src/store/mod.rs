@@ -1,1 +1,353 @@
-//! Verified bytes by digest, on disk, within a budget.
+//! Verified bytes by digest, on disk, within a budget; and what is known about them.
+//!
+//! ```text
+//! VERSION LOCK CLEAN index.redb
+//! blobs/sha256/ab/abcd…        committed content, verified before it got this name     (+ .private)
+//! manifests/sha256/ab/abcd…    the same for manifests                                  (+ .json)
+//! partial/sha256-abcd…         blobs on their way in                                   (+ .ranges)
+//! quarantine/                  files that turned out wrong, the last few
+//! ```
+//!
+//! **Owns** all files, and memory's picture of them: which blobs and manifests are here, what manifests name, which
+//! repositories a digest is a member of, what tags stand for. It is the only code that touches a file system, through the
+//! seam in [`fs`].
+//!
+//! **Guarantees.** A file under a final name was whole and durable before it got it. Questions about what is here are
+//! answered from memory, never from the disk or the index. What is used, reservations included, stays within the budget;
+//! what somebody reads is never evicted, and would stay readable if it were. A crash at any moment loses at most what was
+//! not yet said to be durable, and nothing that is wrong is served after it. Trouble with the index is no trouble for
+//! anybody who asks; trouble with a file makes it as if it had never been here.
+//!
+//! **Leaves to others** whether content is right (hashing while filling), who may have it (policy over
+//! [`Store::is_member`] and [`Store::is_named`]), and where it comes from. All calls that touch the disk block: they say
+//! so, and belong on a thread that may.
+
+mod blobs;
+mod core;
+mod error;
+mod evict;
+pub mod fs;
+mod index;
+mod layout;
+mod lock;
+mod manifests;
+mod model;
+mod partial;
+mod ranges;
+mod recover;
+mod room;
+mod sidecar;
+
+#[cfg(test)]
+mod tests;
+
+pub use blobs::{BlobFile, BlobInfo};
+pub use error::{OpenError, StoreError};
+pub use manifests::{Seen, StoredManifest};
+pub use model::Binding;
+pub use partial::Partial;
+pub use ranges::Ranges;
+
+use self::core::Core;
+use crate::oci::{Digest, Repository, Tag};
+use bytes::Bytes;
+use evict::Policy;
+use fs::Disk;
+use layout::Layout;
+use lock::Lock;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+use tracing::warn;
+
+/// Where a store is and how much it may take.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its directory; made when it is not there.
+    pub path: PathBuf,
+    /// What it may use in all.
+    pub max_bytes: Budget,
+    /// The largest blob that it takes.
+    pub max_blob: Option<u64>,
+}
+
+/// How much a store may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Budget {
+    /// Bytes.
+    Bytes(u64),
+    /// A part of the file system that the store is on, in percent.
+    Percent(u8),
+}
+
+/// What a store holds, and how it fares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes that count against the budget, reservations included.
+    pub used_bytes: u64,
+    /// The budget.
+    pub max_bytes: u64,
+    /// Committed blobs.
+    pub blobs: u64,
+    /// Stored manifests.
+    pub manifests: u64,
+    /// Blobs that are not whole, filling or left.
+    pub unfinished: u64,
+    /// Blobs and manifests evicted in this run.
+    pub evicted: u64,
+    /// Their bytes.
+    pub evicted_bytes: u64,
+    /// Files put aside in this run because they could not be trusted.
+    pub quarantined: u64,
+    /// Whether the index cannot be written.
+    pub index_degraded: bool,
+}
+
+/// A store, open and owned by this process. Clones are the same store.
+#[derive(Clone, Debug)]
+pub struct Store {
+    owner: Arc<Owner>,
+}
+
+/// What has to end with the store.
+#[derive(Debug)]
+struct Owner {
+    core: Arc<Core>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Debug)]
+struct Threads {
+    index: Option<JoinHandle<()>>,
+    walk: Option<JoinHandle<()>>,
+    lock: Option<Lock>,
+}
+
+impl Store {
+    /// Opens the store in a directory, and makes it when there is none. Blocks; after an orderly end it reads the index
+    /// and two short directories, whatever the store's size.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
+        Self::open_with(disk, &options, Policy::default())
+    }
+
+    fn open_with(disk: Arc<dyn Disk>, options: &Options, policy: Policy) -> Result<Self, OpenError> {
+        let layout = Layout::new(&options.path);
+        let lock = lock::acquire(&*disk, &layout)?;
+        let core = Arc::new(Core::new(disk, layout, options, policy));
+        let (index, loaded) = recover::load_index(&core);
+        let leftovers = core.layout.partials();
+        recover::count_leftovers(&core).map_err(OpenError::io("list", &leftovers))?;
+        let clean = core.take_clean_mark()?;
+        let walk = match loaded {
+            recover::Loaded::Nothing => {
+                recover::reconcile(&core);
+                None
+            }
+            recover::Loaded::Index if clean => {
+                core.settled.store(true, Ordering::Release);
+                core.change(model::Model::prune);
+                core.trim();
+                None
+            }
+            recover::Loaded::Index => {
+                let core = core.clone();
+                Some(spawn("store-walk", move || recover::reconcile(&core))?)
+            }
+        };
+        let thread = {
+            let core = core.clone();
+            spawn("store-index", move || index::journal::run(&core, index))?
+        };
+        let threads = Threads { index: Some(thread), walk, lock: Some(lock) };
+        Ok(Self { owner: Arc::new(Owner { core, threads: Mutex::new(threads) }) })
+    }
+
+    /// Makes everything durable, marks the end as orderly and gives the directory free. Blocks. What is called
+    /// afterwards still reads, and may still write, but the next start will have to look for it.
+    pub fn close(&self) {
+        let flushed = self.owner.core.flush();
+        self.owner.end(flushed);
+    }
+
+    /// Waits until everything that was said before is durable; false when the index cannot be written. Blocks.
+    pub fn flush(&self) -> bool {
+        self.owner.core.flush()
+    }
+
+    /// A committed blob, from memory.
+    pub fn blob(&self, digest: &Digest) -> Option<BlobInfo> {
+        self.core().blob(digest)
+    }
+
+    /// The open file of a committed blob, one for all who read it; notes the use. Blocks. A file that is gone or not what
+    /// was committed is dropped, and there is none.
+    pub fn open_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
+        self.core().open_blob(digest)
+    }
+
+    /// Looks for a blob's file that memory does not know yet, which can be only for a while after a crash: for a lookup
+    /// that would go upstream otherwise. Blocks.
+    pub fn adopt_blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, StoreError> {
+        if self.core().is_settled() { Ok(self.blob(digest)) } else { self.core().adopt_blob(digest) }
+    }
+
+    /// The same for a manifest, with its tags and memberships.
+    pub fn adopt_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
+        if self.core().is_settled() {
+            Ok(self.has_manifest(digest))
+        } else {
+            self.core().adopt_manifest(digest)
+        }
+    }
+
+    /// A read of a committed blob failed, or what it gave was wrong: drops it and puts its file aside. Blocks.
+    pub fn distrust(&self, digest: &Digest) {
+        self.core().distrust_blob(digest, "it could not be read, or was wrong");
+    }
+
+    /// Begins to fill a blob of that size, or goes on where a former fill stopped. Reserves all of it, for which others
+    /// may be evicted. Blocks.
+    pub fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, StoreError> {
+        Partial::open(self.core(), digest, size)
+    }
+
+    /// What a former fill left of a blob, and its size; for planning. Blocks.
+    pub fn recorded(&self, digest: &Digest) -> Option<(u64, Ranges)> {
+        let known = self.core().state().model.unfinished.contains_key(digest);
+        let record = known.then(|| self.core().recorded(digest)).flatten()?;
+        Some((record.size, record.present()))
+    }
+
+    /// A stored manifest, verified as it is read; notes the use. Blocks.
+    pub fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, StoreError> {
+        self.core().manifest(digest)
+    }
+
+    /// Whether the manifest is here, from memory.
+    pub fn has_manifest(&self, digest: &Digest) -> bool {
+        self.core().state().model.manifests.contains(digest)
+    }
+
+    /// Keeps a verified manifest with what it names, as a member of the repository it came through; a tag it was asked
+    /// by is bound to it. Blocks.
+    pub fn put_manifest(
+        &self,
+        digest: &Digest,
+        media_type: &str,
+        bytes: &Bytes,
+        anonymous: bool,
+        seen: &Seen,
+    ) -> Result<(), StoreError> {
+        self.core().put_manifest(digest, media_type, bytes, anonymous, seen)
+    }
+
+    /// What a tag stood for when upstream was last asked, from memory.
+    pub fn binding(&self, upstream: &str, repository: &Repository, tag: &Tag) -> Option<Binding> {
+        self.core().state().model.binding(upstream, repository, tag)
+    }
+
+    /// Notes what a tag stands for; durable within a second.
+    pub fn bind(
+        &self,
+        upstream: &str,
+        repository: &Repository,
+        tag: &Tag,
+        digest: &Digest,
+        confirmed: SystemTime,
+    ) {
+        self.core().change(|model| {
+            let repo = model.intern(upstream, repository);
+            model.bind(repo, tag, digest, model::millis(confirmed));
+        });
+    }
+
+    /// Forgets a tag: upstream said that there is none.
+    pub fn unbind(&self, upstream: &str, repository: &Repository, tag: &Tag) {
+        self.core().change(|model| {
+            if let Some(repo) = model.names.find(upstream, repository) {
+                model.unbind(repo, tag);
+            }
+        });
+    }
+
+    /// Whether a digest is known to belong to a repository, from memory.
+    pub fn is_member(&self, upstream: &str, repository: &Repository, digest: &Digest) -> bool {
+        self.core().state().model.is_member(upstream, repository, digest)
+    }
+
+    /// Notes that a digest belongs to a repository.
+    pub fn add_member(&self, upstream: &str, repository: &Repository, digest: &Digest) {
+        self.core().change(|model| {
+            let repo = model.intern(upstream, repository);
+            model.add_member(repo, digest);
+        });
+    }
+
+    /// Whether a stored manifest that is a member of the repository names the digest, and the size that it gives, 0 where
+    /// it gives none. From memory. It says nothing of whether the bytes may be shown: that somebody names a digest is no
+    /// proof that he has it.
+    pub fn is_named(&self, upstream: &str, repository: &Repository, digest: &Digest) -> Option<u64> {
+        self.core().state().model.named(upstream, repository, digest)
+    }
+
+    /// Every (upstream, repository) that a digest may be fetched through, as far as is known; from memory.
+    pub fn sources(&self, digest: &Digest) -> Vec<(String, Repository)> {
+        self.core().state().model.sources(digest)
+    }
+
+    /// The size of a digest's content as far as anything here knows it, from memory.
+    pub fn size_hint(&self, digest: &Digest) -> Option<u64> {
+        self.core().state().model.size_hint(digest)
+    }
+
+    /// Notes the use of a blob or manifest that was served from elsewhere, from memory for one.
+    pub fn touch(&self, digest: &Digest) {
+        self.core().change(|model| model.touch(digest));
+    }
+
+    /// What the store holds, and how it fares. One question to the file system when the budget is a part of it.
+    pub fn stats(&self) -> Stats {
+        self.core().stats()
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.owner.core
+    }
+}
+
+impl Owner {
+    /// Ends the threads and the ownership of the directory; later calls do nothing.
+    fn end(&self, clean: bool) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        self.core.stop();
+        for thread in [threads.walk.take(), threads.index.take()].into_iter().flatten() {
+            if thread.join().is_err() {
+                warn!(target: "roadstead::store", "a thread of the store has panicked");
+            }
+        }
+        if let Some(lock) = threads.lock.take() {
+            let state = self.core.state();
+            let known = self.core.is_settled() && !state.degraded && state.model.dirty.is_empty();
+            drop(state);
+            if clean && known {
+                self.core.leave_clean_mark();
+            }
+            drop(lock);
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(OpenError::io("start a thread for", std::path::Path::new(name)))
+}

@@ -73,7 +73,8 @@ impl Ranges {
             if position >= within.end {
                 return None;
             }
-            let next = self.runs.range(position..).next().map_or(within.end, |(&start, _)| start.min(within.end));
+            let next =
+                self.runs.range(position..).next().map_or(within.end, |(&start, _)| start.min(within.end));
             let gap = position..next;
             position = next;
             Some(gap)

@@ -1,0 +1,274 @@
+//! What all parts of the store share: the disk, the paths, the lock around the model, and the small steps that more
+//! than one part takes.
+//!
+//! Lock order: the model before the table of open files; neither is held across a call of the disk.
+
+use super::blobs::OpenFiles;
+use super::evict::Policy;
+use super::fs::{self, Disk};
+use super::layout::{Layout, Tree, flat};
+use super::model::{Model, now};
+use super::{Budget, OpenError, Stats, StoreError};
+use crate::oci::Digest;
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use tracing::warn;
+
+/// How many files the quarantine keeps for people to look at.
+const QUARANTINE_FILES: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) layout: Layout,
+    pub(super) budget: Budget,
+    pub(super) max_blob: Option<u64>,
+    pub(super) policy: Policy,
+    state: Mutex<State>,
+    /// Something urgent waits for the index thread, or it is to stop.
+    pub(super) wake: Condvar,
+    /// The index thread got further, or gave up.
+    pub(super) progress: Condvar,
+    pub(super) open: OpenFiles,
+    /// Whether memory knows every file: then what it does not know is not there.
+    pub(super) settled: AtomicBool,
+    pub(super) stopping: AtomicBool,
+    pub(super) counters: Counters,
+    /// Whether records of present ranges were removed and that may not be durable; so it is at start.
+    pub(super) records_removed: AtomicBool,
+    /// Directories of content that were made in this run or found to be there.
+    shelves: Mutex<HashSet<PathBuf>>,
+    /// Makes the names of quarantined files distinct.
+    serial: AtomicU64,
+}
+
+/// The model and what is between it and the index.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) model: Model,
+    /// How many times urgent changes were made, and up to which of these the index knows them.
+    pub(super) changed: u64,
+    pub(super) durable: u64,
+    /// Whether the index cannot be written.
+    pub(super) degraded: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) evicted: AtomicU64,
+    pub(super) evicted_bytes: AtomicU64,
+    pub(super) quarantined: AtomicU64,
+}
+
+impl Core {
+    pub(super) fn new(disk: Arc<dyn Disk>, layout: Layout, options: &super::Options, policy: Policy) -> Self {
+        Self {
+            disk,
+            layout,
+            budget: options.max_bytes,
+            max_blob: options.max_blob,
+            policy,
+            state: Mutex::new(State { model: Model::new(), changed: 0, durable: 0, degraded: false }),
+            wake: Condvar::new(),
+            progress: Condvar::new(),
+            open: OpenFiles::default(),
+            settled: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            counters: Counters::default(),
+            records_removed: AtomicBool::new(true),
+            shelves: Mutex::default(),
+            serial: AtomicU64::new(0),
+        }
+    }
+
+    /// The state, to read. A panic elsewhere leaves numbers that may be off, never content that is wrong.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the model, and lets the index thread know when it should not wait.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Model) -> T) -> T {
+        let mut state = self.state();
+        let waiting = state.model.dirty.is_urgent();
+        let result = change(&mut state.model);
+        if state.model.dirty.is_urgent() {
+            state.changed += 1;
+            if !waiting {
+                self.wake.notify_one();
+            }
+        }
+        result
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Makes sure that the directory for a digest's files is there, durably.
+    pub(super) fn make_shelf(&self, tree: Tree, digest: &Digest) -> io::Result<PathBuf> {
+        let shelf = self.layout.shelf(tree, digest);
+        let known = |path: &Path| self.shelves.lock().unwrap_or_else(PoisonError::into_inner).contains(path);
+        if !known(&shelf) {
+            self.disk.create_dir(&shelf)?;
+            self.disk.sync_dir(&self.layout.tree(tree, digest.algorithm()))?;
+            self.shelves.lock().unwrap_or_else(PoisonError::into_inner).insert(shelf.clone());
+        }
+        Ok(shelf)
+    }
+
+    /// Runs a step that needs the directory of a digest's files; when somebody removed that under us, makes it again
+    /// and tries once more.
+    pub(super) fn on_shelf<T>(
+        &self,
+        tree: Tree,
+        digest: &Digest,
+        step: impl Fn(&Path) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let shelf = self.make_shelf(tree, digest)?;
+        match step(&shelf) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.shelves.lock().unwrap_or_else(PoisonError::into_inner).remove(&shelf);
+                step(&self.make_shelf(tree, digest)?)
+            }
+            done => done,
+        }
+    }
+
+    /// Moves a file that cannot be trusted out of the way, keeping the last few for people to look at.
+    pub(super) fn quarantine(&self, path: &Path, digest: &Digest, size: u64, why: &str) {
+        let name = format!("{}-{}.{}", now(), self.serial.fetch_add(1, Ordering::Relaxed), flat(digest));
+        warn!(target: "roadstead::store", %digest, size, why, "put aside a file that cannot be trusted");
+        self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
+        match self.disk.rename(path, &self.layout.quarantined(&name)) {
+            Ok(()) => {
+                let surplus = self.change(|model| {
+                    model.quarantine(name, size);
+                    let surplus = model.quarantine.len().saturating_sub(QUARANTINE_FILES);
+                    (0..surplus).filter_map(|_| model.pop_quarantine()).collect::<Vec<_>>()
+                });
+                for name in surplus {
+                    self.unlink(&self.layout.quarantined(&name));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It must not be found under its name again, whatever else.
+            Err(_) => self.unlink(path),
+        }
+    }
+
+    /// Removes a file that is no longer accounted for.
+    pub(super) fn unlink(&self, path: &Path) {
+        if let Err(error) = fs::remove(&*self.disk, path) {
+            warn!(
+                target: "roadstead::store", path = %path.display(), %error,
+                "cannot remove a file; it takes space until the next start finds it",
+            );
+        }
+    }
+
+    /// Waits until the index knows every change made before; false when it cannot be written.
+    pub(super) fn flush(&self) -> bool {
+        let mut state = self.state();
+        let target = state.changed;
+        while state.durable < target && !state.degraded && !self.stopping() {
+            self.wake.notify_one();
+            state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.durable >= target
+    }
+
+    /// Tells the threads to end.
+    pub(super) fn stop(&self) {
+        // Under the lock, so that no thread is between its look and its wait.
+        let state = self.state();
+        self.stopping.store(true, Ordering::Release);
+        drop(state);
+        self.wake.notify_all();
+        self.progress.notify_all();
+    }
+
+    /// Whether the last run ended in order. The mark is gone afterwards, durably, because from now on it is not true.
+    pub(super) fn take_clean_mark(&self) -> Result<bool, OpenError> {
+        let path = self.layout.clean();
+        match self.disk.remove(&path) {
+            Ok(()) => {
+                let root = self.layout.root();
+                self.disk.sync_dir(root).map_err(OpenError::io("sync the directory", root))?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(OpenError::io("remove", &path)(error)),
+        }
+    }
+
+    pub(super) fn leave_clean_mark(&self) {
+        let path = self.layout.clean();
+        let marked =
+            fs::replace(&*self.disk, &path, b"").and_then(|()| self.disk.sync_dir(self.layout.root()));
+        if let Err(error) = marked {
+            warn!(target: "roadstead::store", %error, "cannot mark an orderly end; the next start compares all files");
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let limit = self.limit_by_configuration();
+        let state = self.state();
+        Stats {
+            used_bytes: state.model.ledger.used(),
+            max_bytes: limit,
+            blobs: state.model.blobs.len() as u64,
+            manifests: state.model.manifests.len() as u64,
+            unfinished: state.model.unfinished.len() as u64,
+            evicted: self.counters.evicted.load(Ordering::Relaxed),
+            evicted_bytes: self.counters.evicted_bytes.load(Ordering::Relaxed),
+            quarantined: self.counters.quarantined.load(Ordering::Relaxed),
+            index_degraded: state.degraded,
+        }
+    }
+
+    /// The budget in bytes, whatever the disk has free.
+    pub(super) fn limit_by_configuration(&self) -> u64 {
+        match self.budget {
+            Budget::Bytes(bytes) => bytes,
+            Budget::Percent(percent) => {
+                // A disk that does not answer gives no room.
+                let total = self.disk.space(self.layout.root()).map_or(0, |space| space.total);
+                total / 100 * u64::from(percent.min(100))
+            }
+        }
+    }
+}
+
+impl Core {
+    /// A blob's file is not what was committed: forget it, and let it be fetched again.
+    pub(super) fn distrust_blob(&self, digest: &Digest, why: &str) {
+        self.open.forget(digest);
+        if let Some(entry) = self.change(|model| model.remove_blob(digest)) {
+            self.quarantine(&self.layout.content(Tree::Blobs, digest), digest, entry.size, why);
+        }
+    }
+
+    /// A manifest's file is not what was stored: forget its bytes, and let it be fetched again.
+    pub(super) fn distrust_manifest(&self, digest: &Digest, why: &str) {
+        if let Some(entry) = self.change(|model| model.remove_manifest(digest)) {
+            self.quarantine(&self.layout.content(Tree::Manifests, digest), digest, entry.size, why);
+            self.unlink(&self.layout.sidecar(digest));
+        }
+    }
+}
+
+/// The failure of one blob is that blob's: anything but "not there" is an error of the disk.
+pub(super) fn found<T>(result: io::Result<T>, doing: &'static str) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io(doing)(error)),
+    }
+}

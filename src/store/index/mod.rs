@@ -1,0 +1,321 @@
+//! The index: what memory knows, on disk, so that a start needs no scan.
+//!
+//! A redb file over the store's own seam. Memory is the authority; this is its shadow, read once at start and written
+//! in batches by one thread (see [`journal`]). It holds nothing that is not also in the files, save times of use, so one
+//! that cannot be used is put aside and made again.
+
+pub(super) mod journal;
+mod tables;
+
+use super::fs::{self, Access, Disk, DiskFile};
+use super::model::{Dirty, Millis, Model, RepoId};
+use crate::oci::Tag;
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableError};
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Pages that redb keeps in memory: little, because nothing is read after the start.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// An open index.
+pub(super) struct Index {
+    database: Database,
+    file: Arc<dyn DiskFile>,
+}
+
+/// Why an index cannot be used as it is.
+#[derive(Debug)]
+pub(super) enum IndexError {
+    /// Its tables have another shape.
+    Format(String),
+    /// It is damaged, or not an index.
+    Unreadable(String),
+    /// The disk failed, or is full.
+    Io(io::Error),
+}
+
+/// Rows as they are to be: `None` is no row.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    repositories: Vec<(RepoId, String, String)>,
+    bindings: Vec<((RepoId, Tag), Option<(Vec<u8>, Millis)>)>,
+    members: Vec<(Vec<u8>, RepoId, bool)>,
+    manifests: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    blobs: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    access: Vec<(Vec<u8>, Option<Millis>)>,
+}
+
+impl Index {
+    /// Opens the index of that name, or begins an empty one.
+    pub(super) fn open(disk: &dyn Disk, path: &Path, access: Access) -> Result<Self, IndexError> {
+        let file: Arc<dyn DiskFile> = Arc::from(disk.open(path, access).map_err(IndexError::Io)?);
+        let backend = Backend(file.clone());
+        let database = unpanicked(|| {
+            let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+            database.map_err(|error| IndexError::from(redb::Error::from(error)))
+        })?;
+        Ok(Self { database, file })
+    }
+
+    /// Everything in it; `None` if it is new.
+    pub(super) fn load(&self) -> Result<Option<Model>, IndexError> {
+        unpanicked(|| self.read())
+    }
+
+    fn read(&self) -> Result<Option<Model>, IndexError> {
+        let read = self.database.begin_read().map_err(redb::Error::from)?;
+        let meta = match read.open_table(tables::META) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            table => table.map_err(redb::Error::from)?,
+        };
+        let format = meta.get(tables::FORMAT_KEY).map_err(redb::Error::from)?;
+        let format = format.map(|format| format.value().to_owned()).unwrap_or_default();
+        if format != tables::FORMAT {
+            return Err(IndexError::Format(format));
+        }
+        Ok(Some(load(&read)?))
+    }
+
+    /// Writes a batch, durably.
+    pub(super) fn write(&self, batch: &Batch) -> Result<(), IndexError> {
+        unpanicked(|| write(&self.database, batch).map_err(IndexError::from))
+    }
+
+    /// The size of its file.
+    pub(super) fn size(&self) -> u64 {
+        self.file.meta().map_or(0, |meta| meta.allocated.min(meta.len))
+    }
+}
+
+/// Reads all tables. Rows that do not make sense are left out: what they stood for is found on the disk, or asked again.
+fn load(read: &redb::ReadTransaction) -> Result<Model, redb::Error> {
+    let mut model = Model::new();
+    for row in read.open_table(tables::REPOSITORIES)?.iter()? {
+        let (id, name) = row?;
+        let (upstream, repository) = name.value();
+        if let Ok(repository) = repository.parse() {
+            model.names.restore(id.value(), upstream, repository);
+        }
+    }
+    let access = read.open_table(tables::ACCESS)?;
+    let accessed = |key: &[u8]| Ok::<_, redb::Error>(access.get(key)?.map_or(0, |row| row.value()));
+    let mut blobs = Vec::new();
+    for row in read.open_table(tables::BLOBS)?.iter()? {
+        let (key, row) = row?;
+        let entry = tables::blob_entry(row.value(), accessed(key.value())?);
+        blobs.extend(tables::digest(key.value()).zip(entry));
+    }
+    // The lists are in order of use.
+    blobs.sort_by_key(|(_, entry)| entry.accessed);
+    for (digest, entry) in blobs {
+        model.insert_blob(&digest, entry);
+    }
+    let mut manifests = Vec::new();
+    for row in read.open_table(tables::MANIFESTS)?.iter()? {
+        let (key, row) = row?;
+        let entry = tables::manifest_entry(row.value(), accessed(key.value())?);
+        manifests.extend(tables::digest(key.value()).zip(entry));
+    }
+    manifests.sort_by_key(|(_, entry)| entry.accessed);
+    for (digest, entry) in manifests {
+        model.insert_manifest(&digest, entry);
+    }
+    for row in read.open_table(tables::MEMBERS)?.iter()? {
+        let (key, _) = row?;
+        let (digest, repo) = key.value();
+        if let Some(digest) = tables::digest(digest).filter(|_| model.names.get(repo).is_some()) {
+            model.add_member(repo, &digest);
+        }
+    }
+    for row in read.open_table(tables::BINDINGS)?.iter()? {
+        let (key, row) = row?;
+        let (repo, tag) = key.value();
+        let (digest, confirmed) = row.value();
+        if let (Some(digest), Ok(tag), Some(_)) = (tables::digest(digest), tag.parse(), model.names.get(repo))
+        {
+            model.bind(repo, &tag, &digest, confirmed);
+        }
+    }
+    model.dirty = Dirty::default();
+    Ok(model)
+}
+
+fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
+    let mut write = database.begin_write()?;
+    // After a crash the index opens at once, without a walk over all of it.
+    write.set_quick_repair(true);
+    {
+        write.open_table(tables::META)?.insert(tables::FORMAT_KEY, tables::FORMAT)?;
+        let mut table = write.open_table(tables::REPOSITORIES)?;
+        for (id, upstream, repository) in &batch.repositories {
+            table.insert(id, (upstream.as_str(), repository.as_str()))?;
+        }
+        let mut table = write.open_table(tables::MEMBERS)?;
+        for (digest, repo, is) in &batch.members {
+            let key = (digest.as_slice(), *repo);
+            if *is {
+                table.insert(key, ())?
+            } else {
+                table.remove(key)?
+            };
+        }
+        let mut table = write.open_table(tables::BINDINGS)?;
+        for ((repo, tag), row) in &batch.bindings {
+            let key = (*repo, tag.as_str());
+            match row {
+                Some((digest, confirmed)) => drop(table.insert(key, (digest.as_slice(), *confirmed))?),
+                None => drop(table.remove(key)?),
+            }
+        }
+        for (definition, rows) in [(tables::MANIFESTS, &batch.manifests), (tables::BLOBS, &batch.blobs)] {
+            let mut table = write.open_table(definition)?;
+            for (key, row) in rows {
+                match row {
+                    Some(row) => drop(table.insert(key.as_slice(), row.as_slice())?),
+                    None => drop(table.remove(key.as_slice())?),
+                }
+            }
+        }
+        let mut table = write.open_table(tables::ACCESS)?;
+        for (key, row) in &batch.access {
+            match row {
+                Some(accessed) => drop(table.insert(key.as_slice(), *accessed)?),
+                None => drop(table.remove(key.as_slice())?),
+            }
+        }
+    }
+    write.commit()?;
+    Ok(())
+}
+
+impl Batch {
+    /// The rows, as they are now, of everything that is dirty.
+    pub(super) fn of(model: &Model, dirty: &Dirty) -> Self {
+        let repositories = dirty.repos.iter().filter_map(|&id| {
+            let (upstream, repository) = model.names.get(id)?;
+            Some((id, upstream.to_string(), repository.to_string()))
+        });
+        let bindings = dirty.bindings.iter().map(|(repo, tag)| {
+            let row = model.bindings.get(repo).and_then(|tags| tags.get(tag));
+            ((*repo, tag.clone()), row.map(|(digest, confirmed)| (tables::key(digest), *confirmed)))
+        });
+        let members = dirty.members.iter().map(|(digest, repo)| {
+            let is = model.members.get(digest).is_some_and(|repos| repos.contains(repo));
+            (tables::key(digest), *repo, is)
+        });
+        let manifests = dirty
+            .manifests
+            .iter()
+            .map(|digest| (tables::key(digest), model.manifests.peek(digest).map(tables::manifest_row)));
+        let blobs = dirty
+            .blobs
+            .iter()
+            .map(|digest| (tables::key(digest), model.blobs.peek(digest).map(tables::blob_row)));
+        let access = dirty.access.iter().map(|digest| {
+            let blob = model.blobs.peek(digest).map(|entry| entry.accessed);
+            let manifest = model.manifests.peek(digest).map(|entry| entry.accessed);
+            (tables::key(digest), blob.max(manifest))
+        });
+        Self {
+            repositories: repositories.collect(),
+            bindings: bindings.collect(),
+            members: members.collect(),
+            manifests: manifests.collect(),
+            blobs: blobs.collect(),
+            access: access.collect(),
+        }
+    }
+
+    /// The rows of all there is, for a new index.
+    pub(super) fn everything(model: &Model) -> Self {
+        let all = Dirty {
+            repos: model.names.ids().collect(),
+            bindings: model
+                .bindings
+                .iter()
+                .flat_map(|(repo, tags)| tags.keys().map(|tag| (*repo, tag.clone())))
+                .collect(),
+            members: model
+                .members
+                .iter()
+                .flat_map(|(digest, repos)| repos.iter().map(|repo| (digest.clone(), *repo)))
+                .collect(),
+            manifests: model.manifests.iter().map(|(digest, _)| digest.clone()).collect(),
+            blobs: model.blobs.iter().map(|(digest, _)| digest.clone()).collect(),
+            access: model
+                .blobs
+                .iter()
+                .map(|(digest, _)| digest)
+                .chain(model.manifests.iter().map(|(digest, _)| digest))
+                .cloned()
+                .collect(),
+            ..Dirty::default()
+        };
+        Self::of(model, &all)
+    }
+}
+
+/// redb's storage, over the store's seam.
+#[derive(Debug)]
+struct Backend(Arc<dyn DiskFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.meta()?.len)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        fs::read_exact_at(&*self.0, out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(data, offset)
+    }
+}
+
+/// redb asserts what it expects of its file, and a damaged one may break that; a store must start all the same.
+fn unpanicked<T>(step: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+    catch_unwind(AssertUnwindSafe(step))
+        .unwrap_or_else(|_| Err(IndexError::Unreadable("it is damaged".to_owned())))
+}
+
+impl From<redb::Error> for IndexError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            // What the file says of its own format is damage, however it is called.
+            redb::Error::Io(error)
+                if !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+            {
+                Self::Io(error)
+            }
+            error => Self::Unreadable(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for IndexError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Format(found) => write!(f, "it has format {found:?}, not {:?}", tables::FORMAT),
+            Self::Unreadable(why) => write!(f, "it cannot be read: {why}"),
+            Self::Io(error) => write!(f, "the disk failed: {error}"),
+        }
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").finish_non_exhaustive()
+    }
+}

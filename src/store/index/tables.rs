@@ -1,0 +1,135 @@
+//! The tables of the index, and what a row looks like.
+//!
+//! Keys are made for the questions that are asked of them in order (all members of a digest, all tags of a repository);
+//! values that may grow are JSON, so that a later field needs no new format. All of it can be made again from the files.
+
+use crate::oci::{Algorithm, Digest};
+use crate::store::model::{BlobEntry, GraphRow, ManifestEntry, Millis};
+use redb::TableDefinition;
+use serde::{Deserialize, Serialize};
+
+/// What the index says of itself.
+pub(super) const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+/// Repository by number: upstream, repository.
+pub(super) const REPOSITORIES: TableDefinition<'_, u32, (&str, &str)> = TableDefinition::new("repositories");
+/// Repository and tag: digest, when it was last confirmed.
+pub(super) const BINDINGS: TableDefinition<'_, (u32, &str), (&[u8], Millis)> =
+    TableDefinition::new("bindings");
+/// Digest and repository that it is a member of; by digest, the sources it may be fetched through.
+pub(super) const MEMBERS: TableDefinition<'_, (&[u8], u32), ()> = TableDefinition::new("members");
+/// Stored manifests with what they name: the image graph.
+pub(super) const MANIFESTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("manifests");
+/// Committed blobs.
+pub(super) const BLOBS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("blobs");
+/// When a blob or manifest was last used.
+pub(super) const ACCESS: TableDefinition<'_, &[u8], Millis> = TableDefinition::new("access");
+
+/// The row of [`META`] that holds [`FORMAT`].
+pub(super) const FORMAT_KEY: &str = "format";
+/// The shape of these tables. An index with another is made anew from the files.
+pub(super) const FORMAT: &str = "1";
+
+#[derive(Serialize, Deserialize)]
+struct BlobRow {
+    size: u64,
+    inode: u64,
+    mtime: i64,
+    anonymous: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ManifestRow {
+    media_type: String,
+    size: u64,
+    anonymous: bool,
+    #[serde(flatten)]
+    graph: GraphRow,
+}
+
+/// A digest as a key: a byte for the algorithm, then its value.
+pub(in crate::store) fn key(digest: &Digest) -> Vec<u8> {
+    let algorithm = match digest.algorithm() {
+        Algorithm::Sha256 => 1,
+        Algorithm::Sha512 => 2,
+    };
+    [&[algorithm], digest.as_bytes()].concat()
+}
+
+pub(super) fn digest(key: &[u8]) -> Option<Digest> {
+    let (algorithm, value) = key.split_first()?;
+    let algorithm = match algorithm {
+        1 => Algorithm::Sha256,
+        2 => Algorithm::Sha512,
+        _ => return None,
+    };
+    Digest::from_bytes(algorithm, value)
+}
+
+pub(super) fn blob_row(entry: &BlobEntry) -> Vec<u8> {
+    let row =
+        BlobRow { size: entry.size, inode: entry.inode, mtime: entry.mtime, anonymous: entry.anonymous };
+    serde_json::to_vec(&row).unwrap_or_default()
+}
+
+pub(super) fn blob_entry(row: &[u8], accessed: Millis) -> Option<BlobEntry> {
+    let BlobRow { size, inode, mtime, anonymous } = serde_json::from_slice(row).ok()?;
+    Some(BlobEntry { size, inode, mtime, anonymous, accessed })
+}
+
+pub(super) fn manifest_row(entry: &ManifestEntry) -> Vec<u8> {
+    let row = ManifestRow {
+        media_type: entry.media_type.clone(),
+        size: entry.size,
+        anonymous: entry.anonymous,
+        graph: entry.graph.row(),
+    };
+    serde_json::to_vec(&row).unwrap_or_default()
+}
+
+pub(super) fn manifest_entry(row: &[u8], accessed: Millis) -> Option<ManifestEntry> {
+    let ManifestRow { media_type, size, anonymous, graph } = serde_json::from_slice(row).ok()?;
+    Some(ManifestEntry { media_type, size, anonymous, graph: graph.graph()?, accessed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::model::Graph;
+
+    const BUMP: &str = "indexes on the disks of others have another form now: count FORMAT up";
+
+    #[test]
+    fn rows_are_pinned() {
+        let blob = BlobEntry { size: 7, inode: 8, mtime: -9, anonymous: true, accessed: 10 };
+        let text = String::from_utf8(blob_row(&blob)).unwrap();
+        assert_eq!(text, r#"{"size":7,"inode":8,"mtime":-9,"anonymous":true}"#, "{BUMP}");
+        assert_eq!(blob_entry(text.as_bytes(), 10), Some(blob));
+
+        let layer = format!("sha256:{}", "ab".repeat(32));
+        let body = format!(
+            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[
+                {{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{layer}","size":5,
+                  "platform":{{"os":"linux","architecture":"arm","variant":"v7"}}}}]}}"#
+        );
+        let graph = Graph::of("application/vnd.oci.image.index.v1+json", body.as_bytes());
+        let manifest =
+            ManifestEntry { media_type: "m/t".to_owned(), size: 3, anonymous: false, graph, accessed: 4 };
+        let text = String::from_utf8(manifest_row(&manifest)).unwrap();
+        let golden = format!(
+            r#"{{"media_type":"m/t","size":3,"anonymous":false,"children":[{{"digest":"{layer}","size":5,"platform":"linux/arm/v7"}}]}}"#
+        );
+        assert_eq!(text, golden, "{BUMP}");
+        assert_eq!(manifest_entry(text.as_bytes(), 4), Some(manifest));
+    }
+
+    #[test]
+    fn a_key_is_read_back_as_its_digest() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let value = Digest::of(algorithm, b"x");
+            assert_eq!(digest(&key(&value)), Some(value));
+        }
+        assert_eq!(digest(&[]), None);
+        assert_eq!(digest(&[9, 1, 2]), None);
+        assert_eq!(digest(&[1, 1, 2]), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! What the store knows, in memory: the authority for every question that is not about bytes.
+//!
+//! Plain data under one lock; no method here does I/O. It is loaded from the index once, at start; every change marks
+//! what the index has to be told (see [`Dirty`]). Invariants: `parents` is the reverse of every manifest's graph; the
+//! ledger's sums are those of the entries; a binding's digest is a member of its repository.
+
+mod dirty;
+mod graph;
+mod names;
+mod objects;
+mod partials;
+
+pub(in crate::store) use dirty::Dirty;
+pub(in crate::store) use graph::{Graph, GraphRow};
+pub(in crate::store) use names::{Names, RepoId};
+pub(in crate::store) use objects::{BlobEntry, ManifestEntry};
+pub(in crate::store) use partials::{Ledger, Unfinished};
+
+use crate::oci::{Digest, Repository, Tag};
+use lru::LruCache;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970: all times that the store writes down.
+pub(in crate::store) type Millis = u64;
+
+/// What a tag stood for, and when upstream last said so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The manifest.
+    pub digest: Digest,
+    /// When upstream last confirmed it.
+    pub confirmed: SystemTime,
+}
+
+#[derive(Debug)]
+pub(in crate::store) struct Model {
+    pub(in crate::store) names: Names,
+    pub(in crate::store) bindings: HashMap<RepoId, HashMap<Tag, (Digest, Millis)>>,
+    /// The repositories that a digest is a member of; read the other way round, the sources it may be fetched through.
+    pub(in crate::store) members: HashMap<Digest, BTreeSet<RepoId>>,
+    /// Committed blobs, the least recently used last.
+    pub(in crate::store) blobs: LruCache<Digest, BlobEntry>,
+    /// Stored manifests, the least recently used last.
+    pub(in crate::store) manifests: LruCache<Digest, ManifestEntry>,
+    /// The stored manifests that name a digest.
+    parents: HashMap<Digest, Vec<Digest>>,
+    /// Blobs that are not whole, filling or left by an earlier fill.
+    pub(in crate::store) unfinished: HashMap<Digest, Unfinished>,
+    /// Files put aside, the oldest first, with their sizes.
+    pub(in crate::store) quarantine: VecDeque<(String, u64)>,
+    pub(in crate::store) ledger: Ledger,
+    pub(in crate::store) dirty: Dirty,
+}
+
+impl Model {
+    pub(in crate::store) fn new() -> Self {
+        Self {
+            names: Names::default(),
+            bindings: HashMap::new(),
+            members: HashMap::new(),
+            blobs: LruCache::unbounded(),
+            manifests: LruCache::unbounded(),
+            parents: HashMap::new(),
+            unfinished: HashMap::new(),
+            quarantine: VecDeque::new(),
+            ledger: Ledger::default(),
+            dirty: Dirty::default(),
+        }
+    }
+
+    pub(in crate::store) fn intern(&mut self, upstream: &str, repository: &Repository) -> RepoId {
+        let (id, new) = self.names.intern(upstream, repository);
+        if new {
+            self.dirty.repos.insert(id);
+        }
+        id
+    }
+
+    pub(in crate::store) fn binding(
+        &self,
+        upstream: &str,
+        repository: &Repository,
+        tag: &Tag,
+    ) -> Option<Binding> {
+        let (digest, confirmed) = self.bindings.get(&self.names.find(upstream, repository)?)?.get(tag)?;
+        Some(Binding { digest: digest.clone(), confirmed: UNIX_EPOCH + Duration::from_millis(*confirmed) })
+    }
+
+    pub(in crate::store) fn bind(&mut self, repo: RepoId, tag: &Tag, digest: &Digest, confirmed: Millis) {
+        let former = self.bindings.entry(repo).or_default().insert(tag.clone(), (digest.clone(), confirmed));
+        self.dirty.bindings.insert((repo, tag.clone()));
+        match former {
+            Some((former, _)) if former == *digest => {}
+            former => {
+                // Both sidecars list the tags that stand for them.
+                self.outdate_sidecar(digest);
+                if let Some((former, _)) = former {
+                    self.outdate_sidecar(&former);
+                }
+            }
+        }
+        self.add_member(repo, digest);
+    }
+
+    pub(in crate::store) fn unbind(&mut self, repo: RepoId, tag: &Tag) {
+        if let Some((digest, _)) = self.bindings.get_mut(&repo).and_then(|tags| tags.remove(tag)) {
+            self.dirty.bindings.insert((repo, tag.clone()));
+            self.outdate_sidecar(&digest);
+        }
+    }
+
+    pub(in crate::store) fn is_member(
+        &self,
+        upstream: &str,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> bool {
+        self.names
+            .find(upstream, repository)
+            .is_some_and(|repo| self.members.get(digest).is_some_and(|repos| repos.contains(&repo)))
+    }
+
+    pub(in crate::store) fn add_member(&mut self, repo: RepoId, digest: &Digest) {
+        if self.members.entry(digest.clone()).or_default().insert(repo) {
+            self.dirty.members.insert((digest.clone(), repo));
+            self.outdate_sidecar(digest);
+        }
+    }
+
+    /// The size that a member manifest of the repository gives for a digest that it names.
+    pub(in crate::store) fn named(
+        &self,
+        upstream: &str,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Option<u64> {
+        let repo = self.names.find(upstream, repository)?;
+        let mut sizes = self.parents.get(digest)?.iter().filter_map(|parent| {
+            self.members.get(parent)?.contains(&repo).then(|| self.size_in(parent, digest)).flatten()
+        });
+        let first = sizes.next()?;
+        // A manifest without sizes (schema 1) says less than another one that has them.
+        Some(if first > 0 { first } else { sizes.find(|&size| size > 0).unwrap_or(0) })
+    }
+
+    /// What is known of a digest's size without asking: a stored object's own, else what a manifest says.
+    pub(in crate::store) fn size_hint(&self, digest: &Digest) -> Option<u64> {
+        let stored = self.blobs.peek(digest).map(|blob| blob.size);
+        let stored = stored.or_else(|| self.manifests.peek(digest).map(|manifest| manifest.size));
+        let stored = stored.or_else(|| self.unfinished.get(digest).map(|unfinished| unfinished.size));
+        stored.or_else(|| {
+            self.parents
+                .get(digest)?
+                .iter()
+                .filter_map(|parent| self.size_in(parent, digest))
+                .find(|&size| size > 0)
+        })
+    }
+
+    fn size_in(&self, parent: &Digest, digest: &Digest) -> Option<u64> {
+        self.manifests.peek(parent)?.graph.links().find(|link| link.digest == *digest).map(|link| link.size)
+    }
+
+    /// The repositories that a digest is a member of.
+    pub(in crate::store) fn sources(&self, digest: &Digest) -> Vec<(String, Repository)> {
+        let repos = self.members.get(digest).into_iter().flatten();
+        repos
+            .filter_map(|&repo| self.names.get(repo))
+            .map(|(upstream, repository)| (upstream.to_string(), repository.clone()))
+            .collect()
+    }
+
+    /// The tags that stand for a digest, by repository, for its sidecar.
+    pub(in crate::store) fn tags(&self, repo: RepoId, digest: &Digest) -> Vec<(Tag, Millis)> {
+        let tags = self.bindings.get(&repo).into_iter().flatten();
+        tags.filter(|(_, (bound, _))| bound == digest)
+            .map(|(tag, (_, confirmed))| (tag.clone(), *confirmed))
+            .collect()
+    }
+
+    /// Forgets the memberships of a digest that is not here and that nothing here names any more, so that what is
+    /// remembered is bounded by what is stored.
+    pub(in crate::store) fn drop_idle_membership(&mut self, digest: &Digest) {
+        let here = self.blobs.contains(digest)
+            || self.manifests.contains(digest)
+            || self.unfinished.contains_key(digest)
+            || self.parents.contains_key(digest);
+        if here {
+            return;
+        }
+        for repo in self.members.remove(digest).unwrap_or_default() {
+            self.dirty.members.insert((digest.clone(), repo));
+        }
+    }
+
+    /// Drops, after a load, the memberships that nothing refers to, save those that a binding needs.
+    pub(in crate::store) fn prune(&mut self) {
+        let bound: HashSet<&Digest> =
+            self.bindings.values().flat_map(HashMap::values).map(|(digest, _)| digest).collect();
+        let idle: Vec<Digest> =
+            self.members.keys().filter(|digest| !bound.contains(digest)).cloned().collect();
+        for digest in idle {
+            self.drop_idle_membership(&digest);
+        }
+    }
+
+    fn outdate_sidecar(&mut self, digest: &Digest) {
+        if self.manifests.contains(digest) {
+            self.dirty.sidecars.insert(digest.clone());
+        }
+    }
+}
+
+/// A time as it is written down.
+pub(in crate::store) fn millis(time: SystemTime) -> Millis {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Now, as it is written down.
+pub(in crate::store) fn now() -> Millis {
+    millis(SystemTime::now())
+}

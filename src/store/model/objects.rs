@@ -1,0 +1,137 @@
+//! Committed blobs and manifests: entering, using and removing them.
+
+use super::{Graph, Millis, Model, RepoId, now};
+use crate::oci::Digest;
+use crate::store::fs::Meta;
+
+/// How much later than the last noted use the next one is worth noting.
+const USE_GRAIN: Millis = 1_000;
+
+/// A committed blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct BlobEntry {
+    pub(in crate::store) size: u64,
+    /// The file's number and time of change when it was last known to be right.
+    pub(in crate::store) inode: u64,
+    pub(in crate::store) mtime: i64,
+    /// Whether every byte came without credentials.
+    pub(in crate::store) anonymous: bool,
+    pub(in crate::store) accessed: Millis,
+}
+
+/// A stored manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct ManifestEntry {
+    pub(in crate::store) media_type: String,
+    pub(in crate::store) size: u64,
+    pub(in crate::store) anonymous: bool,
+    pub(in crate::store) graph: Graph,
+    pub(in crate::store) accessed: Millis,
+}
+
+impl BlobEntry {
+    /// The entry of a file that was just found or made to be right.
+    pub(in crate::store) fn of(meta: &Meta, anonymous: bool) -> Self {
+        Self { size: meta.len, inode: meta.inode, mtime: meta.mtime, anonymous, accessed: now() }
+    }
+
+    /// Whether the file is, as far as can be seen, still the one that was verified.
+    pub(in crate::store) fn is_same_file(&self, meta: &Meta) -> bool {
+        (self.size, self.inode, self.mtime) == (meta.len, meta.inode, meta.mtime)
+    }
+}
+
+impl Model {
+    pub(in crate::store) fn insert_blob(&mut self, digest: &Digest, entry: BlobEntry) {
+        self.ledger.blobs += entry.size;
+        if let Some(former) = self.blobs.put(digest.clone(), entry) {
+            self.ledger.blobs -= former.size;
+        }
+        self.dirty.blobs.insert(digest.clone());
+        self.dirty.access.insert(digest.clone());
+    }
+
+    pub(in crate::store) fn remove_blob(&mut self, digest: &Digest) -> Option<BlobEntry> {
+        let entry = self.blobs.pop(digest)?;
+        self.ledger.blobs -= entry.size;
+        self.dirty.blobs.insert(digest.clone());
+        self.dirty.access.insert(digest.clone());
+        self.drop_idle_membership(digest);
+        Some(entry)
+    }
+
+    /// Enters a manifest; one that is there already only gains the knowledge that it may be had without credentials.
+    pub(in crate::store) fn insert_manifest(&mut self, digest: &Digest, entry: ManifestEntry) {
+        if let Some(known) = self.manifests.get_mut(digest) {
+            known.accessed = known.accessed.max(entry.accessed);
+            if entry.anonymous && !known.anonymous {
+                known.anonymous = true;
+                self.dirty.manifests.insert(digest.clone());
+                self.dirty.sidecars.insert(digest.clone());
+            }
+            return;
+        }
+        for link in entry.graph.links() {
+            let parents = self.parents.entry(link.digest.clone()).or_default();
+            // A manifest may name the same layer twice.
+            if parents.last() != Some(digest) {
+                parents.push(digest.clone());
+            }
+        }
+        self.ledger.manifests += entry.size;
+        self.manifests.put(digest.clone(), entry);
+        self.dirty.manifests.insert(digest.clone());
+        self.dirty.access.insert(digest.clone());
+    }
+
+    /// Removes a manifest whose bytes cannot be used. The tags that stand for it still do: they say what upstream said.
+    pub(in crate::store) fn remove_manifest(&mut self, digest: &Digest) -> Option<ManifestEntry> {
+        let entry = self.manifests.pop(digest)?;
+        self.ledger.manifests -= entry.size;
+        self.dirty.manifests.insert(digest.clone());
+        self.dirty.access.insert(digest.clone());
+        self.dirty.sidecars.remove(digest);
+        for link in entry.graph.links() {
+            if let Some(parents) = self.parents.get_mut(&link.digest) {
+                parents.retain(|parent| parent != digest);
+                if parents.is_empty() {
+                    self.parents.remove(&link.digest);
+                    self.drop_idle_membership(&link.digest);
+                }
+            }
+        }
+        Some(entry)
+    }
+
+    /// Removes a manifest with everything that is known of it.
+    pub(in crate::store) fn forget_manifest(&mut self, digest: &Digest) -> Option<ManifestEntry> {
+        let entry = self.remove_manifest(digest)?;
+        let repos: Vec<RepoId> = self.members.get(digest).into_iter().flatten().copied().collect();
+        for repo in repos {
+            for (tag, _) in self.tags(repo, digest) {
+                self.unbind(repo, &tag);
+            }
+        }
+        self.drop_idle_membership(digest);
+        Some(entry)
+    }
+
+    /// Notes that a blob or manifest was used.
+    pub(in crate::store) fn touch(&mut self, digest: &Digest) {
+        let now = now();
+        // Promotes: the lists are in order of use.
+        let blob = self.blobs.get_mut(digest).map(|entry| &mut entry.accessed);
+        let manifest = self.manifests.get_mut(digest).map(|entry| &mut entry.accessed);
+        for accessed in blob.into_iter().chain(manifest) {
+            if now >= accessed.saturating_add(USE_GRAIN) {
+                self.dirty.access.insert(digest.clone());
+            }
+            *accessed = now.max(*accessed);
+        }
+    }
+
+    /// Whether every blob that the manifest names is here.
+    pub(in crate::store) fn is_whole(&self, manifest: &ManifestEntry) -> bool {
+        manifest.graph.blobs.iter().all(|link| self.blobs.contains(&link.digest))
+    }
+}

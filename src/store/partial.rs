@@ -1,0 +1,293 @@
+//! A blob on its way in: its file, the record of what is present, and its end.
+//!
+//! The rule that makes a crash cost nothing: bytes may be written in any order and without sync, because the record of
+//! present ranges is written only after the bytes it speaks of are durable, and is durably gone before a new file takes
+//! the old one's name. What a record names is there; it is not proven to be right until the whole has been hashed, which
+//! is for the one who fills.
+
+use super::blobs::BlobFile;
+use super::core::{Core, found};
+use super::error::StoreError;
+use super::fs::{self, Access};
+use super::layout::Tree;
+use super::model::{BlobEntry, now};
+use super::ranges::Ranges;
+use super::sidecar::{self, RangesSidecar};
+use crate::oci::{Digest, Repository};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tracing::warn;
+
+/// An unfinished blob, owned by the one who fills it: while this lives its full size is reserved, and nobody else gets
+/// one for the same digest. Dropped without an end, its bytes stay, as far as they were recorded.
+#[derive(Debug)]
+pub struct Partial {
+    core: Arc<Core>,
+    digest: Digest,
+    file: Arc<BlobFile>,
+    former: Ranges,
+    /// Whether what a former fill left came without credentials.
+    former_anonymous: bool,
+    /// Whether what this fill wrote did.
+    anonymous: AtomicBool,
+    ended: bool,
+}
+
+impl Partial {
+    /// Begins or goes on with a blob of that size.
+    pub(super) fn open(core: &Arc<Core>, digest: &Digest, size: u64) -> Result<Self, StoreError> {
+        core.reserve(size, Some(digest), |model| {
+            model.start_filling(digest, size);
+            Ok(())
+        })?;
+        // Undone by the guard if a step fails.
+        let reserved = Reservation { core, digest, size, kept: false };
+        let (file, record) = match reopen(core, digest, size)? {
+            Some(found) => found,
+            None => (start(core, digest, size)?, RangesSidecar::new(size, true, &Ranges::new())),
+        };
+        let file = Arc::new(BlobFile::new(file, size, false));
+        reserved.keep(&file);
+        Ok(Self {
+            core: core.clone(),
+            digest: digest.clone(),
+            file,
+            former: record.present(),
+            former_anonymous: record.anonymous,
+            anonymous: AtomicBool::new(false),
+            ended: false,
+        })
+    }
+
+    /// The file, to write to and to read from while it is filled; after [`commit`](Self::commit) it is the blob's.
+    pub fn file(&self) -> Arc<BlobFile> {
+        self.file.clone()
+    }
+
+    /// What a former fill left, recorded after it was durable; not proven to be right.
+    pub fn present(&self) -> Ranges {
+        self.former.clone()
+    }
+
+    /// Says whether everything that this fill has written came without credentials. Until it is said, it did not; it
+    /// matters for what is recorded from then on.
+    pub fn set_anonymous(&self, anonymous: bool) {
+        self.anonymous.store(anonymous, Ordering::Relaxed);
+    }
+
+    /// Makes what was written durable and then records it as present. Only bytes whose write has returned may be named.
+    pub fn record(&self, present: &Ranges) -> io::Result<()> {
+        self.file.sync()?;
+        let anonymous = self.former_anonymous && self.anonymous.load(Ordering::Relaxed);
+        let record = RangesSidecar::new(self.file.size(), anonymous, present);
+        record.write(&*self.core.disk, &self.core.layout.ranges(&self.digest))
+    }
+
+    /// Makes the blob one of the store's, under a repository it came through. The caller has seen its digest to be
+    /// right. It can be found from the moment it has its name; the index follows. When this fails, the bytes stay.
+    pub fn commit(
+        mut self,
+        anonymous: bool,
+        upstream: &str,
+        repository: &Repository,
+    ) -> Result<(), StoreError> {
+        let core = self.core.clone();
+        let anonymous = anonymous && self.former_anonymous;
+        self.file.seal(true);
+        let meta = self.settle(anonymous, upstream, repository).inspect_err(|_| self.file.seal(false))?;
+
+        core.open.replace(&self.digest, &self.file);
+        core.change(|model| {
+            model.end_unfinished(&self.digest);
+            model.insert_blob(&self.digest, BlobEntry::of(&meta, anonymous));
+            model.dirty.committed.push((self.digest.clone(), meta.len));
+            let repo = model.intern(upstream, repository);
+            model.add_member(repo, &self.digest);
+        });
+        self.ended = true;
+        core.drop_record(&self.digest);
+        core.sync_partials();
+        Ok(())
+    }
+
+    /// Gives the file its name among the blobs.
+    fn settle(
+        &self,
+        anonymous: bool,
+        upstream: &str,
+        repository: &Repository,
+    ) -> Result<fs::Meta, StoreError> {
+        let core = &*self.core;
+        self.file.sync().map_err(StoreError::io("sync a blob"))?;
+        let meta = self.file.meta().map_err(StoreError::io("look at a blob"))?;
+        let from = core.layout.partial(&self.digest);
+        let to = core.layout.content(Tree::Blobs, &self.digest);
+        core.on_shelf(Tree::Blobs, &self.digest, |shelf| {
+            if !anonymous {
+                // Durable before the blob is: a blob without this marker is anybody's.
+                let through = [(upstream.to_owned(), repository.clone())];
+                sidecar::write_private(&*core.disk, &core.layout.private(&self.digest), &through)?;
+                core.disk.sync_dir(shelf)?;
+            }
+            core.disk.rename(&from, &to)?;
+            if let Err(error) = core.disk.sync_dir(shelf) {
+                // It has its name. Should a power loss take that back, the blob is fetched again.
+                warn!(target: "roadstead::store", digest = %self.digest, %error, "cannot sync a directory of blobs");
+            }
+            Ok(())
+        })
+        .map_err(StoreError::io("give a blob its name"))?;
+        Ok(meta)
+    }
+
+    /// The bytes are wrong: puts the file aside for people to look at, so that the next fill starts from nothing.
+    pub fn set_aside(mut self) {
+        self.ended = true;
+        let allocated = self.allocated();
+        self.core.drop_record(&self.digest);
+        self.core.change(|model| model.end_unfinished(&self.digest));
+        let path = self.core.layout.partial(&self.digest);
+        self.core.quarantine(&path, &self.digest, allocated, "its content has another digest");
+        self.core.sync_partials();
+    }
+
+    /// Stops filling for now: records what is present, and leaves it for the next fill.
+    pub fn keep(self, present: &Ranges) {
+        if let Err(error) = self.record(present) {
+            warn!(
+                target: "roadstead::store", digest = %self.digest, %error,
+                "cannot record what is present of an unfinished blob; what was recorded before stays",
+            );
+        }
+    }
+
+    /// Gives the blob up, and its bytes with it.
+    pub fn discard(mut self) {
+        self.ended = true;
+        self.core.drop_record(&self.digest);
+        self.core.unlink(&self.core.layout.partial(&self.digest));
+        self.core.change(|model| model.end_unfinished(&self.digest));
+    }
+
+    fn allocated(&self) -> u64 {
+        self.file.meta().map_or(self.file.size(), |meta| meta.allocated).min(self.file.size())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.ended {
+            let allocated = self.allocated();
+            self.core.change(|model| {
+                model.leave_unfinished(&self.digest, self.file.size(), allocated, now());
+            });
+        }
+    }
+}
+
+/// The space of a fill whose file is not open yet.
+struct Reservation<'a> {
+    core: &'a Core,
+    digest: &'a Digest,
+    size: u64,
+    kept: bool,
+}
+
+impl Reservation<'_> {
+    fn keep(mut self, file: &Arc<BlobFile>) {
+        self.kept = true;
+        self.core.change(|model| {
+            if let Some(entry) = model.unfinished.get_mut(self.digest) {
+                entry.filling = Some(Arc::downgrade(file));
+            }
+        });
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let left = self.core.disk.open(&self.core.layout.partial(self.digest), Access::Read);
+        let allocated = left.and_then(|file| file.meta()).map(|meta| meta.allocated).ok();
+        self.core.change(|model| match allocated {
+            Some(allocated) => model.leave_unfinished(self.digest, self.size, allocated, now()),
+            None => model.end_unfinished(self.digest),
+        });
+    }
+}
+
+/// What a former fill left, if its record and its file agree with each other and with the size asked for.
+fn reopen(
+    core: &Core,
+    digest: &Digest,
+    size: u64,
+) -> Result<Option<(Box<dyn fs::DiskFile>, RangesSidecar)>, StoreError> {
+    let record = RangesSidecar::read(&*core.disk, &core.layout.ranges(digest))
+        .map_err(StoreError::io("read what is present of a blob"))?;
+    let Some(record) = record.filter(|record| record.size == size) else { return Ok(None) };
+    let opened = core.disk.open(&core.layout.partial(digest), Access::Write);
+    let Some(file) = found(opened, "open an unfinished blob")? else { return Ok(None) };
+    let len = file.meta().map_err(StoreError::io("look at an unfinished blob"))?.len;
+    Ok((len == size).then_some((file, record)))
+}
+
+/// A new file, after the record of any former one is durably gone.
+fn start(core: &Core, digest: &Digest, size: u64) -> Result<Box<dyn fs::DiskFile>, StoreError> {
+    let step = || {
+        core.remove_record(digest)?;
+        if !core.sync_partials() {
+            return Err(io::Error::other("the directory of unfinished blobs cannot be synced"));
+        }
+        let file = core.disk.open(&core.layout.partial(digest), Access::Fresh)?;
+        file.set_len(size)?;
+        Ok(file)
+    };
+    step()
+        .or_else(|error: io::Error| {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(error);
+            }
+            // Somebody removed the directory under us.
+            core.disk.create_dir(&core.layout.partials())?;
+            core.disk.sync_dir(core.layout.root())?;
+            step()
+        })
+        .map_err(StoreError::io("start a blob"))
+}
+
+impl Core {
+    /// Removes the record of what is present; it may come back after a power loss until the directory is synced.
+    pub(super) fn remove_record(&self, digest: &Digest) -> io::Result<()> {
+        let path = self.layout.ranges(digest);
+        match self.disk.remove(&path) {
+            Ok(()) => {
+                self.records_removed.store(true, Ordering::Release);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn drop_record(&self, digest: &Digest) {
+        if let Err(error) = self.remove_record(digest) {
+            warn!(target: "roadstead::store", %digest, %error, "cannot remove the record of an unfinished blob");
+        }
+    }
+
+    /// Makes the removal of records durable, if there was any; false when that fails.
+    pub(super) fn sync_partials(&self) -> bool {
+        if !self.records_removed.swap(false, Ordering::AcqRel) {
+            return true;
+        }
+        let synced = self.disk.sync_dir(&self.layout.partials());
+        if let Err(error) = &synced {
+            self.records_removed.store(true, Ordering::Release);
+            warn!(target: "roadstead::store", %error, "cannot sync the directory of unfinished blobs");
+        }
+        synced.is_ok()
+    }
+}

@@ -1,0 +1,287 @@
+//! Keeping the store inside its budget: reservations, and what is evicted for them.
+//!
+//! Everything is counted before it is written: a fill at its full size, a manifest before its file is made. The choice
+//! and the reservation happen in one hold of the lock, so that two fills never count on the same bytes; the files go
+//! afterwards, before the one who asked for room gets to write. The limit is the budget, or what the disk has, whichever
+//! is less: a disk that others fill too must not become a fill that fails half way.
+
+use super::core::Core;
+use super::error::StoreError;
+use super::evict::{Candidate, Image, victims};
+use super::fs::Space;
+use super::layout::Tree;
+use super::model::{Model, now};
+use crate::oci::Digest;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use tracing::info;
+
+/// Left free on the disk for what is not counted: the file system's own, the index as it grows.
+const DISK_SLACK_PART: u64 = 64;
+const DISK_SLACK_MOST: u64 = 64 << 20;
+
+/// What has left the model and still has to leave the disk.
+#[derive(Debug, Default)]
+struct Evicted {
+    files: Vec<PathBuf>,
+    unfinished: Vec<Digest>,
+    /// Blobs that came with credentials: their marker goes after they are durably gone.
+    private: Vec<Digest>,
+    objects: u64,
+    bytes: u64,
+}
+
+impl Core {
+    /// Makes room for `size` bytes and reserves it by `reserve`, which must count exactly these. What is counted of
+    /// `own` already, an unfinished blob, is part of them.
+    pub(super) fn reserve<T>(
+        &self,
+        size: u64,
+        own: Option<&Digest>,
+        reserve: impl FnOnce(&mut Model) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.max_blob.is_some_and(|most| size > most) {
+            return Err(StoreError::TooLarge);
+        }
+        let (limit, budget) = self.limit();
+        if size > budget {
+            return Err(StoreError::TooLarge);
+        }
+        let mut evicted = Evicted::default();
+        let reserved = self.change(|model| {
+            let counted = own.and_then(|own| model.unfinished.get(own)).map_or(0, |former| former.counted);
+            if model.unfinished_is_filling(own) {
+                return Err(StoreError::Busy);
+            }
+            let size = size.saturating_sub(counted);
+            self.make_room(model, size, limit, own, &mut evicted)?;
+            reserve(model)
+        });
+        self.remove_evicted(evicted);
+        reserved
+    }
+
+    /// Brings what is used back under the limit, after more was found than is allowed.
+    pub(super) fn trim(&self) {
+        let (limit, _) = self.limit();
+        let mut evicted = Evicted::default();
+        self.change(|model| {
+            // Without a demand there is nothing to refuse; what has readers may keep us above the limit.
+            let _ = self.make_room(model, 0, limit, None, &mut evicted);
+        });
+        self.remove_evicted(evicted);
+    }
+
+    /// What may be used now, and what the budget alone would allow.
+    fn limit(&self) -> (u64, u64) {
+        let budget = self.limit_by_configuration();
+        let Ok(Space { total, available }) = self.disk.space(self.layout.root()) else {
+            return (budget, budget);
+        };
+        let (used, filling) = {
+            let state = self.state();
+            let filling: Vec<_> = state
+                .model
+                .unfinished
+                .values()
+                .filter_map(|entry| Some((entry.size, entry.filling.as_ref().and_then(Weak::upgrade)?)))
+                .collect();
+            (state.model.ledger.used(), filling)
+        };
+        let unwritten: u64 = filling
+            .iter()
+            .map(|(size, file)| size.saturating_sub(file.meta().map_or(*size, |meta| meta.allocated)))
+            .sum();
+        let slack = (total / DISK_SLACK_PART).min(DISK_SLACK_MOST);
+        let disk = used.saturating_sub(unwritten).saturating_add(available).saturating_sub(slack);
+        (budget.min(disk), budget)
+    }
+
+    /// Evicts until `size` more bytes fit, or changes nothing and says that they do not.
+    fn make_room(
+        &self,
+        model: &mut Model,
+        size: u64,
+        limit: u64,
+        own: Option<&Digest>,
+        evicted: &mut Evicted,
+    ) -> Result<(), StoreError> {
+        let used = model.ledger.used();
+        let wanted = used.saturating_add(size);
+        let manifests = model.ledger.manifests;
+        let surplus = manifests.saturating_sub(limit / self.policy.manifest_part);
+        if wanted <= limit {
+            self.evict_manifests(model, surplus, evicted);
+            return Ok(());
+        }
+        let least = wanted - limit;
+        let low = (limit / 100).saturating_mul(self.policy.low_mark);
+        let most = wanted.saturating_sub(low).max(least);
+
+        let mut plan = Plan { need: most, freed: 0 };
+        let files = plan.take(model.quarantine.iter().map(|(_, size)| *size));
+        let left = plan.choose_left(model, own);
+        let blobs = self.choose_blobs(model, most.saturating_sub(plan.freed));
+        plan.freed +=
+            blobs.iter().filter_map(|digest| model.blobs.peek(digest)).map(|blob| blob.size).sum::<u64>();
+        let spare = self.spare_manifests(model);
+        let manifests_need = most.saturating_sub(plan.freed);
+        if size > 0 && plan.freed + spare.iter().map(|(_, size)| size).sum::<u64>() < least {
+            return Err(StoreError::NoSpace);
+        }
+
+        for _ in 0..files {
+            if let Some(name) = model.pop_quarantine() {
+                evicted.files.push(self.layout.quarantined(&name));
+            }
+        }
+        for digest in left {
+            model.end_unfinished(&digest);
+            evicted.unfinished.push(digest);
+        }
+        for digest in blobs {
+            if let Some(entry) = model.remove_blob(&digest) {
+                evicted.objects += 1;
+                evicted.bytes += entry.size;
+                evicted.files.push(self.layout.content(Tree::Blobs, &digest));
+                if !entry.anonymous {
+                    evicted.private.push(digest);
+                }
+            }
+        }
+        self.evict_manifests(model, manifests_need.max(surplus), evicted);
+        Ok(())
+    }
+
+    /// The blobs to evict for `need` bytes.
+    fn choose_blobs(&self, model: &Model, need: u64) -> Vec<Digest> {
+        if need == 0 {
+            return Vec::new();
+        }
+        let digests: Vec<&Digest> = model.blobs.iter().rev().map(|(digest, _)| digest).collect();
+        let places: HashMap<&Digest, usize> =
+            digests.iter().enumerate().map(|(at, digest)| (*digest, at)).collect();
+        let candidates: Vec<Candidate> = model
+            .blobs
+            .iter()
+            .rev()
+            .map(|(digest, entry)| Candidate {
+                size: entry.size,
+                accessed: entry.accessed,
+                held: self.open.is_held(digest),
+            })
+            .collect();
+        let images: Vec<Image> = model
+            .manifests
+            .iter()
+            .rev()
+            .filter(|(_, manifest)| !manifest.graph.blobs.is_empty())
+            .map(|(_, manifest)| {
+                let mut blobs: Vec<usize> = manifest
+                    .graph
+                    .blobs
+                    .iter()
+                    .filter_map(|link| places.get(&link.digest).copied())
+                    .collect();
+                blobs.sort_unstable();
+                blobs.dedup();
+                Image { accessed: manifest.accessed, blobs, whole: model.is_whole(manifest) }
+            })
+            .collect();
+        let recent = now().saturating_sub(ms(self.policy.lately));
+        victims(&candidates, &images, need, recent).into_iter().map(|at| digests[at].clone()).collect()
+    }
+
+    /// The manifests that may go, the least recently used first, with their sizes.
+    fn spare_manifests(&self, model: &Model) -> Vec<(Digest, u64)> {
+        let recent = now().saturating_sub(ms(self.policy.manifest_grace));
+        let spare = model.manifests.iter().rev().filter(|(_, manifest)| manifest.accessed < recent);
+        spare.map(|(digest, manifest)| (digest.clone(), manifest.size)).collect()
+    }
+
+    fn evict_manifests(&self, model: &mut Model, need: u64, evicted: &mut Evicted) {
+        if need == 0 {
+            return;
+        }
+        let mut freed = 0;
+        for (digest, size) in self.spare_manifests(model) {
+            if freed >= need {
+                break;
+            }
+            freed += size;
+            model.forget_manifest(&digest);
+            evicted.objects += 1;
+            evicted.bytes += size;
+            evicted
+                .files
+                .extend([self.layout.content(Tree::Manifests, &digest), self.layout.sidecar(&digest)]);
+        }
+    }
+
+    fn remove_evicted(&self, evicted: Evicted) {
+        for digest in &evicted.unfinished {
+            // The record goes first: bytes without one are nothing, a record without its bytes would be a lie.
+            self.drop_record(digest);
+            self.unlink(&self.layout.partial(digest));
+        }
+        for file in &evicted.files {
+            self.unlink(file);
+        }
+        for digest in &evicted.private {
+            // If the blob's name came back after a power loss without its marker, a secret would be anybody's.
+            if self.disk.sync_dir(&self.layout.shelf(Tree::Blobs, digest)).is_ok() {
+                self.unlink(&self.layout.private(digest));
+            }
+        }
+        if evicted.objects > 0 {
+            self.counters.evicted.fetch_add(evicted.objects, Ordering::Relaxed);
+            self.counters.evicted_bytes.fetch_add(evicted.bytes, Ordering::Relaxed);
+            info!(target: "roadstead::store", objects = evicted.objects, bytes = evicted.bytes, "evicted");
+        }
+    }
+}
+
+/// How far a choice has come.
+struct Plan {
+    need: u64,
+    freed: u64,
+}
+
+impl Plan {
+    /// How many of the sizes have to go, in order.
+    fn take(&mut self, sizes: impl Iterator<Item = u64>) -> usize {
+        let mut taken = 0;
+        for size in sizes {
+            if self.freed >= self.need {
+                break;
+            }
+            self.freed += size;
+            taken += 1;
+        }
+        taken
+    }
+
+    /// The unfinished blobs that nobody fills and that have to go, the longest left first.
+    fn choose_left(&mut self, model: &Model, own: Option<&Digest>) -> Vec<Digest> {
+        let mut left: Vec<_> = model
+            .unfinished
+            .iter()
+            .filter(|(digest, entry)| entry.filling.is_none() && own != Some(*digest))
+            .collect();
+        left.sort_by_key(|(_, entry)| entry.left);
+        let taken = self.take(left.iter().map(|(_, entry)| entry.counted));
+        left.into_iter().take(taken).map(|(digest, _)| digest.clone()).collect()
+    }
+}
+
+impl Model {
+    fn unfinished_is_filling(&self, digest: Option<&Digest>) -> bool {
+        digest.and_then(|digest| self.unfinished.get(digest)).is_some_and(|entry| entry.filling.is_some())
+    }
+}
+
+fn ms(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
