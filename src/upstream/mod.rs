@@ -1,1 +1,100 @@
 //! One remote registry, asked.
+//!
+//! Owns everything between a question (this manifest, that range of a blob) and a typed answer: connections, TLS,
+//! redirects, challenges and tokens, timeouts, one quick retry. It guarantees that
+//!
+//! - *said no*, *refused us* and *did not answer* are never confused ([`Failure`]);
+//! - credentials are seen by the configured hosts alone, and redirects lead to public or configured addresses alone;
+//! - a call has its answer within twice `header_timeout` and always before 20 s, and a body is never waited on for longer
+//!   than `idle_timeout` without a byte, but may take as long as it needs;
+//! - a body that is shorter or longer than promised, or is another range than was asked for, is an error.
+//!
+//! It leaves to others what is cached, what is verified against a digest, when to ask again, and how a broken body is
+//! continued. It keeps nothing on disk.
+
+mod address;
+mod auth;
+mod blob;
+mod connect;
+mod dial;
+mod encoding;
+mod failure;
+mod manifest;
+mod places;
+mod redirect;
+mod request;
+mod retry;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod token;
+mod transfer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::telemetry::{Metrics, UpstreamMetrics};
+
+pub use blob::{Ask, BlobHead, RedirectMemo};
+pub use failure::{Cause, Failure, SaidNo};
+pub use manifest::{FetchedManifest, ManifestHead};
+pub use settings::{Credentials, Settings, SetupError};
+pub use transfer::Transfer;
+
+use auth::Schemes;
+use connect::Net;
+use places::{NotAHost, Places};
+use token::Tokens;
+
+/// A registry namespace, and the endpoints that answer for it.
+#[derive(Debug)]
+pub struct Upstream {
+    name: String,
+    endpoints: Vec<Url>,
+    credentials: Option<Credentials>,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    places: Arc<Places>,
+    net: Net,
+    schemes: Schemes,
+    tokens: Tokens,
+    metrics: UpstreamMetrics,
+}
+
+impl Upstream {
+    /// An upstream by its settings. Touches no network, and reads no file.
+    pub fn new(settings: Settings, metrics: &Metrics) -> Result<Self, SetupError> {
+        settings::check_endpoints(&settings.endpoints)?;
+        let places = Places::new(&settings.endpoints, &settings.realm_hosts, &settings.redirect_hosts)
+            .map_err(|error: NotAHost| SetupError::Host(error.to_string()))?;
+        let places = Arc::new(places);
+        let roots = settings.ca.as_deref().map(tls::parse_roots).transpose()?.unwrap_or_default();
+        Ok(Self {
+            net: Net::new(Arc::clone(&places), roots, settings.connect_timeout),
+            metrics: metrics.for_upstream(&settings.name),
+            name: settings.name,
+            endpoints: settings.endpoints,
+            credentials: settings.credentials,
+            header_timeout: settings.header_timeout,
+            idle_timeout: settings.idle_timeout,
+            places,
+            schemes: Schemes::new(),
+            tokens: Tokens::new(),
+        })
+    }
+
+    /// What clients call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is asked without credentials, so that what it gives is for everyone.
+    #[must_use]
+    pub fn anonymous(&self) -> bool {
+        self.credentials.is_none()
+    }
+}

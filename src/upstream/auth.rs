@@ -1,0 +1,283 @@
+//! What to prove, and to whom.
+//!
+//! Decides by a challenge how to come back with a proof, and remembers by endpoint and repository how that was, so that
+//! later requests carry their token at once. Credentials are shown to an endpoint that asks for Basic, and to a realm that
+//! the operator trusts; a realm of upstream's own choosing gets nothing but an anonymous request.
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue};
+use lru::LruCache;
+use url::Url;
+
+use crate::http::challenge::{Challenge, parse_challenges};
+use crate::oci::Repository;
+
+use super::connect::Reach;
+use super::failure::{Failure, SaidNo};
+use super::places::Places;
+use super::redirect::Bare;
+use super::settings::Credentials;
+use super::token::TokenKey;
+
+/// How many repositories' schemes are remembered.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
+/// The status that comes with a challenge.
+pub(super) const UNAUTHORIZED: u16 = 401;
+
+/// How a repository wants its requests proved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// By the credentials themselves.
+    Basic,
+    /// By a token of this kind.
+    Bearer(Realm),
+}
+
+/// A token server, and what to ask it for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Realm {
+    pub(super) url: Url,
+    pub(super) service: Option<String>,
+    pub(super) scope: String,
+    /// By which client it is reached. Credentials go with [`Reach::Configured`] only.
+    pub(super) reach: Reach,
+}
+
+impl Realm {
+    /// Which tokens of this realm are interchangeable.
+    pub(super) fn key(&self, credentials: Option<&Credentials>) -> TokenKey {
+        TokenKey {
+            realm: self.url.to_string(),
+            service: self.service.clone(),
+            scope: self.scope.clone(),
+            account: credentials.map(|credentials| credentials.username.clone()),
+        }
+    }
+
+    /// The URL that grants the token.
+    pub(super) fn request(&self) -> Url {
+        let mut url = self.url.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = &self.service {
+                query.append_pair("service", service);
+            }
+            for scope in self.scope.split_whitespace() {
+                query.append_pair("scope", scope);
+            }
+        }
+        url
+    }
+}
+
+/// The schemes that repositories were last seen to want.
+#[derive(Debug)]
+pub(super) struct Schemes {
+    seen: Mutex<LruCache<(usize, Repository), Scheme>>,
+}
+
+impl Schemes {
+    pub(super) fn new() -> Self {
+        Self { seen: Mutex::new(LruCache::new(REMEMBERED)) }
+    }
+
+    /// What this endpoint, by its place in the list, last wanted for this repository.
+    pub(super) fn of(&self, endpoint: usize, repository: &Repository) -> Option<Scheme> {
+        self.lock().get(&(endpoint, repository.clone())).cloned()
+    }
+
+    pub(super) fn remember(&self, endpoint: usize, repository: &Repository, scheme: Scheme) {
+        self.lock().put((endpoint, repository.clone()), scheme);
+    }
+
+    pub(super) fn forget(&self, endpoint: usize, repository: &Repository) {
+        self.lock().pop(&(endpoint, repository.clone()));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LruCache<(usize, Repository), Scheme>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How to come back to an endpoint that answered 401 with these headers; or why that is its last word.
+pub(super) fn choose(
+    headers: &HeaderMap,
+    endpoint: &Url,
+    repository: &Repository,
+    places: &Places,
+    has_credentials: bool,
+) -> Result<Scheme, Failure> {
+    let challenges: Vec<Challenge> = headers
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(parse_challenges)
+        .collect();
+    let of = |scheme: &str| challenges.iter().find(|challenge| challenge.is(scheme));
+    if let Some(bearer) = of("bearer") {
+        return realm(bearer, endpoint, repository, places, has_credentials).map(Scheme::Bearer);
+    }
+    if has_credentials && of("basic").is_some() {
+        return Ok(Scheme::Basic);
+    }
+    Err(if has_credentials {
+        Failure::RefusedUs { status: UNAUTHORIZED }
+    } else {
+        Failure::SaidNo(SaidNo { status: UNAUTHORIZED })
+    })
+}
+
+fn realm(
+    bearer: &Challenge,
+    endpoint: &Url,
+    repository: &Repository,
+    places: &Places,
+    has_credentials: bool,
+) -> Result<Realm, Failure> {
+    let url = bearer.get("realm").and_then(|realm| realm.parse::<Url>().ok());
+    let Some(mut url) = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) else {
+        return Err(Failure::garbage("a Bearer challenge without a usable realm"));
+    };
+    let trusted = places.trusts_realm(endpoint, &url);
+    if has_credentials && !trusted {
+        tracing::warn!(
+            realm = %Bare(&url), endpoint = %Bare(endpoint),
+            "the token server is not one that our credentials may go to: add its host to `realm_hosts` if it is right"
+        );
+        return Err(Failure::RefusedUs { status: UNAUTHORIZED });
+    }
+    // Userinfo in a realm would be a credential that nobody configured. These fail only where a URL cannot have any.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    let given = |name: &str| bearer.get(name).filter(|value| !value.trim().is_empty()).map(str::to_owned);
+    Ok(Realm {
+        url,
+        service: given("service"),
+        scope: given("scope").unwrap_or_else(|| format!("repository:{repository}:pull")),
+        reach: if trusted { Reach::Configured } else { Reach::Guarded },
+    })
+}
+
+/// The `Authorization` of Basic.
+pub(super) fn basic(credentials: &Credentials) -> HeaderValue {
+    let pair = STANDARD.encode(format!("{}:{}", credentials.username, credentials.password));
+    let mut header =
+        HeaderValue::try_from(format!("Basic {pair}")).unwrap_or(HeaderValue::from_static("Basic"));
+    header.set_sensitive(true);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HUB: &str = "https://registry-1.docker.io";
+
+    fn url(text: &str) -> Url {
+        text.parse().expect("a URL")
+    }
+
+    fn chosen(endpoint: &str, challenges: &[&str], has_credentials: bool) -> Result<Scheme, Failure> {
+        let mut headers = HeaderMap::new();
+        for challenge in challenges {
+            headers.append(WWW_AUTHENTICATE, challenge.parse().expect("a value"));
+        }
+        let endpoint = url(endpoint);
+        let places = Places::new(std::slice::from_ref(&endpoint), &[], &[]).expect("hosts");
+        let repository = "library/nginx".parse().expect("a repository");
+        choose(&headers, &endpoint, &repository, &places, has_credentials)
+    }
+
+    fn bearer(realm: &str, service: Option<&str>, scope: &str, reach: Reach) -> Scheme {
+        Scheme::Bearer(Realm {
+            url: url(realm),
+            service: service.map(str::to_owned),
+            scope: scope.into(),
+            reach,
+        })
+    }
+
+    #[test]
+    fn t60_service_and_scope_may_be_absent() {
+        let realm = "https://auth.docker.io/token";
+        let own = "repository:library/nginx:pull";
+        for (challenge, scheme) in [
+            (
+                r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/nginx:pull""#,
+                bearer(realm, Some("registry.docker.io"), own, Reach::Configured),
+            ),
+            (r#"Bearer realm="https://auth.docker.io/token""#, bearer(realm, None, own, Reach::Configured)),
+            (
+                r#"bearer realm="https://auth.docker.io/token", service="", scope="aws""#,
+                bearer(realm, None, "aws", Reach::Configured),
+            ),
+        ] {
+            assert_eq!(chosen(HUB, &[challenge], true), Ok(scheme), "{challenge}");
+        }
+    }
+
+    #[test]
+    fn t61_credentials_are_not_for_a_foreign_realm() {
+        let challenge = r#"Bearer realm="https://evil.example/token",service="x""#;
+        assert_eq!(chosen(HUB, &[challenge], true), Err(Failure::RefusedUs { status: 401 }));
+        let scope = "repository:library/nginx:pull";
+        let anonymous = bearer("https://evil.example/token", Some("x"), scope, Reach::Guarded);
+        assert_eq!(chosen(HUB, &[challenge], false), Ok(anonymous));
+    }
+
+    #[test]
+    fn a_challenge_that_cannot_be_met_is_the_last_word() {
+        for (challenges, has_credentials, chosen_as) in [
+            (vec![], false, Err(Failure::SaidNo(SaidNo { status: 401 }))),
+            (vec![], true, Err(Failure::RefusedUs { status: 401 })),
+            (vec![r#"Basic realm="x""#], false, Err(Failure::SaidNo(SaidNo { status: 401 }))),
+            (vec![r#"Basic realm="x""#], true, Ok(Scheme::Basic)),
+            (vec!["Negotiate", r#"Basic realm="x""#], true, Ok(Scheme::Basic)),
+            (vec!["Digest realm=x"], true, Err(Failure::RefusedUs { status: 401 })),
+        ] {
+            assert_eq!(
+                chosen(HUB, &challenges, has_credentials),
+                chosen_as,
+                "{challenges:?} {has_credentials}"
+            );
+        }
+        for challenge in ["Bearer", r#"Bearer realm="/token""#, r#"Bearer realm="file:///etc/passwd""#] {
+            assert!(matches!(chosen(HUB, &[challenge], false), Err(Failure::DidNotAnswer(_))), "{challenge}");
+        }
+    }
+
+    #[test]
+    fn bearer_is_preferred_to_basic() {
+        let challenges = [r#"Basic realm="x""#, r#"Bearer realm="https://registry-1.docker.io/token""#];
+        assert!(matches!(chosen(HUB, &challenges, true), Ok(Scheme::Bearer(_))));
+    }
+
+    #[test]
+    fn t59_scopes_are_asked_for_one_by_one_and_escaped() {
+        let Scheme::Bearer(realm) = bearer(
+            "https://auth.example/token?x=1",
+            Some("a b&c"),
+            "repository:a:pull repository:b:pull",
+            Reach::Guarded,
+        ) else {
+            unreachable!("made as Bearer")
+        };
+        assert_eq!(
+            realm.request().as_str(),
+            "https://auth.example/token?x=1&service=a+b%26c&scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull"
+        );
+    }
+
+    #[test]
+    fn g9_basic_does_not_show_itself() {
+        let header = basic(&Credentials { username: "robot".into(), password: "hidden".into() });
+        assert_eq!(header, "Basic cm9ib3Q6aGlkZGVu");
+        assert!(!format!("{header:?}").contains("cm9i"));
+    }
+}

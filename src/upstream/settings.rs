@@ -1,0 +1,120 @@
+//! What an upstream is made from, already validated by the configuration as far as it can see.
+
+use std::fmt;
+use std::time::Duration;
+
+use url::Url;
+
+/// One upstream, as configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What clients call it; the name in logs and metrics.
+    pub name: String,
+    /// The base URLs that answer for it, in the order they are tried. `http` or `https`, possibly with a path.
+    pub endpoints: Vec<Url>,
+    /// The account to pull with; `None`: anonymously.
+    pub credentials: Option<Credentials>,
+    /// Where its token server may be, beside the endpoints' own hosts and the well-known ones. With or without a port.
+    pub realm_hosts: Vec<String>,
+    /// Hosts with addresses that are not public, or without TLS, that redirects may lead to. With or without a port.
+    pub redirect_hosts: Vec<String>,
+    /// Certificates, as PEM, that are trusted beside the system's roots.
+    pub ca: Option<Vec<u8>>,
+    /// How long resolving, connecting and the TLS handshake may take together.
+    pub connect_timeout: Duration,
+    /// How long a request may take from its start to the head of the response.
+    pub header_timeout: Duration,
+    /// How long a body may pause.
+    pub idle_timeout: Duration,
+}
+
+/// An account of an upstream.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The account's name.
+    pub username: String,
+    /// Its password or access token.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// Why settings do not make an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetupError {
+    /// The list of endpoints is empty.
+    NoEndpoint,
+    /// An endpoint is not a plain `http` or `https` base URL.
+    Endpoint(String),
+    /// An entry of `realm_hosts` or `redirect_hosts` is not a host.
+    Host(String),
+    /// The given certificates are not.
+    Ca(String),
+}
+
+impl std::error::Error for SetupError {}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoEndpoint => f.write_str("an upstream needs at least one endpoint"),
+            Self::Endpoint(endpoint) => write!(
+                f,
+                "{endpoint} is not an endpoint: a URL of http or https, without account, query and fragment, is expected"
+            ),
+            Self::Host(why) => f.write_str(why),
+            Self::Ca(why) => write!(f, "the CA certificates cannot be used: {why}"),
+        }
+    }
+}
+
+/// Refuses what could not be asked, or would carry a secret where nobody expects one.
+pub(super) fn check_endpoints(endpoints: &[Url]) -> Result<(), SetupError> {
+    if endpoints.is_empty() {
+        return Err(SetupError::NoEndpoint);
+    }
+    for url in endpoints {
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if !plain {
+            return Err(SetupError::Endpoint(super::redirect::Bare(url).to_string()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g9_credentials_do_not_show_their_password() {
+        let credentials = Credentials { username: "robot".into(), password: "hidden".into() };
+        assert!(!format!("{credentials:?}").contains("hidden"));
+    }
+
+    #[test]
+    fn an_endpoint_is_a_plain_base_url() {
+        for (endpoint, good) in [
+            ("https://registry.example", true),
+            ("http://10.0.0.7:5000/mirror", true),
+            ("ftp://registry.example", false),
+            ("https://user:hidden@registry.example", false),
+            ("https://registry.example/?a=b", false),
+            ("https://registry.example/#a", false),
+        ] {
+            let checked = check_endpoints(&[endpoint.parse().expect("a URL")]);
+            assert_eq!(checked.is_ok(), good, "{endpoint}");
+            assert!(checked.err().is_none_or(|error| !error.to_string().contains("hidden")), "{endpoint}");
+        }
+        assert_eq!(check_endpoints(&[]), Err(SetupError::NoEndpoint));
+    }
+}

@@ -1,0 +1,1 @@
+//! The whole module against scripted servers on loopback.
