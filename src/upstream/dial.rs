@@ -91,7 +91,8 @@ impl Service<Uri> for Dialer {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let host = to.host().unwrap_or_default();
-        let port = to.port_u16().or(if to.scheme_str() == Some("https") { Some(443) } else { Some(80) });
+        let known = if to.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = Some(to.port_u16().unwrap_or(known));
         let free = self.guard.as_ref().is_none_or(|places| places.may_be_private(host, port));
         // A literal never sees the resolver, so it is checked here.
         let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();

@@ -32,10 +32,12 @@ pub struct Transfer {
     pub end: Option<u64>,
     /// The size of the whole blob, if upstream said.
     pub total: Option<u64>,
-    /// The content coding that upstream says it used although it was asked for none.
+    /// The content coding that upstream says it used although it was asked for none. If it is true, then `end` and `total`
+    /// count encoded bytes; which it is, the digest tells.
     pub encoded: Option<String>,
     body: Incoming,
-    received: u64,
+    /// How many bytes are to come, as they are sent, if upstream promised a number.
+    promised: Option<u64>,
     gunzip: Option<Gunzip>,
     idle_timeout: Duration,
     metrics: UpstreamMetrics,
@@ -49,11 +51,13 @@ impl Transfer {
         metrics: UpstreamMetrics,
     ) -> Self {
         let Placed { start, end, total, encoded } = placed;
-        Self { start, end, total, encoded, body, received: 0, gunzip: None, idle_timeout, metrics }
+        let promised = end.map(|end| end - start);
+        Self { start, end, total, encoded, body, promised, gunzip: None, idle_timeout, metrics }
     }
 
     /// Takes the gzip coding off while the bytes come. Where they end is then unknown until they do.
     pub(super) fn decoded(mut self) -> Self {
+        (self.end, self.total) = (None, None);
         self.gunzip = Some(Gunzip::new());
         self
     }
@@ -79,18 +83,13 @@ impl Transfer {
         }
     }
 
-    /// How many bytes are to come of what was promised, if anything was.
-    fn promised(&self) -> Option<u64> {
-        self.end.map(|end| (end - self.start).saturating_sub(self.received))
-    }
-
     async fn raw(&mut self) -> Result<Option<Bytes>, Cause> {
         loop {
             let frame = match timeout(self.idle_timeout, self.body.frame()).await {
                 Err(_) => return Err(Cause::IdleTimeout),
                 Ok(Some(Err(error))) => return Err(broken(&error)),
                 Ok(Some(Ok(frame))) => frame,
-                Ok(None) if self.promised().is_some_and(|left| left > 0) => return Err(Cause::Cut),
+                Ok(None) if self.promised.is_some_and(|left| left > 0) => return Err(Cause::Cut),
                 Ok(None) => return Ok(None),
             };
             let Ok(bytes) = frame.into_data() else { continue };
@@ -98,10 +97,11 @@ impl Transfer {
                 continue;
             }
             let length = bytes.len() as u64;
-            if self.promised().is_some_and(|left| length > left) {
-                return Err(Cause::Garbage("more bytes than the response promised".to_owned()));
+            if let Some(left) = &mut self.promised {
+                *left = left
+                    .checked_sub(length)
+                    .ok_or_else(|| Cause::Garbage("more bytes than the response promised".to_owned()))?;
             }
-            self.received += length;
             self.metrics.upstream_bytes(length);
             return Ok(Some(bytes));
         }
@@ -115,7 +115,7 @@ impl fmt::Debug for Transfer {
             .field("end", &self.end)
             .field("total", &self.total)
             .field("encoded", &self.encoded)
-            .field("received", &self.received)
+            .field("promised", &self.promised)
             .finish_non_exhaustive()
     }
 }

@@ -1,1 +1,0 @@
-//! The whole module against scripted servers on loopback.

@@ -1,0 +1,232 @@
+//! Challenges, tokens and credentials.
+
+use super::*;
+
+const PROVED: &str = "Basic cm9ib3Q6aGlkZGVu";
+
+/// A registry that wants the token its own `/token` grants, one for each scope.
+async fn with_tokens(grant: impl Fn(&Seen) -> Act + Send + Sync + 'static) -> Server {
+    Server::start(move |seen, _| {
+        if seen.path.starts_with("/token") {
+            return grant(seen);
+        }
+        let name =
+            seen.path.trim_start_matches("/v2/").split("/manifests").next().unwrap_or_default().to_owned();
+        let host = seen.header("host").unwrap_or_default();
+        if seen.header("authorization") == Some(&format!("Bearer for-repository:{name}:pull")) {
+            return manifest();
+        }
+        let challenge = format!(
+            "www-authenticate: Bearer realm=\"http://{host}/token\",scope=\"repository:{name}:pull\""
+        );
+        say(401, &[&challenge], r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#)
+    })
+    .await
+}
+
+fn granted(seen: &Seen) -> Act {
+    let scope = seen.path.split("scope=").nth(1).unwrap_or_default().replace("%3A", ":").replace("%2F", "/");
+    say(200, &[], &format!(r#"{{"token":"for-{scope}","expires_in":300}}"#))
+}
+
+fn tokens(server: &Server) -> usize {
+    server.requests().iter().filter(|request| request.contains("/token")).count()
+}
+
+#[tokio::test]
+async fn t59_each_repository_has_its_own_token_and_carries_it_at_once() {
+    let server = with_tokens(granted).await;
+    let upstream = upstream(settings(&[&server.url()]));
+    for name in ["team/app", "team/other", "team/app"] {
+        let repository = name.parse().expect("a repository");
+        upstream.manifest(&repository, &tag()).await.expect("a manifest");
+    }
+    assert_eq!(
+        server.requests(),
+        [
+            "GET /v2/team/app/manifests/v1",
+            "GET /token?scope=repository%3Ateam%2Fapp%3Apull",
+            "GET /v2/team/app/manifests/v1",
+            "GET /v2/team/other/manifests/v1",
+            "GET /token?scope=repository%3Ateam%2Fother%3Apull",
+            "GET /v2/team/other/manifests/v1",
+            "GET /v2/team/app/manifests/v1",
+        ]
+    );
+    assert!(server.seen().iter().all(|seen| seen.header("authorization") != Some(PROVED)));
+}
+
+#[tokio::test]
+async fn t59_one_token_is_fetched_for_all_who_wait() {
+    let server = with_tokens(granted).await;
+    let upstream = Arc::new(upstream(with_account(&server.url())));
+    let asking: Vec<_> = (0..16)
+        .map(|_| {
+            let upstream = Arc::clone(&upstream);
+            tokio::spawn(async move { upstream.tagged().await })
+        })
+        .collect();
+    for asked in asking {
+        asked.await.expect("no panic").expect("a manifest");
+    }
+    assert_eq!(tokens(&server), 1);
+    let shown = server.seen().into_iter().find(|seen| seen.path.starts_with("/token"));
+    assert_eq!(
+        shown.and_then(|seen| seen.header("authorization").map(str::to_owned)).as_deref(),
+        Some(PROVED)
+    );
+}
+
+#[tokio::test]
+async fn t60_a_short_token_is_renewed_before_it_is_used_again() {
+    let server =
+        with_tokens(|_| say(200, &[], r#"{"access_token":"for-repository:team/app:pull","expires_in":0.4}"#))
+            .await;
+    let upstream = upstream(settings(&[&server.url()]));
+    upstream.tagged().await.expect("a manifest");
+    upstream.tagged().await.expect("a manifest");
+    assert_eq!(tokens(&server), 1);
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    upstream.tagged().await.expect("a manifest");
+    assert_eq!(tokens(&server), 2);
+}
+
+#[tokio::test]
+async fn t61_a_rejected_token_is_dropped_and_the_challenge_taken_anew_without_it() {
+    // As nvcr.io does: a bad token is answered with the challenge of another realm.
+    let server = Server::start(|seen, before| {
+        let host = seen.header("host").unwrap_or_default().to_owned();
+        let challenge = |realm: &str| say(401, &[&format!("www-authenticate: Bearer realm=\"{realm}\"")], "");
+        match (seen.path.as_str(), seen.header("authorization")) {
+            (path, _) if path.starts_with("/token") => {
+                say(200, &[], &format!(r#"{{"token":"number-{before}","expires_in":300}}"#))
+            }
+            (_, None) => challenge(&format!("http://{host}/token")),
+            (_, Some("Bearer number-1")) if before > 3 => challenge("https://elsewhere.example/token"),
+            (_, Some(_)) => manifest(),
+        }
+    })
+    .await;
+    let upstream = upstream(with_account(&server.url()));
+    for _ in 0..2 {
+        upstream.tagged().await.expect("a manifest");
+    }
+    upstream.tagged().await.expect("a manifest, by a new token");
+    let proofs: Vec<_> = server
+        .seen()
+        .iter()
+        .filter(|seen| !seen.path.starts_with("/token"))
+        .map(|seen| seen.header("authorization").unwrap_or("none").to_owned())
+        .collect();
+    assert_eq!(
+        proofs,
+        ["none", "Bearer number-1", "Bearer number-1", "Bearer number-1", "none", "Bearer number-6"]
+    );
+}
+
+#[tokio::test]
+async fn t61_a_fresh_token_that_is_rejected_is_a_refusal_of_the_repository() {
+    let server = Server::start(|seen, _| match seen.path.as_str() {
+        path if path.starts_with("/token") => say(200, &[], r#"{"token":"good"}"#),
+        _ => {
+            let realm = format!("http://{}/token", seen.header("host").unwrap_or_default());
+            say(401, &[&format!("www-authenticate: Bearer realm=\"{realm}\"")], "")
+        }
+    })
+    .await;
+    let failure = upstream(with_account(&server.url())).tagged().await;
+    assert_eq!(failure, Err(Failure::SaidNo(SaidNo { status: 401 })));
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn t61_a_foreign_realm_gets_no_credentials() {
+    let realm = Server::start(|_, _| say(200, &[], r#"{"token":"stolen"}"#)).await;
+    // The same machine by another name is another host, and a private one.
+    let challenge = format!("www-authenticate: Bearer realm=\"http://localhost:{}/token\"", realm.port);
+    let server = Server::start(move |_, _| say(401, &[&challenge], "")).await;
+    let failure = upstream(with_account(&server.url())).tagged().await;
+    assert_eq!(failure, Err(Failure::RefusedUs { status: 401 }));
+    let failure = upstream(settings(&[&server.url()])).tagged().await;
+    assert!(matches!(failure, Err(Failure::DidNotAnswer(Cause::RedirectRefused(_)))), "{failure:?}");
+    assert!(realm.seen().is_empty());
+    let trusting = Settings { realm_hosts: vec!["localhost".into()], ..with_account(&server.url()) };
+    let _ = upstream(trusting).tagged().await;
+    assert_eq!(realm.seen().first().and_then(|seen| seen.header("authorization")), Some(PROVED));
+}
+
+#[tokio::test]
+async fn basic_is_answered_with_credentials_and_remembered() {
+    let server = Server::start(|seen, _| match seen.header("authorization") {
+        Some(PROVED) => manifest(),
+        _ => say(401, &["www-authenticate: Basic realm=\"x\""], ""),
+    })
+    .await;
+    let upstream = upstream(with_account(&server.url()));
+    upstream.tagged().await.expect("a manifest");
+    upstream.tagged().await.expect("a manifest");
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn g6_wrong_credentials_are_our_fault_and_no_refusal_of_the_repository() {
+    let basic = Server::start(|_, _| say(401, &["www-authenticate: Basic realm=\"x\""], "")).await;
+    assert_eq!(upstream(with_account(&basic.url())).tagged().await, Err(Failure::RefusedUs { status: 401 }));
+    assert_eq!(basic.seen().len(), 2);
+    let anonymous = upstream(settings(&[&basic.url()])).tagged().await;
+    assert_eq!(anonymous, Err(Failure::SaidNo(SaidNo { status: 401 })));
+
+    for (status, with, without) in [
+        (401, Failure::RefusedUs { status: 401 }, Failure::SaidNo(SaidNo { status: 401 })),
+        (403, Failure::RefusedUs { status: 403 }, Failure::SaidNo(SaidNo { status: 403 })),
+        (404, Failure::DidNotAnswer(Cause::Status(404)), Failure::DidNotAnswer(Cause::Status(404))),
+        (503, Failure::DidNotAnswer(Cause::Status(503)), Failure::DidNotAnswer(Cause::Status(503))),
+        (429, Failure::Limited { retry_after: None }, Failure::Limited { retry_after: None }),
+    ] {
+        let server = with_tokens(move |_| say(status, &[], "no")).await;
+        assert_eq!(upstream(with_account(&server.url())).tagged().await, Err(with), "{status}");
+        assert_eq!(upstream(settings(&[&server.url()])).tagged().await, Err(without), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn t61_a_basic_challenge_to_an_expired_token_is_not_taken_for_the_registrys_wish() {
+    // As Harbor does.
+    let server = Server::start(|seen, before| {
+        let realm = format!("http://{}/token", seen.header("host").unwrap_or_default());
+        match seen.header("authorization") {
+            _ if seen.path.starts_with("/token") => {
+                say(200, &[], &format!(r#"{{"token":"number-{before}","expires_in":300}}"#))
+            }
+            None => say(401, &[&format!("www-authenticate: Bearer realm=\"{realm}\"")], ""),
+            Some("Bearer number-1") if before > 2 => say(401, &["www-authenticate: Basic realm=\"x\""], ""),
+            Some(_) => manifest(),
+        }
+    })
+    .await;
+    let upstream = upstream(with_account(&server.url()));
+    upstream.tagged().await.expect("a manifest");
+    upstream.tagged().await.expect("a manifest, by a new token");
+    let shown = server.seen().iter().filter(|seen| seen.header("authorization") == Some(PROVED)).count();
+    assert_eq!(shown, tokens(&server));
+}
+
+#[tokio::test]
+async fn t33_a_refused_head_does_not_cost_a_good_token() {
+    // As public.ecr.aws does.
+    let server = Server::start(|seen, _| {
+        let realm = format!("http://{}/token", seen.header("host").unwrap_or_default());
+        match (seen.method.as_str(), seen.header("authorization")) {
+            _ if seen.path.starts_with("/token") => say(200, &[], r#"{"token":"good","expires_in":300}"#),
+            ("GET", Some("Bearer good")) => say(206, &["content-range: bytes 0-0/10"], "0"),
+            _ => say(401, &[&format!("www-authenticate: Bearer realm=\"{realm}\"")], ""),
+        }
+    })
+    .await;
+    let upstream = upstream(settings(&[&server.url()]));
+    for requests in [4, 6] {
+        let head = upstream.head_blob(&repository(), &digest()).await;
+        assert_eq!(head, Ok(BlobHead { size: Some(10) }));
+        assert_eq!(server.seen().len(), requests);
+    }
+}
