@@ -21,6 +21,7 @@ mod encoding;
 mod failure;
 mod manifest;
 mod places;
+mod proof;
 mod redirect;
 mod request;
 mod retry;
@@ -30,6 +31,7 @@ mod tests;
 mod tls;
 mod token;
 mod transfer;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

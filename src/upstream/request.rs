@@ -1,42 +1,27 @@
-//! How one thing is asked for: endpoints in order, challenges, redirects, timeouts.
-//!
-//! Every request leaves through [`Upstream::send`], and so carries `Accept-Encoding: identity` and our name, and has its
-//! head within `header_timeout`. `Authorization` is given to [`Upstream::follow`] beside the other headers, because it
-//! goes no further than the origin it was meant for.
+//! How one thing is asked for: what it looks like on the wire, and how the endpoints are gone through.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, LOCATION, RANGE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::header::{ACCEPT, RANGE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::oci::Repository;
 use crate::telemetry::{Kind, UpstreamResult};
 
 use super::Upstream;
-use super::auth::{Scheme, UNAUTHORIZED, basic, choose};
+use super::auth::UNAUTHORIZED;
 use super::blob::Ask;
-use super::connect::Reach;
-use super::failure::{Cause, Failure, SaidNo, Voice, of_status};
-use super::redirect::{Bare, MAX_HOPS, is_redirect, next, same_origin};
-use super::token::Token;
-use super::{blob, manifest, retry};
-
-const OUR_NAME: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
+use super::failure::{Cause, Failure, Voice, of_status};
+use super::redirect::Bare;
+use super::wire::drain;
+use super::{blob, manifest};
 
 /// The longest that any call takes to a head, whatever the settings: clients give up after 30 s, and must hear from us first.
 const LONGEST: Duration = Duration::from_secs(19);
-
-/// How much of an error's body, or of a token server's answer, is read.
-const SMALL_BODY: usize = 64 * 1024;
-
-/// How long is waited for the end of a body that nobody needs, so that its connection can be used again.
-const DRAIN: Duration = Duration::from_secs(1);
 
 /// How much of an error's body is logged.
 const LOGGED: usize = 500;
@@ -53,14 +38,14 @@ pub(super) struct Question<'a> {
 }
 
 impl Question<'_> {
-    fn method(&self) -> Method {
+    pub(super) fn method(&self) -> Method {
         match self.kind {
             Kind::ManifestHead | Kind::BlobHead => Method::HEAD,
             Kind::Manifest | Kind::Blob | Kind::Token => Method::GET,
         }
     }
 
-    fn url(&self, endpoint: &Url) -> Result<Url, Failure> {
+    pub(super) fn url(&self, endpoint: &Url) -> Result<Url, Failure> {
         let base = endpoint.as_str().trim_end_matches('/');
         format!("{base}/v2/{}/{}", self.repository, self.path)
             .parse()
@@ -104,7 +89,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    fn is_challenge(&self) -> bool {
+    pub(super) fn is_challenge(&self) -> bool {
         self.response.status().as_u16() == UNAUTHORIZED && !self.crossed
     }
 
@@ -163,65 +148,6 @@ impl Upstream {
         self.metrics.upstream_request(kind, result);
     }
 
-    /// Asks one endpoint, with what it is known to want, and else with what it says it wants.
-    async fn converse(&self, place: usize, question: &Question<'_>) -> Result<Reply, Failure> {
-        let endpoint = &self.endpoints[place];
-        let url = question.url(endpoint)?;
-        let (method, headers) = (question.method(), question.headers());
-        let ask = |proof| self.follow(Reach::Configured, &url, &method, &headers, proof);
-
-        let known = self.schemes.of(place, question.repository);
-        let mut reply = match &known {
-            None => ask(None).await?,
-            Some(scheme) => {
-                let proof = match self.prove(scheme).await {
-                    Ok(proof) => proof,
-                    Err(failure) => {
-                        self.schemes.forget(place, question.repository);
-                        return Err(failure);
-                    }
-                };
-                let reply = ask(Some(proof.clone())).await?;
-                if !reply.is_challenge() || question.kind == Kind::BlobHead {
-                    return self.judge(question, reply).await;
-                }
-                // What was good is not any more. A challenge to a bad proof may be for something else (another realm,
-                // Basic instead of Bearer), so the question is asked without one.
-                self.reject(scheme, &proof);
-                self.schemes.forget(place, question.repository);
-                drain(reply.response).await;
-                ask(None).await?
-            }
-        };
-        if !reply.is_challenge() {
-            return self.judge(question, reply).await;
-        }
-        let scheme = choose(
-            reply.response.headers(),
-            endpoint,
-            question.repository,
-            &self.places,
-            self.credentials.is_some(),
-        );
-        drain(reply.response).await;
-        let scheme = scheme?;
-        if scheme == Scheme::Basic && known == Some(Scheme::Basic) {
-            return Err(Failure::RefusedUs { status: UNAUTHORIZED });
-        }
-        let proof = self.prove(&scheme).await?;
-        reply = ask(Some(proof.clone())).await?;
-        if reply.is_challenge() && question.kind != Kind::BlobHead {
-            drain(reply.response).await;
-            self.reject(&scheme, &proof);
-            return Err(match scheme {
-                Scheme::Basic => Failure::RefusedUs { status: UNAUTHORIZED },
-                Scheme::Bearer(_) => Failure::SaidNo(SaidNo { status: UNAUTHORIZED }),
-            });
-        }
-        self.schemes.remember(place, question.repository, scheme);
-        self.judge(question, reply).await
-    }
-
     /// Lets a success of the right shape through.
     pub(super) async fn judge(&self, question: &Question<'_>, reply: Reply) -> Result<Reply, Failure> {
         let (status, headers) = (reply.response.status(), reply.response.headers());
@@ -240,151 +166,4 @@ impl Upstream {
         }
         Err(failure)
     }
-
-    /// The `Authorization` that a scheme asks for.
-    async fn prove(&self, scheme: &Scheme) -> Result<HeaderValue, Failure> {
-        match (scheme, &self.credentials) {
-            (Scheme::Basic, Some(credentials)) => Ok(basic(credentials)),
-            (Scheme::Basic, None) => Err(Failure::SaidNo(SaidNo { status: UNAUTHORIZED })),
-            (Scheme::Bearer(realm), credentials) => {
-                let fetch = || async {
-                    let granted = self.fetch_token(&realm.request(), realm.reach).await;
-                    self.count(Kind::Token, granted.as_ref().err());
-                    granted
-                };
-                Ok(self.tokens.get(&realm.key(credentials.as_ref()), fetch).await?.header)
-            }
-        }
-    }
-
-    fn reject(&self, scheme: &Scheme, proof: &HeaderValue) {
-        if let Scheme::Bearer(realm) = scheme {
-            self.tokens.reject(&realm.key(self.credentials.as_ref()), proof);
-        }
-    }
-
-    async fn fetch_token(&self, url: &Url, reach: Reach) -> Result<Token, Failure> {
-        // Only a realm that the operator trusts is reached as configured; see `auth::choose`.
-        let credentials = self.credentials.as_ref().filter(|_| reach == Reach::Configured);
-        let proof = credentials.map(basic);
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let reply = self.follow(reach, url, &Method::GET, &headers, proof).await?;
-        let status = reply.response.status();
-        if status == StatusCode::OK {
-            let body = timeout(self.idle_timeout, small_body(reply.response))
-                .await
-                .map_err(|_| Cause::IdleTimeout)??;
-            return Token::parse(&body, Instant::now());
-        }
-        let failure = of_status(status, reply.response.headers(), Voice::Registry, SystemTime::now());
-        drain(reply.response).await;
-        tracing::debug!(upstream = %self.name, realm = %Bare(url), status = status.as_u16(), "no token was granted");
-        Err(match failure {
-            Failure::SaidNo(SaidNo { status: status @ (401 | 403) }) if credentials.is_some() => {
-                Failure::RefusedUs { status }
-            }
-            Failure::SaidNo(SaidNo { status: status @ (404 | 410) }) => {
-                Failure::DidNotAnswer(Cause::Status(status))
-            }
-            Failure::RangeNotSatisfiable { .. } => Failure::DidNotAnswer(Cause::Status(status.as_u16())),
-            failure => failure,
-        })
-    }
-
-    /// Sends a request, and sends it on wherever it is redirected. The proof is dropped for good at the first hop to
-    /// another origin.
-    pub(super) async fn follow(
-        &self,
-        reach: Reach,
-        start: &Url,
-        method: &Method,
-        headers: &HeaderMap,
-        mut proof: Option<HeaderValue>,
-    ) -> Result<Reply, Failure> {
-        let (mut url, mut reach) = (start.clone(), reach);
-        for _ in 0..=MAX_HOPS {
-            let response = self.send(reach, &url, method, headers, proof.as_ref()).await?;
-            if !is_redirect(response.status()) {
-                let crossed = !same_origin(start, &url);
-                return Ok(Reply { response, url, crossed });
-            }
-            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-            let Some(location) = location else {
-                return Err(Failure::garbage("a redirect that leads nowhere"));
-            };
-            let target = next(&url, location, &self.places)?;
-            drain(response).await;
-            if !same_origin(&url, &target) {
-                proof = None;
-                reach = if self.places.is_endpoint(&target) { Reach::Configured } else { Reach::Guarded };
-            }
-            url = target;
-        }
-        Err(Cause::RedirectRefused(format!("{} redirects more than {MAX_HOPS} times", Bare(start))).into())
-    }
-
-    /// One request, sent again at once if its connection was lost before there was an answer.
-    async fn send(
-        &self,
-        reach: Reach,
-        url: &Url,
-        method: &Method,
-        headers: &HeaderMap,
-        proof: Option<&HeaderValue>,
-    ) -> Result<Response<Incoming>, Cause> {
-        let uri = Uri::try_from(url.as_str())
-            .map_err(|_| Cause::RedirectRefused(format!("{} does not fit into a request", Bare(url))))?;
-        let begun = Instant::now();
-        let mut retried = false;
-        loop {
-            let request = request(&uri, method, headers, proof);
-            let left = self.header_timeout.saturating_sub(begun.elapsed());
-            let cause = match timeout(left, self.net.send(reach, request)).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(cause)) => cause,
-                Err(_) => return Err(Cause::HeaderTimeout),
-            };
-            let Some(pause) = retry::pause(&cause, retried, begun.elapsed(), self.header_timeout) else {
-                return Err(cause);
-            };
-            tracing::debug!(upstream = %self.name, url = %Bare(url), %cause, "a request is sent once more");
-            tokio::time::sleep(pause).await;
-            retried = true;
-        }
-    }
-}
-
-fn request(
-    uri: &Uri,
-    method: &Method,
-    headers: &HeaderMap,
-    proof: Option<&HeaderValue>,
-) -> Request<Empty<Bytes>> {
-    let mut request = Request::new(Empty::new());
-    *request.uri_mut() = uri.clone();
-    *request.method_mut() = method.clone();
-    let all = request.headers_mut();
-    *all = headers.clone();
-    all.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    all.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
-    if let Some(proof) = proof {
-        all.insert(AUTHORIZATION, proof.clone());
-    }
-    request
-}
-
-async fn small_body(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    match Limited::new(response.into_body(), SMALL_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Failure::garbage("an answer far larger than it should be"))
-        }
-        Err(_) => Err(Failure::DidNotAnswer(Cause::Cut)),
-    }
-}
-
-/// Reads to the end of a body that is not needed, if the end is near.
-async fn drain(response: Response<Incoming>) -> Option<Bytes> {
-    timeout(DRAIN, small_body(response)).await.ok()?.ok()
 }

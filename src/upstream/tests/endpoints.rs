@@ -75,13 +75,13 @@ async fn g3_an_upstream_that_says_nothing_is_left_in_time() {
     let other = Server::start(|_, _| Act::Stall(Vec::new())).await;
     let third = Server::start(|_, _| Act::Stall(Vec::new())).await;
     let hasty = Settings {
-        header_timeout: Duration::from_millis(200),
+        header_timeout: Duration::from_secs(1),
         ..settings(&[&silent.url(), &other.url(), &third.url()])
     };
     let begun = Instant::now();
     let failure = upstream(hasty).tagged().await;
     assert_eq!(failure, Err(Failure::DidNotAnswer(Cause::HeaderTimeout)));
-    assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(2900), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -80,13 +80,13 @@ async fn t59_one_token_is_fetched_for_all_who_wait() {
 #[tokio::test]
 async fn t60_a_short_token_is_renewed_before_it_is_used_again() {
     let server =
-        with_tokens(|_| say(200, &[], r#"{"access_token":"for-repository:team/app:pull","expires_in":0.4}"#))
+        with_tokens(|_| say(200, &[], r#"{"access_token":"for-repository:team/app:pull","expires_in":2}"#))
             .await;
     let upstream = upstream(settings(&[&server.url()]));
     upstream.tagged().await.expect("a manifest");
     upstream.tagged().await.expect("a manifest");
     assert_eq!(tokens(&server), 1);
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    tokio::time::sleep(Duration::from_millis(1600)).await;
     upstream.tagged().await.expect("a manifest");
     assert_eq!(tokens(&server), 2);
 }

@@ -1,0 +1,129 @@
+//! Requests on their way: redirects followed, heads waited for, lost connections replaced.
+//!
+//! Every request leaves here, and so carries `Accept-Encoding: identity` and our name, and has its head within
+//! `header_timeout`. `Authorization` is given beside the other headers, because it goes no further than the origin it was
+//! meant for.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout};
+use url::Url;
+
+use super::Upstream;
+use super::connect::Reach;
+use super::failure::{Cause, Failure};
+use super::redirect::{Bare, MAX_HOPS, is_redirect, next, same_origin};
+use super::request::Reply;
+use super::retry;
+
+const OUR_NAME: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
+
+/// How much of an error's body, or of a token server's answer, is read.
+const SMALL_BODY: usize = 64 * 1024;
+
+/// How long is waited for the end of a body that nobody needs, so that its connection can be used again.
+const DRAIN: Duration = Duration::from_secs(1);
+
+impl Upstream {
+    /// Sends a request, and sends it on wherever it is redirected. The proof is dropped for good at the first hop to
+    /// another origin.
+    pub(super) async fn follow(
+        &self,
+        reach: Reach,
+        start: &Url,
+        method: &Method,
+        headers: &HeaderMap,
+        mut proof: Option<HeaderValue>,
+    ) -> Result<Reply, Failure> {
+        let (mut url, mut reach) = (start.clone(), reach);
+        for _ in 0..=MAX_HOPS {
+            let response = self.send(reach, &url, method, headers, proof.as_ref()).await?;
+            if !is_redirect(response.status()) {
+                let crossed = !same_origin(start, &url);
+                return Ok(Reply { response, url, crossed });
+            }
+            let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+            let Some(location) = location else {
+                return Err(Failure::garbage("a redirect that leads nowhere"));
+            };
+            let target = next(&url, location, &self.places)?;
+            drain(response).await;
+            if !same_origin(&url, &target) {
+                proof = None;
+                reach = if self.places.is_endpoint(&target) { Reach::Configured } else { Reach::Guarded };
+            }
+            url = target;
+        }
+        Err(Cause::RedirectRefused(format!("{} redirects more than {MAX_HOPS} times", Bare(start))).into())
+    }
+
+    /// One request, sent again at once if its connection was lost before there was an answer.
+    async fn send(
+        &self,
+        reach: Reach,
+        url: &Url,
+        method: &Method,
+        headers: &HeaderMap,
+        proof: Option<&HeaderValue>,
+    ) -> Result<Response<Incoming>, Cause> {
+        let uri = Uri::try_from(url.as_str())
+            .map_err(|_| Cause::RedirectRefused(format!("{} does not fit into a request", Bare(url))))?;
+        let begun = Instant::now();
+        let mut retried = false;
+        loop {
+            let request = request(&uri, method, headers, proof);
+            let left = self.header_timeout.saturating_sub(begun.elapsed());
+            let cause = match timeout(left, self.net.send(reach, request)).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(cause)) => cause,
+                Err(_) => return Err(Cause::HeaderTimeout),
+            };
+            let Some(pause) = retry::pause(&cause, retried, begun.elapsed(), self.header_timeout) else {
+                return Err(cause);
+            };
+            tracing::debug!(upstream = %self.name, url = %Bare(url), %cause, "a request is sent once more");
+            tokio::time::sleep(pause).await;
+            retried = true;
+        }
+    }
+}
+
+fn request(
+    uri: &Uri,
+    method: &Method,
+    headers: &HeaderMap,
+    proof: Option<&HeaderValue>,
+) -> Request<Empty<Bytes>> {
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = uri.clone();
+    *request.method_mut() = method.clone();
+    let all = request.headers_mut();
+    *all = headers.clone();
+    all.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    all.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
+    if let Some(proof) = proof {
+        all.insert(AUTHORIZATION, proof.clone());
+    }
+    request
+}
+
+/// A body that has to be small.
+pub(super) async fn small_body(response: Response<Incoming>) -> Result<Bytes, Failure> {
+    match Limited::new(response.into_body(), SMALL_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Failure::garbage("an answer far larger than it should be"))
+        }
+        Err(_) => Err(Failure::DidNotAnswer(Cause::Cut)),
+    }
+}
+
+/// Reads to the end of a body that is not needed, if the end is near.
+pub(super) async fn drain(response: Response<Incoming>) -> Option<Bytes> {
+    timeout(DRAIN, small_body(response)).await.ok()?.ok()
+}
