@@ -1,1 +1,25 @@
 //! Policy: the only place where store and upstream meet.
+//!
+//! Owns fills and who may join them, the coalescing of questions to upstream, the freshness of tags, membership, and
+//! the memory tier. Guarantees that a request is answered from here whenever it can be (G5, G6), that a blob crosses
+//! the uplink once (G1), that a whole body with a wrong digest never completes (G2), and that nothing is served under
+//! a repository that it is not known to belong to (G9). Leaves the wire of both sides to `server` and `upstream`, and
+//! files to `store`.
+
+mod absent;
+mod answer;
+mod blobs;
+mod direct;
+mod fill;
+mod flight;
+mod freshness;
+mod manifests;
+mod membership;
+mod site;
+mod tags;
+
+pub use crate::store::BlobFile;
+pub use answer::{BlobHead, ManifestAnswer, Refusal, Served, Wanted};
+pub use blobs::BlobAnswer;
+pub use fill::{BlobReader, Delivery, Piece, ReadError};
+pub use site::{Mirror, Options, Policy, Site, SiteSettings, Target};

@@ -1,0 +1,148 @@
+//! What the mirror answers: values and refusals, before they become HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::oci::Digest;
+use crate::telemetry::Outcome;
+use crate::upstream::{Cause, Failure};
+
+/// An answer with the one word that log, metric and header will carry for it.
+#[derive(Clone, Debug)]
+pub struct Served<T> {
+    /// How the answer came about.
+    pub outcome: Outcome,
+    /// The status that upstream gave, where it decided the outcome.
+    pub fwd_status: Option<u16>,
+    /// The answer itself.
+    pub value: T,
+}
+
+impl<T> Served<T> {
+    pub(super) fn new(outcome: Outcome, value: T) -> Self {
+        Self { outcome, fwd_status: None, value }
+    }
+}
+
+/// A manifest, verbatim.
+#[derive(Clone, Debug)]
+pub struct ManifestAnswer {
+    /// The digest of `bytes`, computed here.
+    pub digest: Digest,
+    /// `Content-Type` as upstream sent it (T2).
+    pub media_type: Arc<str>,
+    /// The bytes as upstream sent them (T1).
+    pub bytes: Bytes,
+}
+
+/// What a HEAD of a blob tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobHead {
+    /// The size in bytes, where anybody knows it.
+    pub size: Option<u64>,
+}
+
+/// What the asking request will read first. A hint for the order of a fill, never a limit of what may be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it, from the start.
+    Whole,
+    /// From this offset to the end.
+    From(u64),
+    /// These bytes, both ends included.
+    Closed {
+        /// The first byte.
+        first: u64,
+        /// The last byte.
+        last: u64,
+    },
+    /// The last bytes, this many.
+    Suffix(u64),
+    /// Several ranges, in the order asked, both ends included; an end of `u64::MAX` is open.
+    Several(Vec<(u64, u64)>),
+}
+
+/// Why there is no answer. *Said no*, *refused us* and *did not answer* are never one (G6, G10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Upstream refused this object.
+    SaidNo {
+        /// 404, 410, or 401/403 although our credentials work.
+        status: u16,
+    },
+    /// Our credentials or token failed, and nothing cached covers it.
+    RefusedUs,
+    /// Upstream gave no usable answer, and nothing cached covers it.
+    DidNotAnswer {
+        /// For the operator; may name hosts.
+        reason: String,
+        /// Upstream's status, where there was one.
+        status: Option<u16>,
+    },
+    /// Upstream did not answer in time.
+    OutOfTime {
+        /// For the operator; may name hosts.
+        reason: String,
+    },
+    /// Upstream sent something else than what was asked by digest.
+    WrongContent {
+        /// For the operator; may name hosts.
+        reason: String,
+    },
+    /// A rate limit of upstream.
+    Limited {
+        /// How long upstream wants us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Something of ours failed.
+    Internal {
+        /// For the operator; may name paths.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// Whether cached content may be served in place of this refusal (G6): not when upstream said no.
+    pub(super) fn may_be_covered(&self) -> bool {
+        !matches!(self, Self::SaidNo { .. })
+    }
+
+    /// The status of upstream behind this refusal.
+    pub(super) fn fwd_status(&self) -> Option<u16> {
+        match self {
+            Self::SaidNo { status } => Some(*status),
+            Self::DidNotAnswer { status, .. } => *status,
+            Self::Limited { .. } => Some(429),
+            Self::RefusedUs => Some(401),
+            Self::OutOfTime { .. } | Self::WrongContent { .. } | Self::Internal { .. } => None,
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::SaidNo(no) => Self::SaidNo { status: no.status },
+            Failure::RefusedUs { .. } => Self::RefusedUs,
+            Failure::Limited { retry_after } => Self::Limited { retry_after },
+            Failure::RangeNotSatisfiable { .. } => Self::DidNotAnswer {
+                reason: "upstream found a range of its own blob unsatisfiable".to_owned(),
+                status: Some(416),
+            },
+            Failure::DidNotAnswer(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<Cause> for Refusal {
+    fn from(cause: Cause) -> Self {
+        let reason = cause.to_string();
+        match cause {
+            Cause::ConnectTimeout | Cause::HeaderTimeout | Cause::IdleTimeout => Self::OutOfTime { reason },
+            Cause::Status(status) => Self::DidNotAnswer { reason, status: Some(status) },
+            _ => Self::DidNotAnswer { reason, status: None },
+        }
+    }
+}

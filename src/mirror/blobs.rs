@@ -1,0 +1,191 @@
+//! Requests for blobs: from the store, from a running fill, else by a new one.
+
+use std::sync::Arc;
+
+use tokio::task::spawn_blocking;
+
+use crate::oci::Digest;
+use crate::store::{BlobFile, StoreError};
+use crate::telemetry::Outcome;
+
+use super::answer::{BlobHead, Refusal, Served, Wanted};
+use super::direct::Direct;
+use super::fill::{BlobReader, Delivery, Fill, Origin, Place, Source};
+use super::membership::{Kind, Standing};
+use super::site::{Mirror, Target};
+
+/// A blob that can be read, whole or in part, as often as the request needs.
+#[derive(Debug)]
+pub struct BlobAnswer {
+    mirror: Mirror,
+    size: Option<u64>,
+    origin: Origin,
+}
+
+impl BlobAnswer {
+    /// The size in bytes; unknown only where upstream tells it nowhere.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// Reads `start..end`; an `end` of `u64::MAX` is that of a blob of unknown size.
+    pub fn reader(&self, start: u64, end: u64, delivery: Delivery) -> BlobReader {
+        BlobReader::new(self.origin.clone(), start, end, delivery, self.mirror.metrics().reader())
+    }
+}
+
+impl Mirror {
+    /// A blob under a repository. The answer comes with upstream's verdict, or at once when bytes are here (G3).
+    ///
+    /// # Errors
+    /// Upstream's refusal or silence, where the store has nothing.
+    pub async fn blob(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        wanted: Wanted,
+    ) -> Result<Served<BlobAnswer>, Refusal> {
+        if let Some(answer) = self.stored_blob(target, digest).await? {
+            return Ok(answer);
+        }
+        let source = Source::of(target);
+        if let Some(fill) = self.fills().find(digest) {
+            self.admit_to(&fill, target, &source).await?;
+            return self.from_fill(&fill, source, false).await;
+        }
+        let question = target.question("blobs", digest);
+        if let Some(status) = self.absent().recall(&question) {
+            return Err(Refusal::SaidNo { status });
+        }
+        if self.adopted(digest).await {
+            if let Some(answer) = self.stored_blob(target, digest).await? {
+                return Ok(answer);
+            }
+        }
+        match self.fills().start(digest, source.clone(), wanted) {
+            Place::Stored => {
+                let answer = self.stored_blob(target, digest).await?;
+                answer.ok_or_else(|| Refusal::Internal { reason: format!("{digest} left the store as it was read") })
+            }
+            Place::Joined(fill) => {
+                self.admit_to(&fill, target, &source).await?;
+                self.from_fill(&fill, source, false).await
+            }
+            Place::Started(fill) => {
+                let answer = self.from_fill(&fill, source, true).await;
+                if let Err(Refusal::SaidNo { status }) = &answer {
+                    self.absent().remember(question, *status, target.site.policy().negative_ttl);
+                }
+                answer
+            }
+        }
+    }
+
+    /// What a HEAD of a blob tells. Never transfers a body (T33).
+    ///
+    /// # Errors
+    /// Upstream's refusal or silence, where the store has nothing.
+    pub async fn blob_head(&self, target: &Target, digest: &Digest) -> Result<Served<BlobHead>, Refusal> {
+        if let Some(info) = self.store().blob(digest) {
+            self.admit(target, digest, Kind::Blob, info.anonymous).await?;
+            return Ok(Served::new(Outcome::Hit, BlobHead { size: Some(info.size) }));
+        }
+        if let Some(fill) = self.fills().find(digest) {
+            let known = fill.has_source(&Source::of(target))
+                || self.standing_of(target, digest, fill.is_anonymous()) == Standing::Member;
+            if let (true, Some(size)) = (known, fill.size()) {
+                return Ok(Served::new(Outcome::Join, BlobHead { size: Some(size) }));
+            }
+        }
+        let question = target.question("blobs", digest);
+        if let Some(status) = self.absent().recall(&question) {
+            return Err(Refusal::SaidNo { status });
+        }
+        if self.adopted(digest).await {
+            if let Some(info) = self.store().blob(digest) {
+                self.admit(target, digest, Kind::Blob, info.anonymous).await?;
+                return Ok(Served::new(Outcome::Hit, BlobHead { size: Some(info.size) }));
+            }
+        }
+        let asked = self.ask_blob_head(target, digest).await;
+        if let Err(Refusal::SaidNo { status }) = &asked {
+            self.absent().remember(question, *status, target.site.policy().negative_ttl);
+        }
+        asked.map(|head| Served::new(Outcome::Miss, head))
+    }
+
+    /// Asks upstream about a blob in a repository, once for all who want to know; a yes makes it a member.
+    pub(super) async fn ask_blob_head(&self, target: &Target, digest: &Digest) -> Result<BlobHead, Refusal> {
+        let question = target.question("blobs", digest);
+        let waiter = self.blob_head_flights().join(question, || {
+            let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
+            async move {
+                let head = target.site.upstream().head_blob(&target.repository, &digest).await?;
+                mirror.store().add_member(target.site.name(), &target.repository, &digest);
+                Ok(BlobHead { size: head.size })
+            }
+        });
+        waiter.answer().await.unwrap_or_else(|lost| Err(Refusal::Internal { reason: lost.to_string() }))
+    }
+
+    /// A committed blob, if it is here, fit to be read, and may be served under this repository.
+    async fn stored_blob(
+        &self,
+        target: &Target,
+        digest: &Digest,
+    ) -> Result<Option<Served<BlobAnswer>>, Refusal> {
+        let Some(info) = self.store().blob(digest) else { return Ok(None) };
+        self.admit(target, digest, Kind::Blob, info.anonymous).await?;
+        let file = match self.open(digest).await {
+            Ok(Some(file)) => file,
+            // The store has said why; what it cannot read is fetched.
+            Ok(None) | Err(_) => return Ok(None),
+        };
+        self.store().touch(digest);
+        let answer = BlobAnswer { mirror: self.clone(), size: Some(info.size), origin: Origin::Stored(file) };
+        Ok(Some(Served::new(Outcome::Hit, answer)))
+    }
+
+    async fn open(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
+        let (store, digest) = (self.store().clone(), digest.clone());
+        spawn_blocking(move || store.open_blob(&digest)).await.unwrap_or(Ok(None))
+    }
+
+    /// Whether the file of a blob that the index did not know was found in its place, as after a crash.
+    async fn adopted(&self, digest: &Digest) -> bool {
+        let (store, digest) = (self.store().clone(), digest.clone());
+        spawn_blocking(move || store.adopt_blob(&digest)).await.unwrap_or(false)
+    }
+
+    /// Lets a request join a fill only where its repository is known, or found, to have the blob.
+    async fn admit_to(&self, fill: &Arc<Fill>, target: &Target, source: &Source) -> Result<(), Refusal> {
+        if fill.has_source(source) {
+            return Ok(());
+        }
+        self.admit(target, fill.digest(), Kind::Blob, fill.is_anonymous()).await?;
+        fill.add_source(source.clone());
+        Ok(())
+    }
+
+    async fn from_fill(
+        &self,
+        fill: &Arc<Fill>,
+        source: Source,
+        started: bool,
+    ) -> Result<Served<BlobAnswer>, Refusal> {
+        let verdict = fill.verdict(&source).await?;
+        let direct = Direct {
+            digest: fill.digest().clone(),
+            size: verdict.size,
+            source,
+            tasks: self.tasks().clone(),
+            stop: self.stopping().clone(),
+        };
+        let (outcome, origin) = match (verdict.unstored, started) {
+            (true, _) => (Outcome::Bypass, Origin::Direct(direct)),
+            (false, true) => (Outcome::Miss, Origin::Filling { fill: Arc::clone(fill), direct }),
+            (false, false) => (Outcome::Join, Origin::Filling { fill: Arc::clone(fill), direct }),
+        };
+        Ok(Served::new(outcome, BlobAnswer { mirror: self.clone(), size: verdict.size, origin }))
+    }
+}

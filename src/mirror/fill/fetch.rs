@@ -1,0 +1,203 @@
+//! One transfer of a fill: a range of the blob, from upstream into the sink, taken up again where it breaks.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::oci::Digest;
+use crate::upstream::{Ask, Cause, Failure, RedirectMemo, Transfer};
+
+use super::progress::Progress;
+use super::retry::Budget;
+use super::sink::Sink;
+use super::source::Source;
+
+/// How much is gathered, at the most, before it goes to the disk in one piece.
+const GATHER: usize = 1 << 20;
+
+/// What all transfers of one generation of a fill share.
+pub(super) struct Work {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) sink: Arc<Sink>,
+    pub(super) progress: Arc<watch::Sender<Progress>>,
+    pub(super) memo: Arc<RedirectMemo>,
+}
+
+/// How a transfer ended.
+pub(super) enum Ended {
+    /// Its range is present.
+    Done,
+    /// Upstream answered the whole blob to a range: this is the one transfer to go on with.
+    RangeIgnored(Box<Transfer>),
+    /// Upstream could not or would not, and the budget is spent.
+    Broken(Failure),
+    /// The disk did not take it.
+    Disk(io::Error),
+}
+
+/// One transfer's orders.
+pub(super) struct Order {
+    pub(super) source: Source,
+    /// What to bring. Nothing else brings any of it meanwhile, except bytes that are present already, which are
+    /// passed over when `sequential`.
+    pub(super) range: Range<u64>,
+    /// A transfer that runs already, for the start of the range or before it.
+    pub(super) running: Option<Box<Transfer>>,
+    /// Upstream sends the whole blob or nothing.
+    pub(super) sequential: bool,
+}
+
+impl Order {
+    pub(super) async fn run(mut self, work: Arc<Work>) -> Ended {
+        let mut at = self.range.start;
+        let mut budget = Budget::default();
+        loop {
+            let broken = match self.open(&work, at).await {
+                Ok(transfer) if transfer.start > at || transfer.total.is_some_and(|total| total != work.size) => {
+                    Failure::DidNotAnswer(Cause::Garbage("the size or the place of the range changed".into()))
+                }
+                Ok(transfer) if transfer.start < at && !self.sequential => {
+                    return Ended::RangeIgnored(transfer);
+                }
+                Ok(transfer) => match self.pump(&work, transfer, &mut at, &mut budget).await {
+                    Ok(()) => return Ended::Done,
+                    Err(Stopped::Disk(error)) => return Ended::Disk(error),
+                    Err(Stopped::Broken(cause)) => Failure::DidNotAnswer(cause),
+                },
+                Err(failure @ (Failure::SaidNo(_) | Failure::RefusedUs { .. })) => return Ended::Broken(failure),
+                Err(failure) => failure,
+            };
+            let Some(wait) = budget.spend() else { return Ended::Broken(broken) };
+            tracing::info!(
+                digest = %work.digest, at, upstream = self.source.site.name(), error = %broken,
+                "a transfer broke; it goes on at the byte it reached"
+            );
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn open(&mut self, work: &Work, at: u64) -> Result<Box<Transfer>, Failure> {
+        if let Some(transfer) = self.running.take() {
+            return Ok(transfer);
+        }
+        let ask = match at {
+            0 if self.range.end == work.size => Ask::Whole,
+            _ => Ask::Range { start: at, end: self.range.end },
+        };
+        let upstream = self.source.site.upstream();
+        upstream.blob(&self.source.repository, &work.digest, ask, &work.memo).await.map(Box::new)
+    }
+
+    /// Moves bytes until the range is there. One piece is on its way to the disk while the next is gathered.
+    async fn pump(
+        &self,
+        work: &Arc<Work>,
+        mut transfer: Box<Transfer>,
+        at: &mut u64,
+        budget: &mut Budget,
+    ) -> Result<(), Stopped> {
+        let mut position = transfer.start;
+        let mut writing: Option<Writing> = None;
+        let ended = loop {
+            if *at >= self.range.end {
+                break Ok(());
+            }
+            let mut chunk = match transfer.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break Err(Stopped::Broken(Cause::Cut)),
+                Err(cause) => break Err(Stopped::Broken(cause)),
+            };
+            budget.refill();
+            let mut piece = Vec::new();
+            let mut start = None;
+            let mut gathered = 0;
+            let stopped = loop {
+                for (offset, bytes) in self.wanted(work, position, &chunk) {
+                    if start.is_some_and(|start| start + gathered as u64 != offset) {
+                        flush(work, &mut writing, &mut start, &mut piece, at).await?;
+                        gathered = 0;
+                    }
+                    start.get_or_insert(offset);
+                    gathered += bytes.len();
+                    piece.push(bytes);
+                }
+                position += chunk.len() as u64;
+                if gathered >= GATHER || position >= self.range.end {
+                    break None;
+                }
+                match transfer.chunk().now_or_never() {
+                    Some(Ok(Some(more))) => chunk = more,
+                    Some(Ok(None)) => break Some(Stopped::Broken(Cause::Cut)),
+                    Some(Err(cause)) => break Some(Stopped::Broken(cause)),
+                    None => break None,
+                }
+            };
+            flush(work, &mut writing, &mut start, &mut piece, at).await?;
+            // Bytes that were present count as reached.
+            *at = (*at).max(position.min(self.range.end));
+            if let Some(stopped) = stopped {
+                break if *at >= self.range.end { Ok(()) } else { Err(stopped) };
+            }
+        };
+        finish(&mut writing).await?;
+        ended
+    }
+
+    /// The parts of a chunk at `position` that this order is to bring and that are not present.
+    fn wanted(&self, work: &Work, position: u64, chunk: &Bytes) -> Vec<(u64, Bytes)> {
+        let end = (position + chunk.len() as u64).min(self.range.end);
+        let start = position.max(self.range.start);
+        if start >= end {
+            return Vec::new();
+        }
+        let cut = |from: u64, to: u64| {
+            let range = usize::try_from(from - position).unwrap_or(0)..usize::try_from(to - position).unwrap_or(0);
+            (from, chunk.slice(range))
+        };
+        if !self.sequential {
+            return vec![cut(start, end)];
+        }
+        work.progress.borrow().present.missing_in(start..end).map(|gap| cut(gap.start, gap.end)).collect()
+    }
+}
+
+enum Stopped {
+    Broken(Cause),
+    Disk(io::Error),
+}
+
+type Writing = JoinHandle<io::Result<()>>;
+
+/// Hands what was gathered to the disk, after the piece before it has arrived there.
+async fn flush(
+    work: &Arc<Work>,
+    writing: &mut Option<Writing>,
+    start: &mut Option<u64>,
+    piece: &mut Vec<Bytes>,
+    at: &mut u64,
+) -> Result<(), Stopped> {
+    finish(writing).await?;
+    if let Some(offset) = start.take() {
+        let piece = std::mem::take(piece);
+        *at = offset + piece.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+        let sink = Arc::clone(&work.sink);
+        *writing = Some(spawn_blocking(move || sink.land(offset, &piece)));
+    }
+    Ok(())
+}
+
+async fn finish(writing: &mut Option<Writing>) -> Result<(), Stopped> {
+    match writing.take() {
+        None => Ok(()),
+        Some(writing) => match writing.await {
+            Ok(landed) => landed.map_err(Stopped::Disk),
+            Err(_) => Err(Stopped::Disk(io::Error::other("the task that writes ended early"))),
+        },
+    }
+}

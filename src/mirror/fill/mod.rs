@@ -1,0 +1,28 @@
+//! The fill: the one transfer that brings a blob from upstream into the store.
+//!
+//! A fill is a task of its own, one per digest, entered in [`Fills`] and joined by whoever asks for the blob while it
+//! runs. It owns the unfinished file and the connections to upstream; clients only watch its [`Progress`] and read
+//! the file, so one that leaves, or takes its bytes slowly, is not noticed by it or by anybody else (G4). What is
+//! *present* says nothing of what is *right*: only the digest over the whole does, and until it matches nothing is
+//! committed and no body that claims to be whole completes (G2).
+//!
+//! Rooms: [`plan`] decides what to fetch next, `fetch` fetches it, `sink` is where it lands and is hashed, `driver`
+//! is the task, `reader` is a client's view, `table` is who may join.
+
+mod driver;
+mod fetch;
+mod plan;
+mod progress;
+mod reader;
+mod retry;
+mod sink;
+mod source;
+mod table;
+mod wants;
+
+pub use reader::{BlobReader, Delivery, Piece, ReadError};
+
+pub(super) use progress::{Phase, Progress, WITHHELD};
+pub(super) use reader::Origin;
+pub(super) use source::Source;
+pub(super) use table::{Fill, Fills, Place};

@@ -1,0 +1,226 @@
+//! A client's view of a blob, committed or on its way: byte runs of an open file, as they become available.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::store::BlobFile;
+use crate::telemetry::ReaderGuard;
+
+use super::super::answer::Refusal;
+use super::super::direct::Direct;
+use super::progress::{Progress, Step};
+use super::table::Fill;
+use super::wants::{Want, Wants};
+
+/// Whether the last bytes of a body wait for the digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Whole bodies and open-ended ranges: never complete with a wrong digest (G2).
+    Verified,
+    /// Closed and suffix ranges: lazily pulling clients verify chunks themselves and read the tail first.
+    AsArrived,
+}
+
+/// The next bytes of a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// A run of bytes that is in the file now.
+    Span {
+        /// The open file.
+        file: Arc<BlobFile>,
+        /// Offset of the first byte.
+        start: u64,
+        /// Offset behind the last byte.
+        end: u64,
+    },
+    /// Bytes in hand.
+    Bytes(Bytes),
+}
+
+/// A body that cannot be completed; the connection has to be cut so that the client notices.
+#[derive(Clone, Debug)]
+pub struct ReadError(pub(in crate::mirror) String);
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// Where a reader's bytes come from.
+#[derive(Clone, Debug)]
+pub(in crate::mirror) enum Origin {
+    Stored(Arc<BlobFile>),
+    Filling { fill: Arc<Fill>, direct: Direct },
+    Direct(Direct),
+}
+
+/// Reads one run of bytes of a blob, for one client.
+#[must_use]
+pub struct BlobReader {
+    state: State,
+    position: u64,
+    end: u64,
+    delivery: Delivery,
+    _gauge: ReaderGuard,
+}
+
+enum State {
+    Stored(Arc<BlobFile>),
+    Filling(Box<Filling>),
+    Direct(mpsc::Receiver<Result<Bytes, ReadError>>),
+    Over,
+}
+
+struct Filling {
+    progress: watch::Receiver<Progress>,
+    waiting: Option<ReusableBoxFuture<'static, watch::Receiver<Progress>>>,
+    want: Want,
+    generation: Option<u32>,
+    direct: Direct,
+}
+
+impl BlobReader {
+    pub(in crate::mirror) fn new(origin: Origin, start: u64, end: u64, delivery: Delivery, gauge: ReaderGuard) -> Self {
+        let state = match origin {
+            Origin::Stored(file) => State::Stored(file),
+            Origin::Filling { fill, direct } => State::Filling(Box::new(Filling {
+                progress: fill.progress.subscribe(),
+                waiting: None,
+                want: Wants::add(&fill.wants, start, end),
+                generation: None,
+                direct,
+            })),
+            Origin::Direct(direct) => State::Direct(direct.stream(start, end, delivery, None)),
+        };
+        Self { state, position: start, end, delivery, _gauge: gauge }
+    }
+
+    /// The next bytes; none when the asked run is complete. After an error there is nothing more.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, ReadError>>> {
+        loop {
+            if self.position >= self.end {
+                self.state = State::Over;
+            }
+            match &mut self.state {
+                State::Over => return Poll::Ready(None),
+                State::Stored(file) => {
+                    let piece = Piece::Span { file: Arc::clone(file), start: self.position, end: self.end };
+                    self.position = self.end;
+                    return Poll::Ready(Some(Ok(piece)));
+                }
+                State::Direct(stream) => {
+                    let next = ready!(stream.poll_recv(cx));
+                    return Poll::Ready(match next {
+                        Some(Ok(bytes)) => {
+                            self.position += bytes.len() as u64;
+                            Some(Ok(Piece::Bytes(bytes)))
+                        }
+                        Some(Err(error)) => {
+                            self.state = State::Over;
+                            Some(Err(error))
+                        }
+                        None => {
+                            self.state = State::Over;
+                            // A blob of unknown size ends where its stream does; its task has checked the digest.
+                            (self.end != u64::MAX).then(|| Err(ReadError("the transfer ended early".to_owned())))
+                        }
+                    });
+                }
+                State::Filling(filling) => {
+                    let proven = self.delivery == Delivery::Verified;
+                    match ready!(filling.poll_step(cx, self.position, self.end, proven)) {
+                        Ok(Next::Read(file, end)) => {
+                            let start = std::mem::replace(&mut self.position, end);
+                            filling.want.moved_to(end);
+                            return Poll::Ready(Some(Ok(Piece::Span { file, start, end })));
+                        }
+                        Ok(Next::Leave(file)) => {
+                            let stream = filling.direct.stream(self.position, self.end, self.delivery, file);
+                            self.state = State::Direct(stream);
+                        }
+                        Err(error) => {
+                            self.state = State::Over;
+                            return Poll::Ready(Some(Err(error)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Next {
+    Read(Arc<BlobFile>, u64),
+    /// Go on without the store; the file still holds what was read so far.
+    Leave(Option<Arc<BlobFile>>),
+}
+
+impl Filling {
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        position: u64,
+        end: u64,
+        proven: bool,
+    ) -> Poll<Result<Next, ReadError>> {
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                self.progress = ready!(waiting.poll(cx));
+                self.waiting = None;
+            }
+            let progress = self.progress.borrow_and_update();
+            if self.want.touched() && self.generation.is_some_and(|begun| begun != progress.generation) {
+                return Poll::Ready(Err(ReadError(
+                    "upstream sent something else than this digest; the blob is fetched again".to_owned(),
+                )));
+            }
+            match progress.step(position, end, proven) {
+                Step::Read(file, _, there) => {
+                    self.generation = Some(progress.generation);
+                    return Poll::Ready(Ok(Next::Read(file, there)));
+                }
+                Step::Leave => return Poll::Ready(Ok(Next::Leave(progress.file.clone()))),
+                Step::Fail(refusal) => return Poll::Ready(Err(cut(&refusal))),
+                Step::Wait => {}
+            }
+            drop(progress);
+            let mut watching = self.progress.clone();
+            self.waiting = Some(ReusableBoxFuture::new(async move {
+                // A fill whose task is gone has told its end before; the next look finds it.
+                let _ = watching.changed().await;
+                watching
+            }));
+        }
+    }
+}
+
+fn cut(refusal: &Refusal) -> ReadError {
+    ReadError(match refusal {
+        Refusal::SaidNo { status } => format!("upstream said no in the middle of the blob ({status})"),
+        Refusal::RefusedUs => "upstream refused our credentials in the middle of the blob".to_owned(),
+        Refusal::Limited { .. } => "a rate limit of upstream in the middle of the blob".to_owned(),
+        Refusal::DidNotAnswer { reason, .. }
+        | Refusal::OutOfTime { reason }
+        | Refusal::WrongContent { reason }
+        | Refusal::Internal { reason } => reason.clone(),
+    })
+}
+
+impl Unpin for BlobReader {}
+
+impl fmt::Debug for BlobReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobReader").field("position", &self.position).field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+const fn _assert_send<T: Send>() {}
+const _: () = _assert_send::<BlobReader>();

@@ -1,0 +1,170 @@
+//! Where the bytes of a fill land: the file, what is known to be in it, and the hash along its prefix.
+//!
+//! Everything here blocks and runs on the blocking pool. Bytes are written first, then told to the readers, then
+//! hashed, so that nobody waits for the hash but those who must. The hash never runs ahead of the prefix; bytes that
+//! came out of order are read back from the file when the prefix reaches them.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+
+use crate::oci::{Digest, Hasher};
+use crate::store::BlobFile;
+
+use super::progress::{Phase, Progress};
+
+/// How much is read back at once for the hash.
+const READ_BACK: usize = 1 << 20;
+
+pub(super) struct Sink {
+    digest: Digest,
+    size: u64,
+    file: Arc<BlobFile>,
+    progress: Arc<watch::Sender<Progress>>,
+    hash: Mutex<Hash>,
+    /// Told when the hash has run to the end, or could not.
+    settled: Notify,
+}
+
+struct Hash {
+    hasher: Option<Hasher>,
+    upto: u64,
+    verdict: Option<Verdict>,
+}
+
+/// What the hash over all bytes found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Matches,
+    /// The digest of what is there instead.
+    Differs(Digest),
+    /// The file could not be read back.
+    Unreadable(String),
+}
+
+impl Sink {
+    pub(super) fn new(
+        digest: Digest,
+        size: u64,
+        file: Arc<BlobFile>,
+        progress: Arc<watch::Sender<Progress>>,
+    ) -> Self {
+        let hasher = Some(Hasher::new(digest.algorithm()));
+        let hash = Mutex::new(Hash { hasher, upto: 0, verdict: None });
+        Self { digest, size, file, progress, hash, settled: Notify::new() }
+    }
+
+    /// Writes consecutive chunks at `offset`, tells the readers, and moves the hash as far as it goes.
+    ///
+    /// # Errors
+    /// What the disk said; nothing of this call is told to the readers then.
+    pub(super) fn land(&self, offset: u64, chunks: &[Bytes]) -> io::Result<()> {
+        let mut at = offset;
+        for chunk in chunks {
+            self.file.write_at(chunk, at)?;
+            at += chunk.len() as u64;
+        }
+        self.progress.send_modify(|progress| progress.present.insert(offset..at));
+        self.hash_on(offset, chunks);
+        Ok(())
+    }
+
+    /// Hashes what is present at the frontier of the hash.
+    pub(super) fn catch_up(&self) {
+        self.hash_on(0, &[]);
+    }
+
+    /// Waits for the verdict on the whole.
+    pub(super) async fn verdict(&self) -> Verdict {
+        loop {
+            let told = self.settled.notified();
+            if let Some(verdict) = self.locked().verdict.clone() {
+                return verdict;
+            }
+            told.await;
+        }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Hash> {
+        self.hash.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever finds the hash busy leaves: the busy one looks again after letting go, and what made a caller come
+    /// here was told to `progress` before, so nothing is left behind.
+    fn hash_on(&self, offset: u64, chunks: &[Bytes]) {
+        let mut chunks = Some((offset, chunks));
+        loop {
+            let mut hash = match self.hash.try_lock() {
+                Ok(hash) => hash,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            if let Some((offset, chunks)) = chunks.take() {
+                hash.take_in_hand(offset, chunks);
+            }
+            self.read_back(&mut hash);
+            let done = self.settle(&mut hash);
+            let upto = hash.upto;
+            drop(hash);
+            if done || self.progress.borrow().present.run_end(upto).is_none() {
+                return;
+            }
+        }
+    }
+
+    fn read_back(&self, hash: &mut Hash) {
+        let mut buffer = Vec::new();
+        while hash.verdict.is_none() {
+            let Some(there) = self.progress.borrow().present.run_end(hash.upto) else { return };
+            let len = usize::try_from(there - hash.upto).unwrap_or(READ_BACK).min(READ_BACK);
+            buffer.resize(len, 0);
+            match self.file.read_at(&mut buffer, hash.upto) {
+                Ok(0) => hash.verdict = Some(Verdict::Unreadable("the file ends early".to_owned())),
+                Ok(read) => hash.feed(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => hash.verdict = Some(Verdict::Unreadable(error.to_string())),
+            }
+        }
+    }
+
+    /// Whether the verdict is in; finds it when the hash has reached the end.
+    fn settle(&self, hash: &mut Hash) -> bool {
+        if hash.verdict.is_none() && hash.upto == self.size {
+            if let Some(hasher) = hash.hasher.take() {
+                let found = hasher.finish();
+                if found == self.digest {
+                    // Readers get their last bytes now; the sync and the rename come after.
+                    self.progress.send_modify(|progress| progress.phase = Phase::Verified);
+                    hash.verdict = Some(Verdict::Matches);
+                } else {
+                    hash.verdict = Some(Verdict::Differs(found));
+                }
+            }
+        }
+        let settled = hash.verdict.is_some();
+        if settled {
+            self.settled.notify_waiters();
+        }
+        settled
+    }
+}
+
+impl Hash {
+    fn feed(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+            self.upto += bytes.len() as u64;
+        }
+    }
+
+    /// Takes chunks that are still in memory, if they stand exactly at the frontier.
+    fn take_in_hand(&mut self, offset: u64, chunks: &[Bytes]) {
+        if offset == self.upto && self.verdict.is_none() {
+            for chunk in chunks {
+                self.feed(chunk);
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Under which repositories a digest may be served (G9).
+//!
+//! Content is stored once, whoever brought it; a private layer must not be had by naming its digest under a public
+//! repository. Bytes are served under a repository when they came through it, or when one of its manifests names
+//! them and nobody's credentials were needed to fetch them, or when upstream said so when asked.
+
+use super::answer::Refusal;
+use super::site::{Mirror, Target};
+use crate::oci::{Digest, Reference};
+
+/// What is known of a digest and a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Member,
+    /// Only upstream can tell.
+    Stranger,
+}
+
+/// Decides from what the store knows. `anonymous` says that neither the cached content nor this upstream needs
+/// credentials of ours.
+pub(super) fn standing(is_member: bool, is_named: bool, anonymous: bool) -> Standing {
+    if is_member || (is_named && anonymous) { Standing::Member } else { Standing::Stranger }
+}
+
+/// What kind of thing a digest names; upstream is asked at different places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Blob,
+    Manifest,
+}
+
+impl Mirror {
+    /// What is known of a digest whose cached bytes, or whose fill, were had `anonymous`ly.
+    pub(super) fn standing_of(&self, target: &Target, digest: &Digest, anonymous: bool) -> Standing {
+        let (store, upstream) = (self.store(), target.site.name());
+        standing(
+            store.is_member(upstream, &target.repository, digest),
+            store.is_named(upstream, &target.repository, digest).is_some(),
+            anonymous && target.site.upstream().anonymous(),
+        )
+    }
+
+    /// Lets a request through to cached bytes, asking upstream once where only upstream can tell.
+    pub(super) async fn admit(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        kind: Kind,
+        anonymous: bool,
+    ) -> Result<(), Refusal> {
+        match self.standing_of(target, digest, anonymous) {
+            Standing::Member => Ok(()),
+            Standing::Stranger => match kind {
+                Kind::Blob => self.ask_blob_head(target, digest).await.map(|_| ()),
+                Kind::Manifest => self.ask_manifest_head(target, &Reference::Digest(digest.clone())).await.map(|_| ()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g9_only_members_and_openly_named_content_pass_without_asking() {
+        for (is_member, is_named, anonymous, expected) in [
+            (true, false, false, Standing::Member),
+            (true, true, true, Standing::Member),
+            (false, true, true, Standing::Member),
+            (false, true, false, Standing::Stranger),
+            (false, false, true, Standing::Stranger),
+            (false, false, false, Standing::Stranger),
+        ] {
+            assert_eq!(standing(is_member, is_named, anonymous), expected, "{is_member} {is_named} {anonymous}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The mirror itself and the upstreams it stands for.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::oci::{Digest, Namespaces, Repository, SelectError};
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use crate::upstream::Upstream;
+
+use super::absent::{Absent, Question};
+use super::answer::{BlobHead, ManifestAnswer, Refusal};
+use super::fill::Fills;
+use super::flight::Flights;
+use super::tags::Resolution;
+
+/// What the mirror is built from.
+#[derive(Debug)]
+pub struct Options {
+    /// The verified bytes, owned by the caller, who closes it after the mirror has stopped.
+    pub store: Store,
+    /// Which request means which upstream; its indices are those of `sites`.
+    pub namespaces: Namespaces,
+    /// The upstreams.
+    pub sites: Vec<SiteSettings>,
+    /// The budget of the memory tier, in bytes.
+    pub memory_max_bytes: u64,
+    /// Where figures go.
+    pub metrics: Metrics,
+}
+
+/// One upstream and how it is to be treated.
+#[derive(Debug)]
+pub struct SiteSettings {
+    /// The registry.
+    pub upstream: Upstream,
+    /// How its content is treated.
+    pub policy: Policy,
+}
+
+/// How the content of one upstream is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a tag is served without asking.
+    pub tag_ttl: Duration,
+    /// After which time a cached tag is served without waiting for upstream any longer.
+    pub revalidate_timeout: Duration,
+    /// How long a true 404 is remembered; zero: never.
+    pub negative_ttl: Duration,
+}
+
+/// A configured upstream.
+#[derive(Debug)]
+pub struct Site {
+    name: Arc<str>,
+    upstream: Upstream,
+    policy: Policy,
+}
+
+impl Site {
+    /// The name clients know it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+/// What a request is about: an upstream and a repository in it.
+///
+/// It holds its upstream, so a reload of the configuration does not change a request that is under way.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The upstream.
+    pub site: Arc<Site>,
+    /// The repository, as upstream calls it.
+    pub repository: Repository,
+    /// Whether `ns=` named the upstream, which the answer has to confirm.
+    pub by_ns: bool,
+}
+
+impl Target {
+    pub(super) fn question(&self, kind: &str, reference: &dyn fmt::Display) -> Question {
+        Question { upstream: Arc::clone(&self.site.name), object: format!("{}/{kind}/{reference}", self.repository) }
+    }
+}
+
+/// The upstreams of one configuration.
+struct Sites {
+    namespaces: Namespaces,
+    list: Vec<Arc<Site>>,
+}
+
+impl Sites {
+    fn new(namespaces: Namespaces, sites: Vec<SiteSettings>) -> Self {
+        let list = sites
+            .into_iter()
+            .map(|SiteSettings { upstream, policy }| {
+                Arc::new(Site { name: upstream.name().into(), upstream, policy })
+            })
+            .collect();
+        Self { namespaces, list }
+    }
+}
+
+/// The mirror: cheap to clone, one per process.
+#[derive(Clone)]
+pub struct Mirror(Arc<Parts>);
+
+struct Parts {
+    store: Store,
+    sites: RwLock<Arc<Sites>>,
+    memory: Cache<Digest, ManifestAnswer>,
+    absent: Absent,
+    manifests: Flights<Question, Result<ManifestAnswer, Refusal>>,
+    tags: Flights<Question, Resolution>,
+    blob_heads: Flights<Question, Result<BlobHead, Refusal>>,
+    fills: Fills,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    metrics: Metrics,
+}
+
+impl Mirror {
+    /// A mirror that has asked nobody anything yet.
+    pub fn new(options: Options) -> Self {
+        let Options { store, namespaces, sites, memory_max_bytes, metrics } = options;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let memory = Cache::builder()
+            .max_capacity(memory_max_bytes)
+            .weigher(|_: &Digest, manifest: &ManifestAnswer| {
+                u32::try_from(manifest.bytes.len() + manifest.media_type.len() + 256).unwrap_or(u32::MAX)
+            })
+            .build();
+        Self(Arc::new(Parts {
+            fills: Fills::new(store.clone(), metrics.clone(), tasks.clone(), stop.clone()),
+            store,
+            sites: RwLock::new(Arc::new(Sites::new(namespaces, sites))),
+            memory,
+            absent: Absent::new(),
+            manifests: Flights::new(tasks.clone()),
+            tags: Flights::new(tasks.clone()),
+            blob_heads: Flights::new(tasks.clone()),
+            tasks,
+            stop,
+            metrics,
+        }))
+    }
+
+    /// Finds what a request is about, by `ns=`, the path in front of `/v2`, the `Host` header and the name, as the
+    /// configuration says.
+    ///
+    /// # Errors
+    /// Names that mean no upstream, or two.
+    pub fn select(
+        &self,
+        ns: Option<&str>,
+        before: Option<&str>,
+        host: Option<&str>,
+        name: &str,
+    ) -> Result<Target, SelectError> {
+        let sites = self.sites();
+        let selected = sites.namespaces.select(ns, before, host, name)?;
+        let site = Arc::clone(&sites.list[selected.index]);
+        Ok(Target { site, repository: selected.repository, by_ns: selected.by_ns })
+    }
+
+    /// Whether a ping under these names means an upstream that is configured, or none in particular.
+    ///
+    /// # Errors
+    /// Names that mean no upstream, or two.
+    pub fn select_ping(&self, ns: Option<&str>, before: Option<&str>) -> Result<(), SelectError> {
+        self.sites().namespaces.select_ping(ns, before)
+    }
+
+    /// The configured upstreams' names, in their order.
+    pub fn upstreams(&self) -> Vec<Arc<str>> {
+        self.sites().list.iter().map(|site| Arc::clone(&site.name)).collect()
+    }
+
+    /// Puts other upstreams in place of the present ones. Requests and fills under way go on with what they began.
+    pub fn replace_sites(&self, namespaces: Namespaces, sites: Vec<SiteSettings>) {
+        let sites = Arc::new(Sites::new(namespaces, sites));
+        *self.0.sites.write().unwrap_or_else(PoisonError::into_inner) = sites;
+    }
+
+    /// Stops fills, whose bytes stay on the disk, and waits for every task of the mirror.
+    pub async fn stop(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+
+    fn sites(&self) -> Arc<Sites> {
+        Arc::clone(&self.0.sites.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(super) fn memory(&self) -> &Cache<Digest, ManifestAnswer> {
+        &self.0.memory
+    }
+
+    pub(super) fn absent(&self) -> &Absent {
+        &self.0.absent
+    }
+
+    pub(super) fn manifest_flights(&self) -> &Flights<Question, Result<ManifestAnswer, Refusal>> {
+        &self.0.manifests
+    }
+
+    pub(super) fn tag_flights(&self) -> &Flights<Question, Resolution> {
+        &self.0.tags
+    }
+
+    pub(super) fn blob_head_flights(&self) -> &Flights<Question, Result<BlobHead, Refusal>> {
+        &self.0.blob_heads
+    }
+
+    pub(super) fn fills(&self) -> &Fills {
+        &self.0.fills
+    }
+
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror").field("upstreams", &self.upstreams()).finish_non_exhaustive()
+    }
+}

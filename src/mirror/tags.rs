@@ -1,0 +1,214 @@
+//! Manifests by tag: bindings, their confirmation by one HEAD for all who ask, and what covers an upstream's silence.
+//!
+//! A tag is bound to a new digest only when that digest's manifest is here; until then the old binding stands.
+//! Pulls count against rate limits and HEADs do not, so a tag that did not move costs no GET (T11).
+
+use std::time::SystemTime;
+
+use tokio::time::timeout;
+
+use crate::oci::{Algorithm, Digest, ManifestKind, Reference, Tag};
+use crate::telemetry::Outcome;
+use crate::upstream::{Cause, Failure, FetchedManifest};
+
+use super::answer::{ManifestAnswer, Refusal, Served};
+use super::flight::Lost;
+use super::freshness::{Freshness, freshness};
+use super::site::{Mirror, Target};
+
+/// What asking upstream about a tag came to.
+#[derive(Clone, Debug)]
+pub(super) enum Resolution {
+    /// The tag is what it was.
+    Confirmed(Digest),
+    /// The tag was not known, or moved; this is what it is now.
+    Bound(ManifestAnswer),
+    Failed(Refusal),
+}
+
+impl Mirror {
+    pub(super) async fn manifest_by_tag(
+        &self,
+        target: &Target,
+        tag: &Tag,
+    ) -> Result<Served<ManifestAnswer>, Refusal> {
+        let binding = self.store().binding(target.site.name(), &target.repository, tag);
+        let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
+        let policy = target.site.policy();
+        match freshness(binding.confirmed, policy.tag_ttl, SystemTime::now()) {
+            Freshness::Fresh => match self.manifest_by_digest(target, &binding.digest).await {
+                // The manifest was evicted, and upstream has it no more: the tag must have moved.
+                Err(Refusal::SaidNo { .. }) => self.resolve_unknown(target, tag).await,
+                served => served,
+            },
+            Freshness::Stale => self.revalidate(target, tag, binding.digest).await,
+        }
+    }
+
+    async fn resolve_unknown(&self, target: &Target, tag: &Tag) -> Result<Served<ManifestAnswer>, Refusal> {
+        let question = target.question("tags", tag);
+        if let Some(status) = self.absent().recall(&question) {
+            return Err(Refusal::SaidNo { status });
+        }
+        let waiter = self.tag_flights().join(question.clone(), || {
+            let (mirror, target, tag) = (self.clone(), target.clone(), tag.clone());
+            async move { mirror.fetch_by_tag(&target, &tag).await }
+        });
+        let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
+        match waiter.answer().await.unwrap_or_else(lost) {
+            Resolution::Bound(manifest) => Ok(Served::new(outcome, manifest)),
+            Resolution::Confirmed(digest) => self.manifest_by_digest(target, &digest).await,
+            Resolution::Failed(refusal) => {
+                if let Refusal::SaidNo { status } = refusal {
+                    self.absent().remember(question, status, target.site.policy().negative_ttl);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Confirms a binding past its time to live, waiting no longer than the upstream's `revalidate_timeout`; the
+    /// question goes on after that, for those who ask next.
+    async fn revalidate(
+        &self,
+        target: &Target,
+        tag: &Tag,
+        bound: Digest,
+    ) -> Result<Served<ManifestAnswer>, Refusal> {
+        let waiter = self.tag_flights().join(target.question("tags", tag), || {
+            let (mirror, target, tag, bound) = (self.clone(), target.clone(), tag.clone(), bound.clone());
+            async move { mirror.confirm(&target, &tag, &bound).await }
+        });
+        let patience = target.site.policy().revalidate_timeout;
+        let resolution = match timeout(patience, waiter.answer()).await {
+            Ok(resolution) => resolution.unwrap_or_else(lost),
+            Err(_) => Resolution::Failed(Refusal::OutOfTime {
+                reason: format!("{} did not confirm the tag within {patience:?}", target.site.name()),
+            }),
+        };
+        match resolution {
+            Resolution::Confirmed(digest) => {
+                let served = self.manifest_by_digest(target, &digest).await?;
+                let outcome = if served.outcome == Outcome::Hit { Outcome::Revalidated } else { served.outcome };
+                Ok(Served { outcome, ..served })
+            }
+            Resolution::Bound(manifest) => Ok(Served::new(Outcome::Miss, manifest)),
+            Resolution::Failed(refusal) if refusal.may_be_covered() => {
+                self.serve_stale(target, tag, &bound, refusal).await
+            }
+            Resolution::Failed(refusal) => Err(refusal),
+        }
+    }
+
+    async fn serve_stale(
+        &self,
+        target: &Target,
+        tag: &Tag,
+        bound: &Digest,
+        refusal: Refusal,
+    ) -> Result<Served<ManifestAnswer>, Refusal> {
+        match self.stored_manifest(target, bound).await {
+            Ok(Some(manifest)) => {
+                tracing::warn!(
+                    upstream = target.site.name(), repository = %target.repository, %tag, ?refusal,
+                    "upstream did not confirm a tag; the cached one is served"
+                );
+                Ok(Served { outcome: Outcome::Stale, fwd_status: refusal.fwd_status(), value: manifest })
+            }
+            _ => Err(refusal),
+        }
+    }
+
+    /// Asks upstream whether a tag still is what it was, by a HEAD; by a GET where HEAD fails or names no digest.
+    async fn confirm(&self, target: &Target, tag: &Tag, bound: &Digest) -> Resolution {
+        let (upstream, name) = (target.site.upstream(), target.site.name());
+        let head = upstream.head_manifest(&target.repository, &Reference::Tag(tag.clone())).await;
+        let now_bound = match head {
+            Ok(head) => head.digest,
+            Err(failure) if is_head_refused(&failure) => None,
+            Err(Failure::SaidNo(no)) => {
+                self.store().unbind(name, &target.repository, tag);
+                return Resolution::Failed(Refusal::SaidNo { status: no.status });
+            }
+            Err(failure) => return Resolution::Failed(failure.into()),
+        };
+        match now_bound {
+            Some(digest) if digest == *bound => {
+                self.store().bind(name, &target.repository, tag, bound, SystemTime::now());
+                Resolution::Confirmed(digest)
+            }
+            Some(digest) => self.follow(target, tag, &digest).await,
+            None => self.fetch_by_tag(target, tag).await,
+        }
+    }
+
+    /// Binds a tag that moved to what it is now, once that is here.
+    async fn follow(&self, target: &Target, tag: &Tag, digest: &Digest) -> Resolution {
+        let manifest = match self.stored_manifest(target, digest).await {
+            Ok(Some(manifest)) => Ok(manifest),
+            _ => self.fetch_by_digest(target, digest).await,
+        };
+        match manifest {
+            Ok(manifest) => {
+                self.store().bind(target.site.name(), &target.repository, tag, digest, SystemTime::now());
+                Resolution::Bound(manifest)
+            }
+            // Upstream named this digest a moment ago; that it has it no more says nothing about the tag.
+            Err(Refusal::SaidNo { status }) => Resolution::Failed(Refusal::DidNotAnswer {
+                reason: format!("upstream names {digest} for {tag} but does not have it"),
+                status: Some(status),
+            }),
+            Err(refusal) => Resolution::Failed(refusal),
+        }
+    }
+
+    async fn fetch_by_tag(&self, target: &Target, tag: &Tag) -> Resolution {
+        let reference = Reference::Tag(tag.clone());
+        let fetched = match target.site.upstream().manifest(&target.repository, &reference).await {
+            Ok(fetched) => fetched,
+            Err(Failure::SaidNo(no)) => {
+                if matches!(no.status, 404 | 410) {
+                    self.store().unbind(target.site.name(), &target.repository, tag);
+                }
+                return Resolution::Failed(Refusal::SaidNo { status: no.status });
+            }
+            Err(failure) => return Resolution::Failed(failure.into()),
+        };
+        if ManifestKind::of_media_type(&fetched.content_type) == ManifestKind::Schema1 {
+            tracing::warn!(
+                upstream = target.site.name(), repository = %target.repository, %tag,
+                "upstream has only a schema 1 manifest, which no client of today takes; answered as not found"
+            );
+            return Resolution::Failed(Refusal::SaidNo { status: 404 });
+        }
+        let digest = digest_of(&fetched);
+        let manifest = self.keep_manifest(target, digest, fetched, Some(tag)).await;
+        self.store().bind(target.site.name(), &target.repository, tag, &manifest.digest, SystemTime::now());
+        self.absent().forget(&target.question("tags", tag));
+        Resolution::Bound(manifest)
+    }
+}
+
+/// The digest of the bytes that came: by the algorithm of upstream's header where that tells the truth, because
+/// clients of a repository in sha512 ask for its children so; else by sha256, whatever the header says (T4, T5).
+fn digest_of(fetched: &FetchedManifest) -> Digest {
+    let claimed = fetched.digest.as_ref();
+    claimed
+        .filter(|claimed| Digest::of(claimed.algorithm(), &fetched.bytes) == **claimed)
+        .cloned()
+        .unwrap_or_else(|| Digest::of(Algorithm::Sha256, &fetched.bytes))
+}
+
+/// Whether upstream refuses the method rather than the object: registries exist that answer 401, 403 or 405 to every
+/// HEAD.
+fn is_head_refused(failure: &Failure) -> bool {
+    match failure {
+        Failure::SaidNo(no) => matches!(no.status, 401 | 403),
+        Failure::DidNotAnswer(Cause::Status(status)) => matches!(status, 400 | 405 | 501),
+        _ => false,
+    }
+}
+
+fn lost(lost: Lost) -> Resolution {
+    Resolution::Failed(Refusal::Internal { reason: lost.to_string() })
+}
