@@ -1,0 +1,71 @@
+//! Parts of the mirror from the configuration.
+
+use crate::config;
+use crate::mirror::{Policy, SiteSettings};
+use crate::oci::{Namespace, Namespaces};
+use crate::store;
+use crate::telemetry::Metrics;
+use crate::upstream::{Credentials, Settings, Upstream};
+
+use super::StartError;
+
+/// The upstreams of a configuration, and which requests mean which.
+pub(super) fn sites(
+    upstreams: &[config::Upstream],
+    metrics: &Metrics,
+) -> Result<(Namespaces, Vec<SiteSettings>), StartError> {
+    let names: Vec<_> = upstreams.iter().map(namespace).collect();
+    let namespaces = Namespaces::new(&names).map_err(|conflicts| {
+        let conflicts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
+        StartError::Upstreams(conflicts.join("; "))
+    })?;
+    let sites = upstreams.iter().map(|upstream| site(upstream, metrics)).collect::<Result<_, _>>()?;
+    Ok((namespaces, sites))
+}
+
+fn namespace(upstream: &config::Upstream) -> Namespace {
+    Namespace {
+        name: upstream.name.clone(),
+        aliases: upstream.aliases.clone(),
+        path: upstream.path.clone(),
+        hosts: upstream.hosts.clone(),
+        default: upstream.default,
+    }
+}
+
+fn site(upstream: &config::Upstream, metrics: &Metrics) -> Result<SiteSettings, StartError> {
+    let settings = Settings {
+        name: upstream.name.clone(),
+        endpoints: upstream.endpoints.clone(),
+        credentials: upstream.credentials.as_ref().map(|credentials| Credentials {
+            username: credentials.username.clone(),
+            password: credentials.password.expose().to_owned(),
+        }),
+        realm_hosts: upstream.realm_hosts.clone(),
+        redirect_hosts: upstream.redirect_hosts.clone(),
+        ca: upstream.ca.clone(),
+        connect_timeout: upstream.connect_timeout,
+        header_timeout: upstream.header_timeout,
+        idle_timeout: upstream.idle_timeout,
+    };
+    let policy = Policy {
+        tag_ttl: upstream.tag_ttl,
+        revalidate_timeout: upstream.revalidate_timeout,
+        negative_ttl: upstream.negative_ttl,
+    };
+    let upstream = Upstream::new(settings, metrics)
+        .map_err(|error| StartError::Upstreams(format!("upstream {}: {error}", upstream.name)))?;
+    Ok(SiteSettings { upstream, policy })
+}
+
+/// The store's options.
+pub(super) fn store_options(store: &config::Store) -> store::Options {
+    store::Options {
+        path: store.path.clone(),
+        max_bytes: match store.max_bytes {
+            config::Budget::Bytes(bytes) => store::Budget::Bytes(bytes),
+            config::Budget::Percent(percent) => store::Budget::Percent(percent),
+        },
+        max_blob: store.max_blob,
+    }
+}

@@ -1,0 +1,257 @@
+//! A started mirror, and how it stops.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Changes, Config};
+use crate::mirror::{Mirror, Options};
+use crate::server::admin::{AdminState, Phase, Readiness};
+use crate::server::{self, Drained, Limits, Service};
+use crate::store::fs::{Disk, RealDisk};
+use crate::store::{OpenError, Store};
+use crate::telemetry::{Metrics, StoreFigures};
+
+use super::build;
+
+/// Starts mirrors.
+#[derive(Debug)]
+pub struct App;
+
+/// A mirror that serves.
+#[derive(Debug)]
+pub struct Running {
+    config: Mutex<Config>,
+    addresses: Vec<SocketAddr>,
+    admin_address: Option<SocketAddr>,
+    mirror: Mirror,
+    store: Store,
+    metrics: Metrics,
+    listeners: JoinSet<Drained>,
+    stop_listeners: CancellationToken,
+    admin: Option<JoinHandle<()>>,
+    stop_admin: CancellationToken,
+    draining: Arc<AtomicBool>,
+}
+
+/// Why the mirror did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The store could not be opened.
+    Store(OpenError),
+    /// An address could not be listened on.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The upstreams of the configuration do not go together, or cannot be set up.
+    Upstreams(String),
+    /// The log or a signal handler could not be set up.
+    Process(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => write!(f, "the store could not be opened: {error}"),
+            Self::Listen { address, error } => write!(
+                f,
+                "cannot listen on {address}: {error}; is another roadstead running, or should another address be \
+                 configured (server.listen, admin.listen)?"
+            ),
+            Self::Upstreams(why) => f.write_str(why),
+            Self::Process(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl App {
+    /// Starts a mirror on the file system.
+    ///
+    /// # Errors
+    /// What keeps it from starting; never that an upstream is away.
+    pub async fn start(config: Config) -> Result<Running, StartError> {
+        Self::start_on(config, Arc::new(RealDisk)).await
+    }
+
+    /// Starts a mirror whose store is on `disk`.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Running, StartError> {
+        let metrics = Metrics::new();
+        let (namespaces, sites) = build::sites(&config.upstreams, &metrics)?;
+        let options = build::store_options(&config.store);
+        let store = spawn_blocking(move || Store::open(disk, options))
+            .await
+            .map_err(|error| StartError::Process(error.to_string()))?
+            .map_err(StartError::Store)?;
+        let mirror = Mirror::new(Options {
+            store: store.clone(),
+            namespaces,
+            sites,
+            memory_max_bytes: config.memory.max_bytes,
+            metrics: metrics.clone(),
+        });
+        let mut running = Running {
+            addresses: Vec::new(),
+            admin_address: None,
+            mirror,
+            store,
+            metrics,
+            listeners: JoinSet::new(),
+            stop_listeners: CancellationToken::new(),
+            admin: None,
+            stop_admin: CancellationToken::new(),
+            draining: Arc::default(),
+            config: Mutex::new(config.clone()),
+        };
+        match running.listen(&config).await {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Running {
+    /// The addresses it serves on, in the order configured; ports that were 0 are what the system gave.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The address of the admin listener, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// The figures of this mirror.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Takes a new configuration into use, as far as that can be done without a restart; tells what was changed and
+    /// what was not.
+    ///
+    /// # Errors
+    /// The new upstreams cannot be set up; everything stays as it was.
+    pub fn reload(&self, new: Config) -> Result<Changes, StartError> {
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = config.changes(&new);
+        if config.upstreams != new.upstreams {
+            let (namespaces, sites) = build::sites(&new.upstreams, &self.metrics)?;
+            self.mirror.replace_sites(namespaces, sites);
+            config.upstreams = new.upstreams;
+        }
+        config.log = new.log;
+        Ok(changes)
+    }
+
+    /// Drains: no new connections, bodies under way finish up to `server.drain_timeout`, fills stop and keep what
+    /// they have, the store is closed.
+    pub async fn stop(mut self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.stop_listeners.cancel();
+        let mut cut = 0;
+        while let Some(drained) = self.listeners.join_next().await {
+            cut += drained.map_or(0, |drained| drained.cut);
+        }
+        if cut > 0 {
+            tracing::warn!(connections = cut, "the drain timeout was over; connections were cut");
+        }
+        self.mirror.stop().await;
+        let store = self.store.clone();
+        if let Err(error) = spawn_blocking(move || store.close()).await {
+            tracing::error!(%error, "the store could not be closed; the next start checks it");
+        }
+        self.stop_admin.cancel();
+        if let Some(admin) = self.admin.take() {
+            // A listener that panicked has nothing left to stop.
+            let _ = admin.await;
+        }
+    }
+
+    async fn listen(&mut self, config: &Config) -> Result<(), StartError> {
+        let limits = Limits {
+            header_timeout: config.server.header_timeout,
+            stall_timeout: config.server.stall_timeout,
+            drain_timeout: config.server.drain_timeout,
+        };
+        let service = Service::new(self.mirror.clone(), self.metrics.clone());
+        let admin = match config.admin.listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let mut listeners = Vec::new();
+        for address in &config.server.listen {
+            listeners.push(bind(*address).await?);
+        }
+        for (listener, address) in listeners {
+            self.addresses.push(address);
+            let run = server::run(listener, service.clone(), self.stop_listeners.clone(), limits);
+            self.listeners.spawn(run);
+        }
+        if let Some((listener, address)) = admin {
+            self.admin_address = Some(address);
+            let run = server::admin::run(listener, self.admin_state(), self.stop_admin.clone());
+            self.admin = Some(tokio::spawn(run));
+        }
+        Ok(())
+    }
+
+    fn admin_state(&self) -> AdminState {
+        let (store, metrics) = (self.store.clone(), self.metrics.clone());
+        let encode = move || {
+            show_store(&store, &metrics);
+            metrics.encode()
+        };
+        let (store, mirror, draining) = (self.store.clone(), self.mirror.clone(), Arc::clone(&self.draining));
+        let readiness = move || Readiness {
+            phase: if draining.load(Ordering::Relaxed) { Phase::Draining } else { Phase::Ready },
+            parts: parts(&store, &mirror),
+        };
+        AdminState { metrics: Arc::new(encode), readiness: Arc::new(readiness) }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+fn show_store(store: &Store, metrics: &Metrics) {
+    let stats = store.stats();
+    metrics.store(&StoreFigures {
+        bytes: stats.used,
+        budget: stats.budget,
+        blobs: stats.blobs,
+        manifests: stats.manifests,
+        degraded: stats.degraded,
+        evictions: &stats.evictions,
+        quarantined: stats.quarantined,
+    });
+}
+
+fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
+    let stats = store.stats();
+    let state = if stats.degraded { "degraded, blobs are passed through" } else { "ok" };
+    let mut parts = vec![(
+        "store".to_owned(),
+        format!("{state}, {} of {} bytes, {} blobs, {} manifests", stats.used, stats.budget, stats.blobs, stats.manifests),
+    )];
+    parts.extend(mirror.upstreams().iter().map(|name| (format!("upstream {name}"), "configured".to_owned())));
+    parts
+}
