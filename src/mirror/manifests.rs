@@ -1,12 +1,9 @@
 //! Manifests by digest: memory, store, then upstream, asked once, verified, kept verbatim.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
-use crate::oci::{Digest, Manifest, Reference, Tag};
-use crate::store::{NewManifest, Seen};
+use crate::oci::{Digest, Reference, Tag};
+use crate::store::Seen;
 use crate::telemetry::Outcome;
 use crate::upstream::{FetchedManifest, ManifestHead};
 
@@ -126,22 +123,17 @@ impl Mirror {
     ) -> ManifestAnswer {
         let FetchedManifest { bytes, content_type, .. } = fetched;
         let manifest =
-            ManifestAnswer { digest: digest.clone(), media_type: content_type.as_str().into(), bytes };
-        let new = NewManifest {
-            media_type: content_type,
-            bytes: manifest.bytes.clone(),
-            graph: graph(&manifest.media_type, &manifest.bytes),
-            anonymous: target.site.upstream().anonymous(),
-            seen: Seen {
-                upstream: target.site.name().to_owned(),
-                repository: target.repository.clone(),
-                tag: tag.cloned(),
-            },
-            digest,
+            ManifestAnswer { digest, media_type: content_type.as_str().into(), bytes };
+        let seen = Seen {
+            upstream: target.site.name().to_owned(),
+            repository: target.repository.clone(),
+            tag: tag.cloned(),
         };
+        let anonymous = target.site.upstream().anonymous();
         self.absent().forget(&target.question("manifests", &manifest.digest));
-        let store = self.store().clone();
-        match spawn_blocking(move || store.put_manifest(new)).await {
+        let (store, kept) = (self.store().clone(), manifest.clone());
+        let put = move || store.put_manifest(&kept.digest, &kept.media_type, &kept.bytes, anonymous, &seen);
+        match spawn_blocking(put).await {
             Ok(Ok(())) => self.memory().insert(manifest.digest.clone(), manifest.clone()),
             Ok(Err(error)) => {
                 tracing::warn!(digest = %manifest.digest, %error, "a manifest could not be stored; it is served all the same");

@@ -13,6 +13,7 @@ use crate::telemetry::FillResult;
 use crate::upstream::{Ask, Failure, RedirectMemo, Transfer};
 
 use super::super::answer::{Refusal, Wanted};
+use super::coding::{self, Reading};
 use super::fetch::{Ended, Order, Work};
 use super::plan;
 use super::progress::Phase;
@@ -31,6 +32,7 @@ const RECORD_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Driver {
     fills: Fills,
     fill: Arc<Fill>,
+    memo: Arc<RedirectMemo>,
 }
 
 /// What a generation starts with.
@@ -40,6 +42,7 @@ struct Opened {
     source: Source,
     /// The transfer that brought upstream's word, unless everything was on the disk already.
     transfer: Option<Box<Transfer>>,
+    reading: Reading,
 }
 
 /// How a fill ends without a blob in the store.
@@ -53,7 +56,7 @@ enum End {
 
 impl Driver {
     pub(super) fn new(fills: Fills, fill: Arc<Fill>) -> Self {
-        Self { fills, fill }
+        Self { fills, fill, memo: Arc::default() }
     }
 
     /// Runs the fill to its end. Whatever happens, a panic included, readers learn of it and the table forgets it.
@@ -123,19 +126,16 @@ impl Driver {
                 }
                 None => self.first_of_nothing(&source),
             };
-            let (size, transfer) = match self.first_transfer(&source, first).await {
+            let (told, transfer, reading) = match self.first_transfer(&source, first).await {
                 Ok(found) => found,
                 Err(failure) => {
                     self.fill.drop_source(&source, failure.into());
                     continue;
                 }
             };
-            let (store, digest) = (&self.fills.store, &self.fill.digest);
-            let (upstream, repository) = (source.site.name(), &source.repository);
-            store.add_member(upstream, repository, digest);
-            let size = size.or(partial.as_ref().map(|(_, size)| *size));
-            let Some(size) = size.or_else(|| store.is_named(upstream, repository, digest).filter(|size| *size > 0))
-            else {
+            self.fills.store.add_member(source.site.name(), &source.repository, &self.fill.digest);
+            let known = partial.as_ref().map(|(_, size)| *size);
+            let Some(size) = told.or(known).or_else(|| self.hint(&source)) else {
                 return Err(End::Unstored("upstream does not tell its size".to_owned()));
             };
             let partial = match partial.take() {
@@ -148,7 +148,7 @@ impl Driver {
                 progress.file = Some(file);
                 progress.present = present;
             });
-            return Ok(Opened { partial, size, source, transfer });
+            return Ok(Opened { partial, size, source, transfer, reading });
         }
     }
 
@@ -178,8 +178,7 @@ impl Driver {
 
     /// What to ask first where nothing is here: what the first reader wants, in one piece.
     fn first_of_nothing(&self, source: &Source) -> First {
-        let (upstream, digest) = (source.site.name(), &self.fill.digest);
-        let hint = self.fills.store.is_named(upstream, &source.repository, digest).filter(|size| *size > 0);
+        let hint = self.hint(source);
         let within = |start: u64, end: u64| match hint {
             Some(size) if start >= size => First::Range(0..size.min(plan::PIECE)),
             Some(size) => First::Range(plan::opening(&(start..end.min(size)))),
@@ -201,26 +200,28 @@ impl Driver {
         }
     }
 
-    async fn first_transfer(
-        &self,
-        source: &Source,
-        first: First,
-    ) -> Result<(Option<u64>, Option<Box<Transfer>>), Failure> {
+    /// The size by a manifest of the repository: for planning, and for upstreams that tell none.
+    fn hint(&self, source: &Source) -> Option<u64> {
+        let named = self.fills.store.is_named(source.site.name(), &source.repository, &self.fill.digest);
+        named.filter(|size| *size > 0)
+    }
+
+    async fn first_transfer(&self, source: &Source, first: First) -> Result<FirstAnswer, Failure> {
         let (upstream, repository, digest) = (source.site.upstream(), &source.repository, &self.fill.digest);
-        let memo = RedirectMemo::default();
+        let memo = &self.memo;
         let ask = match first {
             First::Nothing => {
                 // All bytes are here from a former run; upstream is asked only for its word on the repository.
                 if !self.fills.store.is_member(source.site.name(), repository, digest) {
                     upstream.head_blob(repository, digest).await?;
                 }
-                return Ok((None, None));
+                return Ok((None, None, Reading::AsSent));
             }
             First::Whole => Ask::Whole,
             First::Range(range) => Ask::Range { start: range.start, end: range.end },
             First::Suffix(length) => Ask::Suffix(length),
         };
-        let transfer = match upstream.blob(repository, digest, ask, &memo).await {
+        let transfer = match upstream.blob(repository, digest, ask, memo).await {
             Ok(transfer) => transfer,
             // A first guess beyond the end of the blob, or any range of an empty one: begin at the start.
             Err(Failure::RangeNotSatisfiable { total }) => {
@@ -228,31 +229,38 @@ impl Driver {
                     Some(total) if total > plan::PIECE => Ask::Range { start: 0, end: plan::PIECE },
                     _ => Ask::Whole,
                 };
-                upstream.blob(repository, digest, ask, &memo).await?
+                upstream.blob(repository, digest, ask, memo).await?
             }
             Err(failure) => return Err(failure),
         };
+        let hint = self.hint(source);
+        let reading = coding::reading_of(&transfer, hint, upstream, repository, digest).await;
+        if let Reading::Decoded { size } = reading {
+            let transfer = upstream.blob_decoded(repository, digest, memo).await?;
+            return Ok((Some(size), Some(Box::new(transfer)), reading));
+        }
         let total = match transfer.total {
             Some(total) => Some(total),
             None => upstream.head_blob(repository, digest).await.ok().and_then(|head| head.size),
         };
-        Ok((total, Some(Box::new(transfer))))
+        Ok((total, Some(Box::new(transfer)), reading))
     }
 
     /// Fills one file to its end.
     async fn generation(&self, opened: Opened) -> Result<bool, End> {
-        let Opened { partial, size, source, transfer } = opened;
+        let Opened { partial, size, source, transfer, reading } = opened;
         let partial = Arc::new(partial);
         let digest = self.fill.digest.clone();
         let sink = Arc::new(Sink::new(digest.clone(), size, partial.file(), Arc::clone(&self.fill.progress)));
-        let memo = Arc::new(RedirectMemo::default());
+        let memo = Arc::clone(&self.memo);
         let progress = Arc::clone(&self.fill.progress);
-        let work = Arc::new(Work { digest, size, sink: Arc::clone(&sink), progress, memo });
+        let work = Arc::new(Work { digest, size, sink: Arc::clone(&sink), progress, memo, reading });
         let mut crew = Crew { work, transfers: JoinSet::new(), under_way: Vec::new(), sequential: false };
         if let Some(transfer) = transfer {
-            let range = transfer.start..transfer.end.unwrap_or(size);
-            // More than was asked: upstream ignores ranges.
-            crew.sequential = range == (0..size) && size > plan::PIECE;
+            let decoded = reading != Reading::AsSent;
+            let range = if decoded { 0..size } else { transfer.start..transfer.end.unwrap_or(size) };
+            // More than was asked: upstream ignores ranges. Ranges of a coding are no ranges of the content.
+            crew.sequential = decoded || (range == (0..size) && size > plan::PIECE);
             crew.send(source, range, Some(transfer));
         }
         // Hashes what a former run left, and settles an empty blob, which no transfer will.
@@ -370,11 +378,14 @@ impl Driver {
                 return Err(StoreError::from(io::Error::other("the unfinished file is still in use")));
             };
             match source {
-                Some(source) if matches => partial.commit(anonymous, source.site.name(), &source.repository),
+                Some(source) if matches => {
+                    return partial.commit(anonymous, source.site.name(), &source.repository);
+                }
                 _ if wrong => partial.set_aside(),
                 _ if unstored => partial.discard(),
                 _ => partial.keep(&present),
             }
+            Ok(())
         });
         let finished = finished.await;
         let kept = matches!(finished, Ok(Ok(())));
@@ -393,6 +404,9 @@ impl Driver {
         self.fill.progress.borrow().present.total()
     }
 }
+
+/// The size, where upstream told one; the transfer that came with it; how to read its bytes.
+type FirstAnswer = (Option<u64>, Option<Box<Transfer>>, Reading);
 
 /// What a fill asks first.
 enum First {

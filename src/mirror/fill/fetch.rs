@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::oci::Digest;
 use crate::upstream::{Ask, Cause, Failure, RedirectMemo, Transfer};
 
+use super::coding::Reading;
 use super::progress::Progress;
 use super::retry::Budget;
 use super::sink::Sink;
@@ -27,6 +28,7 @@ pub(super) struct Work {
     pub(super) sink: Arc<Sink>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) memo: Arc<RedirectMemo>,
+    pub(super) reading: Reading,
 }
 
 /// How a transfer ended.
@@ -59,7 +61,7 @@ impl Order {
         let mut budget = Budget::default();
         loop {
             let broken = match self.open(&work, at).await {
-                Ok(transfer) if transfer.start > at || transfer.total.is_some_and(|total| total != work.size) => {
+                Ok(transfer) if !fits(&transfer, at, &work) => {
                     Failure::DidNotAnswer(Cause::Garbage("the size or the place of the range changed".into()))
                 }
                 Ok(transfer) if transfer.start < at && !self.sequential => {
@@ -91,6 +93,10 @@ impl Order {
             _ => Ask::Range { start: at, end: self.range.end },
         };
         let upstream = self.source.site.upstream();
+        if work.reading != Reading::AsSent {
+            let transfer = upstream.blob_decoded(&self.source.repository, &work.digest, &work.memo).await?;
+            return Ok(Box::new(transfer));
+        }
         upstream.blob(&self.source.repository, &work.digest, ask, &work.memo).await.map(Box::new)
     }
 
@@ -165,6 +171,12 @@ impl Order {
         }
         work.progress.borrow().present.missing_in(start..end).map(|gap| cut(gap.start, gap.end)).collect()
     }
+}
+
+/// Whether an answer is about the blob that is being filled, and not beyond the place that was asked for.
+fn fits(transfer: &Transfer, at: u64, work: &Work) -> bool {
+    let same_size = work.reading != Reading::AsSent || transfer.total.is_none_or(|total| total == work.size);
+    transfer.start <= at && same_size
 }
 
 enum Stopped {

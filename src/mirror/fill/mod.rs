@@ -9,6 +9,7 @@
 //! Rooms: [`plan`] decides what to fetch next, `fetch` fetches it, `sink` is where it lands and is hashed, `driver`
 //! is the task, `reader` is a client's view, `table` is who may join.
 
+mod coding;
 mod driver;
 mod fetch;
 mod plan;

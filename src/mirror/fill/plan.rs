@@ -59,3 +59,99 @@ fn first_missing(taken: &Ranges, within: Range<u64>) -> Option<Range<u64>> {
 fn is_awaited(wants: &[Range<u64>], piece: &Range<u64>) -> bool {
     wants.iter().any(|want| want.start <= piece.start && piece.start < want.start.saturating_add(SPREAD))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const SIZE: u64 = 1 << 30;
+
+    fn present(ranges: &[Range<u64>]) -> Ranges {
+        ranges.iter().cloned().collect()
+    }
+
+    #[test]
+    fn the_lowest_missing_byte_always_has_a_transfer() {
+        let tail = SIZE - 100..SIZE;
+        for (there, under_way, wants, expected, why) in [
+            (vec![], vec![], vec![], Some(0..PIECE), "nothing is here and nobody waits"),
+            (vec![], vec![], vec![tail.clone()], Some(0..PIECE), "also when somebody waits elsewhere"),
+            (vec![0..PIECE], vec![], vec![], Some(PIECE..2 * PIECE), "the prefix goes on"),
+            (vec![0..10], vec![], vec![], Some(10..10 + PIECE), "from the very byte"),
+            (vec![0..10, 20..30], vec![], vec![], Some(10..20), "up to what is there"),
+            (vec![], vec![20..30], vec![], Some(0..20), "up to what is under way"),
+            (vec![0..SIZE], vec![], vec![], None, "everything is there"),
+        ] {
+            assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn g1_nothing_present_or_under_way_is_asked_for_again() {
+        let first = 0..PIECE;
+        let tail = SIZE - 100..SIZE;
+        for (there, under_way, wants, expected, why) in [
+            (vec![], vec![first.clone()], vec![tail.clone()], Some(tail.clone()), "who waits far ahead is served"),
+            (vec![tail.clone()], vec![first.clone()], vec![tail.clone()], Some(PIECE..2 * PIECE), "once it is there"),
+            (vec![], vec![first.clone(), tail.clone()], vec![tail.clone()], Some(PIECE..2 * PIECE), "or coming"),
+            (vec![], vec![first.clone()], vec![5..90], Some(PIECE..2 * PIECE), "a want inside a running transfer"),
+            (vec![], vec![first.clone()], vec![0..SIZE], Some(PIECE..2 * PIECE), "a whole reader"),
+            (vec![40 * MIB..50 * MIB], vec![first.clone()], vec![30 * MIB..60 * MIB], Some(30 * MIB..40 * MIB), "up to"),
+        ] {
+            assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_fetched_only_a_little_ahead_of_the_prefix() {
+        let ahead = [PIECE..SPREAD];
+        assert_eq!(next(SIZE, &present(&ahead), std::slice::from_ref(&(0..PIECE)), &[]), None);
+        assert_eq!(next(SIZE, &present(&ahead), std::slice::from_ref(&(0..PIECE)), std::slice::from_ref(&(0..SIZE))), None, "a whole reader waits for the prefix");
+        let mid = 500 * MIB;
+        let read = [mid..mid + SPREAD];
+        assert_eq!(
+            next(SIZE, &present(&read), std::slice::from_ref(&(0..PIECE)), std::slice::from_ref(&(mid..SIZE))),
+            Some(PIECE..2 * PIECE),
+            "also ahead of a reader only a little"
+        );
+    }
+
+    #[test]
+    fn a_want_beyond_the_end_is_cut_to_the_blob() {
+        assert_eq!(next(100, &present(&[0..40]), std::slice::from_ref(&(40..50)), std::slice::from_ref(&(60..500))), Some(60..100));
+        assert_eq!(next(100, &present(&[0..40]), std::slice::from_ref(&(40..100)), std::slice::from_ref(&(600..700))), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn g1_whatever_is_planned_until_the_end_covers_every_byte_once(
+            size in 1u64..2_000_000_000,
+            parts in proptest::collection::vec((0u64..2_000_000_000, 1u64..100_000_000), 0..5),
+            wants in proptest::collection::vec((0u64..2_000_000_000, 1u64..200_000_000), 0..5),
+            connections in 1usize..5,
+        ) {
+            let clip = |list: &[(u64, u64)]| -> Vec<Range<u64>> {
+                list.iter().map(|(at, len)| at.min(&size).to_owned()..(at + len).min(size)).filter(|r| r.start < r.end).collect()
+            };
+            let mut there = present(&clip(&parts));
+            let wants = clip(&wants);
+            let mut fetched = size - there.total();
+            let mut running: Vec<Range<u64>> = Vec::new();
+            loop {
+                while running.len() < connections {
+                    let Some(range) = next(size, &there, &running, &wants) else { break };
+                    proptest::prop_assert!(range.start < range.end && range.end - range.start <= PIECE);
+                    proptest::prop_assert!(there.missing_in(range.clone()).eq([range.clone()]), "asked for what is there");
+                    proptest::prop_assert!(running.iter().all(|r| r.end <= range.start || range.end <= r.start));
+                    running.push(range);
+                }
+                let Some(done) = running.pop() else { break };
+                fetched -= done.end - done.start;
+                there.insert(done);
+            }
+            proptest::prop_assert_eq!(fetched, 0);
+            proptest::prop_assert_eq!(there.total(), size);
+        }
+    }
+}
