@@ -235,22 +235,22 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
 fn show_store(store: &Store, metrics: &Metrics) {
     let stats = store.stats();
     metrics.store(&StoreFigures {
-        bytes: stats.used,
-        budget: stats.budget,
+        bytes: stats.used_bytes,
+        budget: stats.max_bytes,
         blobs: stats.blobs,
         manifests: stats.manifests,
-        degraded: stats.degraded,
-        evictions: &stats.evictions,
+        degraded: stats.index_degraded,
+        evictions: &[("space", stats.evicted)],
         quarantined: stats.quarantined,
     });
 }
 
 fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
     let stats = store.stats();
-    let state = if stats.degraded { "degraded, blobs are passed through" } else { "ok" };
+    let state = if stats.index_degraded { "the index cannot be written" } else { "ok" };
     let mut parts = vec![(
         "store".to_owned(),
-        format!("{state}, {} of {} bytes, {} blobs, {} manifests", stats.used, stats.budget, stats.blobs, stats.manifests),
+        format!("{state}, {} of {} bytes, {} blobs, {} manifests", stats.used_bytes, stats.max_bytes, stats.blobs, stats.manifests),
     )];
     parts.extend(mirror.upstreams().iter().map(|name| (format!("upstream {name}"), "configured".to_owned())));
     parts

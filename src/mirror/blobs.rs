@@ -154,7 +154,7 @@ impl Mirror {
     /// Whether the file of a blob that the index did not know was found in its place, as after a crash.
     async fn adopted(&self, digest: &Digest) -> bool {
         let (store, digest) = (self.store().clone(), digest.clone());
-        spawn_blocking(move || store.adopt_blob(&digest)).await.unwrap_or(false)
+        matches!(spawn_blocking(move || store.adopt_blob(&digest)).await, Ok(Ok(Some(_))))
     }
 
     /// Lets a request join a fill only where its repository is known, or found, to have the blob.

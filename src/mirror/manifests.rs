@@ -63,8 +63,8 @@ impl Mirror {
         target: &Target,
         digest: &Digest,
     ) -> Result<Option<ManifestAnswer>, Refusal> {
-        let Some(info) = self.store().manifest_info(digest) else { return Ok(None) };
-        self.admit(target, digest, Kind::Manifest, info.anonymous).await?;
+        let Some(anonymous) = self.store().is_manifest_anonymous(digest) else { return Ok(None) };
+        self.admit(target, digest, Kind::Manifest, anonymous).await?;
         self.store().touch(digest);
         if let Some(manifest) = self.memory().get(digest) {
             return Ok(Some(manifest));
@@ -91,7 +91,7 @@ impl Mirror {
 
     async fn adopted_manifest(&self, digest: &Digest) -> bool {
         let (store, digest) = (self.store().clone(), digest.clone());
-        spawn_blocking(move || store.adopt_manifest(&digest)).await.unwrap_or(false)
+        matches!(spawn_blocking(move || store.adopt_manifest(&digest)).await, Ok(Ok(true)))
     }
 
     /// Asks upstream for a manifest by digest and keeps it, if it is what was asked for (T4).

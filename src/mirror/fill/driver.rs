@@ -159,7 +159,7 @@ impl Driver {
         }
         let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
         let left = spawn_blocking(move || {
-            let size = store.leftover(&digest)?;
+            let (size, _) = store.recorded(&digest)?;
             Some((store.partial(&digest, size).ok()?, size))
         });
         left.await.ok().flatten()
