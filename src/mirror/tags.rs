@@ -174,7 +174,7 @@ impl Mirror {
             }
             Err(failure) => return Resolution::Failed(failure.into()),
         };
-        if ManifestKind::of_media_type(&fetched.content_type) == ManifestKind::Schema1 {
+        if ManifestKind::of_media_type(&fetched.content_type) == Some(ManifestKind::Schema1) {
             tracing::warn!(
                 upstream = target.site.name(), repository = %target.repository, %tag,
                 "upstream has only a schema 1 manifest, which no client of today takes; answered as not found"

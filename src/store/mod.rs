@@ -230,6 +230,11 @@ impl Store {
         self.core().state().model.manifests.contains(digest)
     }
 
+    /// Whether a stored manifest came without credentials; none when it is not here. From memory.
+    pub fn is_manifest_anonymous(&self, digest: &Digest) -> Option<bool> {
+        self.core().state().model.manifests.peek(digest).map(|entry| entry.anonymous)
+    }
+
     /// Keeps a verified manifest with what it names, as a member of the repository it came through; a tag it was asked
     /// by is bound to it. Blocks.
     pub fn put_manifest(

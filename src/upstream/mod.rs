@@ -73,9 +73,9 @@ impl Upstream {
         let places = Places::new(&settings.endpoints, &settings.realm_hosts, &settings.redirect_hosts)
             .map_err(|error: NotAHost| SetupError::Host(error.to_string()))?;
         let places = Arc::new(places);
-        let roots = settings.ca.as_deref().map(tls::parse_roots).transpose()?.unwrap_or_default();
+        tls::check_roots(&settings.ca)?;
         Ok(Self {
-            net: Net::new(Arc::clone(&places), roots, settings.connect_timeout),
+            net: Net::new(Arc::clone(&places), settings.ca, settings.connect_timeout),
             metrics: metrics.for_upstream(&settings.name),
             name: settings.name,
             endpoints: settings.endpoints,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use url::Url;
 
 /// One upstream, as configured.
@@ -18,8 +19,8 @@ pub struct Settings {
     pub realm_hosts: Vec<String>,
     /// Hosts with addresses that are not public, or without TLS, that redirects may lead to. With or without a port.
     pub redirect_hosts: Vec<String>,
-    /// Certificates, as PEM, that are trusted beside the system's roots.
-    pub ca: Option<Vec<u8>>,
+    /// Certificates that are trusted beside the system's roots.
+    pub ca: Vec<CertificateDer<'static>>,
     /// How long resolving, connecting and the TLS handshake may take together.
     pub connect_timeout: Duration,
     /// How long a request may take from its start to the head of the response.

@@ -3,7 +3,6 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::failure::Cause;
@@ -23,19 +22,13 @@ static SYSTEM_ROOTS: LazyLock<Vec<CertificateDer<'static>>> = LazyLock::new(|| {
     found.certs
 });
 
-/// The certificates in `pem`, each one fit to be a root.
-pub(super) fn parse_roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let certificates = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| SetupError::Ca(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(SetupError::Ca("no certificate found; PEM is expected".to_owned()));
-    }
+/// Whether each of these certificates is fit to be a root.
+pub(super) fn check_roots(certificates: &[CertificateDer<'static>]) -> Result<(), SetupError> {
     let mut store = RootCertStore::empty();
-    for certificate in &certificates {
+    for certificate in certificates {
         store.add(certificate.clone()).map_err(|error| SetupError::Ca(error.to_string()))?;
     }
-    Ok(certificates)
+    Ok(())
 }
 
 /// The client's side of TLS. Blocks: it may read the system's roots from disk.
@@ -57,15 +50,14 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_is_refused() {
-        for pem in ["", "rubbish", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-            assert!(matches!(parse_roots(pem.as_bytes()), Err(SetupError::Ca(_))), "{pem:?}");
-        }
+        let rubbish = CertificateDer::from(b"rubbish".to_vec());
+        assert!(matches!(check_roots(&[rubbish]), Err(SetupError::Ca(_))));
     }
 
     #[test]
     fn a_given_root_is_taken() {
         let root =
             rcgen::generate_simple_self_signed(["registry.example".to_owned()]).expect("a certificate");
-        assert_eq!(parse_roots(root.cert.pem().as_bytes()).map(|roots| roots.len()), Ok(1));
+        assert_eq!(check_roots(&[root.cert.der().clone()]), Ok(()));
     }
 }

@@ -170,7 +170,7 @@ impl Driver {
     async fn reserve(&self, size: u64) -> Result<Partial, End> {
         let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
         let reserved = spawn_blocking(move || store.partial(&digest, size)).await;
-        reserved.unwrap_or_else(|error| Err(StoreError::from(io::Error::other(error)))).map_err(|error| {
+        reserved.unwrap_or_else(|error| Err(lost_task("reserve room", error))).map_err(|error| {
             self.fill.progress.send_modify(|progress| progress.size = Some(size));
             End::Unstored(error.to_string())
         })
@@ -375,7 +375,8 @@ impl Driver {
         let finished = spawn_blocking(move || {
             // Only the recorder ever shares it, and the recorder has ended with the loop.
             let Some(partial) = Arc::into_inner(partial) else {
-                return Err(StoreError::from(io::Error::other("the unfinished file is still in use")));
+                let error = io::Error::other("the unfinished file is still in use");
+                return Err(StoreError::Io { doing: "end a fill", error });
             };
             match source {
                 Some(source) if matches => {
@@ -407,6 +408,10 @@ impl Driver {
 
 /// The size, where upstream told one; the transfer that came with it; how to read its bytes.
 type FirstAnswer = (Option<u64>, Option<Box<Transfer>>, Reading);
+
+fn lost_task(doing: &'static str, error: tokio::task::JoinError) -> StoreError {
+    StoreError::Io { doing, error: io::Error::other(error) }
+}
 
 /// What a fill asks first.
 enum First {

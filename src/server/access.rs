@@ -1,0 +1,174 @@
+//! One access line a request, and its figures in the metrics.
+//!
+//! A [`Line`] is begun when a request has been read and says what it knows when it is dropped: once, whatever became of
+//! the request. It travels with the response body ([`Recorded`]), so that it knows how much was sent and whether the
+//! body came to its end. Bytes count when the HTTP server takes them; what then waits in its buffers or the kernel's, at
+//! most a few hundred KiB, may still be lost with the connection.
+//!
+//! Never in the line: the query, which may carry tokens, and any header but the three that are named here (T77).
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, SizeHint};
+use hyper::header::{HeaderMap, HeaderName, RANGE, USER_AGENT};
+use hyper::http::request;
+use tokio::time::Instant;
+
+use crate::http::{Body, BodyError};
+use crate::telemetry::{Metrics, Outcome};
+
+/// What is known of a request so far; dropping it writes the access line.
+#[derive(Debug)]
+pub(super) struct Line {
+    metrics: Metrics,
+    began: Instant,
+    method: String,
+    path: String,
+    client: SocketAddr,
+    user_agent: Option<String>,
+    range: Option<String>,
+    /// What was asked for, as far as it could be read.
+    pub(super) subject: Subject,
+    answer: Option<Answer>,
+    first_byte: Option<Duration>,
+    bytes: u64,
+    ended: bool,
+}
+
+/// Which object of which upstream a request is about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Subject {
+    pub(super) upstream: Option<Arc<str>>,
+    pub(super) repository: Option<String>,
+    /// A tag or a digest.
+    pub(super) reference: Option<String>,
+    /// Whether `ns=` chose the upstream, which the answer then confirms (T74).
+    pub(super) by_ns: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    status: u16,
+    outcome: Outcome,
+}
+
+impl Line {
+    pub(super) fn begin(head: &request::Parts, client: SocketAddr, metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            began: Instant::now(),
+            method: shortened(head.method.as_str()),
+            path: shortened(head.uri.path()),
+            client,
+            user_agent: header(&head.headers, USER_AGENT),
+            range: header(&head.headers, RANGE),
+            subject: Subject::default(),
+            answer: None,
+            first_byte: None,
+            bytes: 0,
+            ended: false,
+        }
+    }
+
+    /// The response is ready, and `body` is what will be sent of it.
+    pub(super) fn answered(mut self, status: u16, outcome: Outcome, body: Body) -> Recorded {
+        self.answer = Some(Answer { status, outcome });
+        self.ended = body.is_end_stream();
+        Recorded { body, line: self }
+    }
+
+    fn took(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.first_byte.get_or_insert_with(|| self.began.elapsed());
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let total = self.began.elapsed();
+        let first_byte = self.first_byte.unwrap_or(total);
+        // Without an answer the client or the drain ended it: nothing was given.
+        let outcome = self.answer.map_or(Outcome::Failed, |answer| answer.outcome);
+        let cut = !self.ended;
+        let upstream = self.subject.upstream.as_deref();
+        tracing::info!(
+            target: "access",
+            method = self.method,
+            path = self.path,
+            upstream,
+            repository = self.subject.repository,
+            reference = self.subject.reference,
+            status = self.answer.map(|answer| answer.status),
+            outcome = outcome.as_str(),
+            bytes = self.bytes,
+            ttfb_ms = milliseconds(first_byte),
+            total_ms = milliseconds(total),
+            range = self.range,
+            client = %self.client,
+            user_agent = self.user_agent,
+            cut = cut.then_some(true),
+        );
+        self.metrics.request(upstream.unwrap_or_default(), outcome, self.bytes, first_byte, total);
+    }
+}
+
+/// A response body that carries its request's [`Line`] to the end.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    body: Body,
+    line: Line,
+}
+
+impl hyper::body::Body for Recorded {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        match &frame {
+            None => self.line.ended = true,
+            Some(Ok(frame)) => {
+                self.line.took(frame.data_ref().map_or(0, |data| data.len() as u64));
+                // Nobody asks further after the last byte of a body whose length is known.
+                self.line.ended = self.body.is_end_stream();
+            }
+            Some(Err(reason)) => {
+                tracing::warn!(%reason, path = self.line.path, "a body could not be completed; its connection is cut");
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).map(|value| shortened(&String::from_utf8_lossy(value.as_bytes())))
+}
+
+/// Clients may send what they like; the log keeps the beginning of it.
+fn shortened(said: &str) -> String {
+    const MOST: usize = 512;
+    said.char_indices().nth(MOST).map_or_else(|| said.to_owned(), |(end, _)| format!("{}...", &said[..end]))
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! From a request to its answer: parse, find the upstream, ask the mirror, and all that within the time that clients
+//! wait for a status line.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use hyper::header::EXPECT;
+use hyper::{Method, Request as Received, Response, StatusCode};
+use tokio::time::timeout;
+
+use super::access::{Line, Recorded, Subject};
+use super::reply::{JSON, OCI_NAMESPACE, Reply, ascii};
+use super::request::Request;
+use super::respond::{Rejection, Unserved};
+use super::{blobs, manifests};
+use crate::mirror::Mirror;
+use crate::oci::Call;
+use crate::telemetry::{Metrics, Outcome};
+
+/// The longest that a client waits for the head of an answer (G3). containerd gives up at 30 s, and after a truthful
+/// error it still has the time to go to its next host. The mirror's own limits are shorter; this one is for what they
+/// do not cover, such as a disk that hangs.
+pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(25);
+
+/// What requests are answered from. Clones are handles to the same thing.
+#[derive(Clone, Debug)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    mirror: Mirror,
+    metrics: Metrics,
+}
+
+impl Service {
+    /// Answers from `mirror`, counts in `metrics`.
+    #[must_use]
+    pub fn new(mirror: Mirror, metrics: Metrics) -> Self {
+        Self { inner: Arc::new(Inner { mirror, metrics }) }
+    }
+
+    /// Answers one request.
+    pub(super) async fn handle<B>(&self, client: SocketAddr, received: Received<B>) -> Response<Recorded>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, body) = received.into_parts();
+        let mut line = Line::begin(&head, client, self.inner.metrics.clone());
+        if !head.headers.contains_key(EXPECT) {
+            discard(body).await;
+        }
+        let reply = match Request::parse(&head) {
+            Ok(request) => self.answer(&request, &mut line.subject).await,
+            Err(rejection) => rejection.reply(&line.subject),
+        };
+        reply.send(head.method == Method::HEAD, line)
+    }
+
+    async fn answer(&self, request: &Request, subject: &mut Subject) -> Reply {
+        let answered = timeout(HEAD_WITHIN, dispatch(&self.inner.mirror, request, subject)).await;
+        let reply = answered
+            .unwrap_or(Err(Rejection::OutOfTime))
+            .unwrap_or_else(|rejection| rejection.reply(subject));
+        match &request.query.ns {
+            Some(ns) if subject.by_ns => reply.header(OCI_NAMESPACE, ascii(ns)),
+            _ => reply,
+        }
+    }
+}
+
+/// Asks the mirror, and notes in `subject` what is being asked as soon as it is known.
+async fn dispatch(mirror: &Mirror, request: &Request, subject: &mut Subject) -> Result<Reply, Rejection> {
+    let (ns, before) = (request.query.ns.as_deref(), request.route.before.as_deref());
+    let name = match &request.route.call {
+        Call::Upload { .. } => return Err(Rejection::Write),
+        Call::Ping | Call::Catalog => {
+            // No upstream is asked whether it is there (T75); it only has to be one of ours.
+            mirror.select_ping(ns, before).map_err(Rejection::Select)?;
+            subject.by_ns = ns.is_some();
+            return match request.route.call {
+                Call::Ping => {
+                    Ok(Reply::new(StatusCode::OK, Outcome::Ping, b"{}".to_vec()).content_type(JSON))
+                }
+                _ => Err(Rejection::NotServed(Unserved::Catalog)),
+            };
+        }
+        Call::Manifest { name, .. }
+        | Call::Blob { name, .. }
+        | Call::Tags { name }
+        | Call::Referrers { name, .. } => name,
+    };
+    let target = mirror.select(ns, before, request.host.as_deref(), name).map_err(Rejection::Select)?;
+    subject.upstream = Some(target.site.name().into());
+    subject.repository = Some(target.repository.to_string());
+    subject.by_ns = target.by_ns;
+    match &request.route.call {
+        Call::Manifest { reference, .. } => {
+            subject.reference = Some(reference.to_string());
+            manifests::manifest(mirror, request, &target, reference).await
+        }
+        Call::Blob { digest, .. } => {
+            subject.reference = Some(digest.to_string());
+            blobs::blob(mirror, request, &target, digest).await
+        }
+        Call::Tags { .. } => Err(Rejection::NotServed(Unserved::Tags)),
+        _ => Err(Rejection::NotServed(Unserved::Referrers)),
+    }
+}
+
+/// Takes a body that nobody wants off the wire. Otherwise the connection would be closed with bytes unread, and the
+/// system would then tear the answer away from a client that is still sending. One that asks before it sends
+/// (`Expect`) has its answer first, and long bodies are not worth it.
+async fn discard<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    const MOST: usize = 4 * 1024 * 1024;
+    const WITHIN: Duration = Duration::from_secs(1);
+    let taken = async {
+        let mut taken = 0;
+        while taken < MOST
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            taken += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    let _or_late = timeout(WITHIN, taken).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http_body_util::Full;
+    use hyper::body::Frame;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Sends so many pieces at once, then nothing and no end.
+    struct Pieces(usize);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            if self.0 == 0 {
+                return Poll::Pending;
+            }
+            self.0 -= 1;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![0; 64 * 1024])))))
+        }
+    }
+
+    async fn time_for(body: impl Body<Data = Bytes> + Unpin) -> Duration {
+        let begun = Instant::now();
+        discard(body).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t79_a_body_that_nobody_wants_delays_the_answer_by_a_second_at_most() {
+        assert_eq!(time_for(Full::new(Bytes::from_static(b"{}"))).await, Duration::ZERO);
+        assert_eq!(time_for(Pieces(usize::MAX)).await, Duration::ZERO);
+        assert_eq!(time_for(Pieces(1)).await, Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,181 @@
+//! The accept loop: from a listening socket to connection tasks, whatever the system answers, until told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::connection;
+use super::drain::{Connections, Drained};
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For the head of a request, and between two requests on one connection.
+    pub header_timeout: Duration,
+    /// Without taking a single byte that is ready for them.
+    pub stall_timeout: Duration,
+    /// To finish running answers once the server is told to stop.
+    pub drain_timeout: Duration,
+}
+
+/// The first and the longest pause after the system refused to hand out a connection.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Serves `listener` with `handle` until `stop`, then lets running answers finish within the limits.
+pub(super) async fn serve<H, F, B>(
+    listener: TcpListener,
+    handle: H,
+    stop: CancellationToken,
+    limits: Limits,
+) -> Drained
+where
+    H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connections = Connections::new(stop);
+    while let Some((socket, peer)) = accept(&listener, &connections.stop).await {
+        // Answers are written in whole pieces; waiting to fill a packet would only delay the last one.
+        if let Err(reason) = socket.set_nodelay(true) {
+            tracing::debug!(%reason, "TCP_NODELAY was not taken");
+        }
+        let handle = handle.clone();
+        let (stop, cut) = (connections.stop.clone(), connections.cut.clone());
+        connections.spawn(async move {
+            connection::serve(socket, |request| handle(peer, request), limits, stop, cut).await;
+        });
+    }
+    // Closed before the drain, so that new clients are refused at once and go elsewhere.
+    drop(listener);
+    connections.finish(limits.drain_timeout).await
+}
+
+/// The next connection, or `None` once `stop` is called. Errors never end the loop: those of one connection are passed
+/// over, those of the system (no file descriptors, no memory) are waited out.
+async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+    let mut pause = BACKOFF.0;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => return Some(accepted),
+            Err(reason) if concerns_one_connection(&reason) => {}
+            Err(reason) => {
+                tracing::warn!(%reason, ?pause, "no connection can be accepted; trying again after a pause");
+                tokio::select! {
+                    () = stop.cancelled() => return None,
+                    () = tokio::time::sleep(pause) => {}
+                }
+                pause = (pause * 2).min(BACKOFF.1);
+            }
+        }
+    }
+}
+
+fn concerns_one_connection(reason: &io::Error) -> bool {
+    matches!(
+        reason.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+    use tokio::task::JoinHandle;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::http::{Body, BodyError, Piece, Region, Spans};
+
+    const LIMITS: Limits = Limits {
+        header_timeout: Duration::from_secs(10),
+        stall_timeout: Duration::from_secs(10),
+        drain_timeout: Duration::from_millis(300),
+    };
+
+    /// A body of as many bytes as are sent into it.
+    struct Fed(mpsc::UnboundedReceiver<Bytes>);
+
+    impl Spans for Fed {
+        fn poll_span(
+            &mut self,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Piece, BodyError>>> {
+            self.0.poll_recv(cx).map(|bytes| bytes.map(|bytes| Ok(Piece::Bytes(bytes))))
+        }
+        fn remaining(&self) -> Option<u64> {
+            None
+        }
+    }
+
+    struct Running {
+        address: SocketAddr,
+        feed: mpsc::UnboundedSender<Bytes>,
+        stop: CancellationToken,
+        server: JoinHandle<Drained>,
+        client: TcpStream,
+    }
+
+    /// A server with one client that has received the beginning of a body.
+    async fn with_a_client_midway() -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (feed, body) = mpsc::unbounded_channel();
+        let body = std::sync::Arc::new(std::sync::Mutex::new(Some(body)));
+        let handle = move |_, _: Request<Incoming>| {
+            let body = body.lock().unwrap().take();
+            async move { Response::new(body.map_or(Body::Empty, |body| Region::new(Fed(body)).into())) }
+        };
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(serve(listener, handle, stop.clone(), LIMITS));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        feed.send(Bytes::from_static(b"begin")).unwrap();
+        let mut said = String::new();
+        while !said.contains("begin") {
+            let mut some = [0; 1024];
+            let n = client.read(&mut some).await.unwrap();
+            said += std::str::from_utf8(&some[..n]).unwrap();
+        }
+        Running { address, feed, stop, server, client }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_within_the_drain_is_sent_whole() {
+        let Running { address, feed, stop, server, mut client } = with_a_client_midway().await;
+        stop.cancel();
+        while TcpStream::connect(address).await.is_ok() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        feed.send(Bytes::from_static(b" and end")).unwrap();
+        drop(feed);
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert!(said.contains(" and end") && said.ends_with("0\r\n\r\n"), "{said}");
+        assert_eq!(server.await.unwrap(), Drained { cut: 0 });
+    }
+
+    #[tokio::test]
+    async fn g2_a_body_that_outlasts_the_drain_is_cut_and_not_ended() {
+        let Running { feed, stop, server, mut client, .. } = with_a_client_midway().await;
+        stop.cancel();
+        assert_eq!(server.await.unwrap(), Drained { cut: 1 });
+        let mut said = String::new();
+        let _or_reset = client.read_to_string(&mut said).await;
+        assert!(!said.ends_with("0\r\n\r\n"), "{said}");
+        assert!(feed.is_closed(), "nothing of the connection is left");
+    }
+}

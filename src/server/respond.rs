@@ -1,0 +1,246 @@
+//! From what went wrong to what the client is told: the one place where errors get a status, a code and a log level.
+//!
+//! Guarantees: what is said is true (G10) and chosen for what clients do with it. A 404 makes them believe that the
+//! object does not exist, so it is said only when upstream, or a rule of the operator, said so. Upstream's *no* to us is
+//! 403 and never a challenge, because clients would answer one with credentials that are meant for somebody else (T76).
+//! What cannot be known is 503 or 504, upon which clients turn to their next host.
+//!
+//! A client reads a fixed sentence, or its own words. Why upstream or the mirror failed, which may name hosts and paths,
+//! goes to the log.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, CONTENT_RANGE, HeaderValue, RETRY_AFTER};
+use tracing::Level;
+
+use super::access::Subject;
+use super::reply::{JSON, Reply, ascii};
+use crate::http::content_range::unsatisfied;
+use crate::mirror::Refusal;
+use crate::oci::{Code, RouteError, SelectError, error_body};
+use crate::telemetry::Outcome;
+
+/// Why a request gets no content.
+#[derive(Debug)]
+pub(super) enum Rejection {
+    /// A method that would write, or a path that only takes part in writing.
+    Write,
+    /// The path or the query cannot be right.
+    Route(RouteError),
+    /// No upstream, or more than one, is meant.
+    Select(SelectError),
+    /// A part of the distribution API that is not served.
+    NotServed(Unserved),
+    /// The mirror has no answer.
+    Refused(Object, Refusal),
+    /// The asked range lies outside the blob.
+    Unsatisfiable {
+        /// The size of the blob.
+        size: u64,
+    },
+    /// The size of the blob is not known yet, and the client (HTTP/1.0) could not tell a cut body from a whole one.
+    LengthUnknown,
+    /// No verdict in the time that a client waits for one.
+    OutOfTime,
+}
+
+/// What was asked for; the code of a 404 depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Object {
+    Manifest,
+    Blob,
+}
+
+/// Reading parts of the API that are not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unserved {
+    /// It would show the names of what others pulled (T80).
+    Catalog,
+    Tags,
+    /// Clients take a 404 here as "ask for the fallback tag instead", and that works as any tag does.
+    Referrers,
+}
+
+/// How a rejection is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Verdict {
+    status: StatusCode,
+    code: Code,
+    level: Level,
+    outcome: Outcome,
+    says: Cow<'static, str>,
+}
+
+impl Verdict {
+    /// The request cannot be granted, with the status that usually goes with the code. Nothing that an operator has to
+    /// know: every client could fill the log with it.
+    fn refused(code: Code, says: impl Into<Cow<'static, str>>) -> Self {
+        let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, code, level: Level::DEBUG, outcome: Outcome::Refused, says: says.into() }
+    }
+
+    /// It could be granted, but not now.
+    fn failed(status: StatusCode, level: Level, says: &'static str) -> Self {
+        Self { status, code: Code::Unavailable, level, outcome: Outcome::Failed, says: says.into() }
+    }
+}
+
+impl Rejection {
+    /// The answer, after the reason was logged.
+    pub(super) fn reply(&self, subject: &Subject) -> Reply {
+        let Verdict { status, code, level, outcome, says } = self.verdict();
+        self.log(level, status, &says, subject);
+        let reply = Reply::new(status, outcome, error_body(code, &says, None))
+            .content_type(JSON)
+            .forwarded(self.fwd_status());
+        match self {
+            Self::Write => reply.header(ALLOW, HeaderValue::from_static(ALLOWED)),
+            Self::Unsatisfiable { size } => reply.header(CONTENT_RANGE, ascii(&unsatisfied(*size))),
+            Self::Refused(_, Refusal::Limited { retry_after }) => {
+                reply.header(RETRY_AFTER, seconds(*retry_after).into())
+            }
+            _ => reply,
+        }
+    }
+
+    /// The table.
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Write => {
+                Verdict::refused(Code::Unsupported, "this registry is a mirror: it only serves pulls")
+            }
+            Self::Route(error) => Verdict::refused(error.code(), error.to_string()),
+            Self::Select(error) => Verdict::refused(error.code(), error.to_string()),
+            Self::NotServed(part) => part.verdict(),
+            Self::Refused(object, refusal) => verdict_of(*object, refusal),
+            Self::Unsatisfiable { .. } => {
+                Verdict::refused(Code::RangeInvalid, "the range lies outside the blob")
+            }
+            Self::LengthUnknown => Verdict::failed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Level::DEBUG,
+                "the size of the blob is not known yet; ask again, or with HTTP/1.1",
+            ),
+            Self::OutOfTime => {
+                Verdict::failed(StatusCode::GATEWAY_TIMEOUT, Level::ERROR, "no answer was ready in time")
+            }
+        }
+    }
+
+    /// Why, for the operator.
+    fn reason(&self) -> Option<&str> {
+        let Self::Refused(_, refusal) = self else { return None };
+        match refusal {
+            Refusal::DidNotAnswer { reason, .. }
+            | Refusal::OutOfTime { reason }
+            | Refusal::WrongContent { reason }
+            | Refusal::Internal { reason } => Some(reason),
+            Refusal::SaidNo { .. } | Refusal::RefusedUs | Refusal::Limited { .. } => None,
+        }
+    }
+
+    /// What upstream answered.
+    fn fwd_status(&self) -> Option<u16> {
+        let Self::Refused(_, refusal) = self else { return None };
+        match refusal {
+            Refusal::SaidNo { status } => Some(*status),
+            Refusal::DidNotAnswer { status, .. } => *status,
+            Refusal::Limited { .. } => Some(StatusCode::TOO_MANY_REQUESTS.as_u16()),
+            Refusal::RefusedUs => Some(StatusCode::UNAUTHORIZED.as_u16()),
+            Refusal::OutOfTime { .. } | Refusal::WrongContent { .. } | Refusal::Internal { .. } => None,
+        }
+    }
+
+    fn log(&self, level: Level, status: StatusCode, says: &str, subject: &Subject) {
+        let (status, reason) = (status.as_u16(), self.reason());
+        let Subject { upstream, repository, reference, .. } = subject;
+        let (upstream, repository, reference) =
+            (upstream.as_deref(), repository.as_deref(), reference.as_deref());
+        match level {
+            Level::ERROR => tracing::error!(upstream, repository, reference, status, reason, "{says}"),
+            Level::WARN => tracing::warn!(upstream, repository, reference, status, reason, "{says}"),
+            _ => tracing::debug!(upstream, repository, reference, status, reason, "{says}"),
+        }
+    }
+}
+
+impl Unserved {
+    fn verdict(self) -> Verdict {
+        let says = match self {
+            Self::Catalog => "this mirror has no catalogue",
+            Self::Tags => "this mirror does not list tags",
+            Self::Referrers => {
+                return Verdict::refused(
+                    Code::ManifestUnknown,
+                    "this mirror serves referrers by their fallback tag",
+                );
+            }
+        };
+        // Not 405, which would deny GET as a method: the specification knows only 404 for a list that is not there.
+        Verdict { status: StatusCode::NOT_FOUND, ..Verdict::refused(Code::Unsupported, says) }
+    }
+}
+
+/// What the mirror's refusal is to a client. *Said no* and *did not answer* never become the same (G10).
+fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
+    match refusal {
+        Refusal::SaidNo { status: 401 | 403 } => {
+            Verdict::refused(Code::Denied, "upstream does not let this mirror have it")
+        }
+        Refusal::SaidNo { .. } => match object {
+            Object::Manifest => Verdict::refused(Code::ManifestUnknown, "upstream has no such manifest"),
+            Object::Blob => Verdict::refused(Code::BlobUnknown, "upstream has no such blob"),
+        },
+        Refusal::DidNotAnswer { .. } => Verdict::failed(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Level::WARN,
+            "upstream did not answer, and there is no copy here",
+        ),
+        Refusal::RefusedUs => Verdict::failed(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Level::ERROR,
+            "upstream refused this mirror's access, and there is no copy here",
+        ),
+        Refusal::OutOfTime { .. } => Verdict::failed(
+            StatusCode::GATEWAY_TIMEOUT,
+            Level::WARN,
+            "upstream did not answer in time, and there is no copy here",
+        ),
+        Refusal::WrongContent { .. } => Verdict::failed(
+            StatusCode::BAD_GATEWAY,
+            Level::ERROR,
+            "upstream sent something else than what was asked for",
+        ),
+        Refusal::Limited { .. } => Verdict {
+            level: Level::WARN,
+            outcome: Outcome::Limited,
+            ..Verdict::refused(
+                Code::TooManyRequests,
+                "upstream limits this mirror, and there is no copy here",
+            )
+        },
+        Refusal::Internal { .. } => Verdict {
+            level: Level::ERROR,
+            outcome: Outcome::Failed,
+            ..Verdict::refused(Code::Unknown, "this mirror failed; its log says why")
+        },
+    }
+}
+
+/// Whole seconds for `Retry-After`: never none, and half a minute where upstream did not say.
+fn seconds(wait: Option<Duration>) -> u64 {
+    wait.map_or(30, |wait| wait.as_millis().div_ceil(1000).clamp(1, 86_400) as u64)
+}
+
+/// What `Allow` says with a 405.
+pub(super) const ALLOWED: &str = "GET, HEAD";
+
+// For the admin listener, whose answers are no registry's.
+pub(super) const METHOD_NOT_ALLOWED: StatusCode = StatusCode::METHOD_NOT_ALLOWED;
+pub(super) const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
+pub(super) const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+
+#[cfg(test)]
+mod tests;
