@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use roadstead::app;
 use roadstead::config::{Config, LogFormat, Mistakes, Sources};
 use roadstead::telemetry::log;
 
@@ -65,16 +66,7 @@ fn serve(args: Serve) -> Result<(), Failure> {
         }
         Ok(config)
     };
-    runtime()?.block_on(run_mirror(config, reload))
-}
-
-/// The seam to the composition root.
-async fn run_mirror(
-    config: Config,
-    reload: impl Fn() -> Result<Config, Mistakes> + Send + 'static,
-) -> Result<(), Failure> {
-    drop((config, reload));
-    Err(Failure::Failed("roadstead: this build has no server".to_owned()))
+    runtime()?.block_on(app::serve(config, reload)).map_err(failed)
 }
 
 fn demo(args: &Demo) -> Result<(), Failure> {

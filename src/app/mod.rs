@@ -11,4 +11,4 @@ mod running;
 mod serve;
 
 pub use running::{App, Running, StartError};
-pub use serve::{Reload, serve};
+pub use serve::serve;

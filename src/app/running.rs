@@ -250,7 +250,10 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
     let state = if stats.index_degraded { "the index cannot be written" } else { "ok" };
     let mut parts = vec![(
         "store".to_owned(),
-        format!("{state}, {} of {} bytes, {} blobs, {} manifests", stats.used_bytes, stats.max_bytes, stats.blobs, stats.manifests),
+        format!(
+            "{state}, {} of {} bytes, {} blobs, {} manifests",
+            stats.used_bytes, stats.max_bytes, stats.blobs, stats.manifests
+        ),
     )];
     parts.extend(mirror.upstreams().iter().map(|name| (format!("upstream {name}"), "configured".to_owned())));
     parts

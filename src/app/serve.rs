@@ -2,25 +2,19 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::{Config, LogFormat, Mistakes};
-use crate::telemetry::log;
+use crate::config::{Config, Mistakes};
 
 use super::running::{App, Running, StartError};
 
-/// Reads the configuration again, from where the first one came.
-pub type Reload = Box<dyn Fn() -> Result<Config, Mistakes> + Send + Sync>;
-
-/// Serves until SIGTERM or SIGINT, then drains. SIGHUP takes the configuration into use again.
+/// Serves until SIGTERM or SIGINT, then drains. SIGHUP calls `reload`, which reads the configuration again from where
+/// this one came and sees to the log, and takes into use what it gives.
 ///
 /// # Errors
 /// What kept the mirror from starting.
-pub async fn serve(config: Config, reload: Reload) -> Result<(), StartError> {
-    let process = |error: &dyn std::fmt::Display| StartError::Process(error.to_string());
-    let format = match config.log.format {
-        LogFormat::Text => log::Format::Text,
-        LogFormat::Json => log::Format::Json,
-    };
-    let log = log::init(format, &config.log.level).map_err(|error| process(&error))?;
+pub async fn serve(
+    config: Config,
+    reload: impl Fn() -> Result<Config, Mistakes> + Send + 'static,
+) -> Result<(), StartError> {
     let mut terminate = listen_for(SignalKind::terminate())?;
     let mut interrupt = listen_for(SignalKind::interrupt())?;
     let mut hang_up = listen_for(SignalKind::hangup())?;
@@ -35,7 +29,7 @@ pub async fn serve(config: Config, reload: Reload) -> Result<(), StartError> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => take_again(&running, &log, &reload).await,
+            _ = hang_up.recv() => take_again(&running, &reload),
         }
     }
     tracing::info!("draining: no new connections; bodies under way finish");
@@ -53,7 +47,8 @@ fn listen_for(kind: SignalKind) -> Result<Signal, StartError> {
     signal(kind).map_err(|error| StartError::Process(format!("cannot listen for signals: {error}")))
 }
 
-async fn take_again(running: &Running, log: &log::Handle, reload: &Reload) {
+fn take_again(running: &Running, reload: &impl Fn() -> Result<Config, Mistakes>) {
+    // Reading files blocks, so it is done beside the runtime's threads.
     let config = match tokio::task::block_in_place(reload) {
         Ok(config) => config,
         Err(mistakes) => {
@@ -61,13 +56,9 @@ async fn take_again(running: &Running, log: &log::Handle, reload: &Reload) {
             return;
         }
     };
-    let level = config.log.level.clone();
     match running.reload(config) {
         Ok(changes) if changes.is_empty() => tracing::info!("the configuration has not changed"),
         Ok(changes) => {
-            if let Err(error) = log.set_filter(&level) {
-                tracing::error!(%error, "the level of the log stays as it was");
-            }
             tracing::info!(taken = ?changes.live, needs_restart = ?changes.restart, "the configuration was read again");
         }
         Err(error) => tracing::error!(%error, "the new upstreams cannot be used; the ones in use stay"),

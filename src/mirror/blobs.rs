@@ -65,7 +65,9 @@ impl Mirror {
         match self.fills().start(digest, source.clone(), wanted) {
             Place::Stored => {
                 let answer = self.stored_blob(target, digest).await?;
-                answer.ok_or_else(|| Refusal::Internal { reason: format!("{digest} left the store as it was read") })
+                answer.ok_or_else(|| Refusal::Internal {
+                    reason: format!("{digest} left the store as it was read"),
+                })
             }
             Place::Joined(fill) => {
                 self.admit_to(&fill, target, &source).await?;

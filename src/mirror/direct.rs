@@ -74,7 +74,8 @@ impl Direct {
         file: Option<Arc<BlobFile>>,
         tell: mpsc::Sender<Result<Bytes, ReadError>>,
     ) -> Result<(), ReadError> {
-        let mut sluice = Sluice { start, end, at: start, proof: None, held: VecDeque::new(), held_len: 0, tell };
+        let mut sluice =
+            Sluice { start, end, at: start, proof: None, held: VecDeque::new(), held_len: 0, tell };
         if delivery == Delivery::Verified {
             let (at, hasher) = self.hash_before(start, file).await;
             sluice.at = at;
@@ -123,7 +124,9 @@ impl Direct {
                         return Ok(None);
                     }
                 }
-                Ok(None) if self.size.is_none_or(|size| position >= size.min(sluice.target())) => return Ok(None),
+                Ok(None) if self.size.is_none_or(|size| position >= size.min(sluice.target())) => {
+                    return Ok(None);
+                }
                 Ok(None) => return Ok(Some(Cause::Cut)),
                 Err(cause) => return Ok(Some(cause)),
             }

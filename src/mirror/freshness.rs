@@ -43,6 +43,10 @@ mod tests {
                 .expect("in range");
             assert_eq!(freshness(confirmed, ttl, now), expected, "{why}");
         }
-        assert_eq!(freshness(confirmed, Duration::ZERO, confirmed), Freshness::Stale, "a zero ttl always asks");
+        assert_eq!(
+            freshness(confirmed, Duration::ZERO, confirmed),
+            Freshness::Stale,
+            "a zero ttl always asks"
+        );
     }
 }

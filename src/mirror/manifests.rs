@@ -107,7 +107,10 @@ impl Mirror {
             let upstream = target.site.name();
             tracing::error!(%upstream, repository = %target.repository, %digest, %found, "wrong manifest");
             return Err(Refusal::WrongContent {
-                reason: format!("{upstream} sent manifest {found} when {digest} was asked of {}", target.repository),
+                reason: format!(
+                    "{upstream} sent manifest {found} when {digest} was asked of {}",
+                    target.repository
+                ),
             });
         }
         Ok(self.keep_manifest(target, found, fetched, None).await)
@@ -122,8 +125,7 @@ impl Mirror {
         tag: Option<&Tag>,
     ) -> ManifestAnswer {
         let FetchedManifest { bytes, content_type, .. } = fetched;
-        let manifest =
-            ManifestAnswer { digest, media_type: content_type.as_str().into(), bytes };
+        let manifest = ManifestAnswer { digest, media_type: content_type.as_str().into(), bytes };
         let seen = Seen {
             upstream: target.site.name().to_owned(),
             repository: target.repository.clone(),
@@ -138,7 +140,9 @@ impl Mirror {
             Ok(Err(error)) => {
                 tracing::warn!(digest = %manifest.digest, %error, "a manifest could not be stored; it is served all the same");
             }
-            Err(error) => tracing::error!(digest = %manifest.digest, %error, "the task that stores a manifest ended"),
+            Err(error) => {
+                tracing::error!(digest = %manifest.digest, %error, "the task that stores a manifest ended")
+            }
         }
         manifest
     }

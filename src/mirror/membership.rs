@@ -52,7 +52,9 @@ impl Mirror {
             Standing::Member => Ok(()),
             Standing::Stranger => match kind {
                 Kind::Blob => self.ask_blob_head(target, digest).await.map(|_| ()),
-                Kind::Manifest => self.ask_manifest_head(target, &Reference::Digest(digest.clone())).await.map(|_| ()),
+                Kind::Manifest => {
+                    self.ask_manifest_head(target, &Reference::Digest(digest.clone())).await.map(|_| ())
+                }
             },
         }
     }
@@ -72,7 +74,11 @@ mod tests {
             (false, false, true, Standing::Stranger),
             (false, false, false, Standing::Stranger),
         ] {
-            assert_eq!(standing(is_member, is_named, anonymous), expected, "{is_member} {is_named} {anonymous}");
+            assert_eq!(
+                standing(is_member, is_named, anonymous),
+                expected,
+                "{is_member} {is_named} {anonymous}"
+            );
         }
     }
 }

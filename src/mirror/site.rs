@@ -92,7 +92,10 @@ pub struct Target {
 
 impl Target {
     pub(super) fn question(&self, kind: &str, reference: &dyn fmt::Display) -> Question {
-        Question { upstream: Arc::clone(&self.site.name), object: format!("{}/{kind}/{reference}", self.repository) }
+        Question {
+            upstream: Arc::clone(&self.site.name),
+            object: format!("{}/{kind}/{reference}", self.repository),
+        }
     }
 }
 

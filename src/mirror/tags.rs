@@ -89,7 +89,8 @@ impl Mirror {
         match resolution {
             Resolution::Confirmed(digest) => {
                 let served = self.manifest_by_digest(target, &digest).await?;
-                let outcome = if served.outcome == Outcome::Hit { Outcome::Revalidated } else { served.outcome };
+                let outcome =
+                    if served.outcome == Outcome::Hit { Outcome::Revalidated } else { served.outcome };
                 Ok(Served { outcome, ..served })
             }
             Resolution::Bound(manifest) => Ok(Served::new(Outcome::Miss, manifest)),

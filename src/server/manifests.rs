@@ -20,7 +20,7 @@ pub(super) async fn manifest(
     reference: &Reference,
 ) -> Result<Reply, Rejection> {
     let served = mirror
-        .manifest(target, reference, request.head)
+        .manifest(target, reference)
         .await
         .map_err(|refusal| Rejection::Refused(Object::Manifest, refusal))?;
     let manifest = served.value;

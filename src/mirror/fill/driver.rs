@@ -505,11 +505,11 @@ impl Drop for Leave<'_> {
         self.0.fill.progress.send_if_modified(|progress| {
             let lost = progress.phase == Phase::Running;
             if lost {
-                progress.phase = Phase::Failed(Refusal::Internal { reason: "the fill's task ended early".to_owned() });
+                progress.phase =
+                    Phase::Failed(Refusal::Internal { reason: "the fill's task ended early".to_owned() });
             }
             lost
         });
         self.0.fills.leave(&self.0.fill);
     }
 }
-

@@ -72,7 +72,9 @@ impl Order {
                     Err(Stopped::Disk(error)) => return Ended::Disk(error),
                     Err(Stopped::Broken(cause)) => Failure::DidNotAnswer(cause),
                 },
-                Err(failure @ (Failure::SaidNo(_) | Failure::RefusedUs { .. })) => return Ended::Broken(failure),
+                Err(failure @ (Failure::SaidNo(_) | Failure::RefusedUs { .. })) => {
+                    return Ended::Broken(failure);
+                }
                 Err(failure) => failure,
             };
             let Some(wait) = budget.spend() else { return Ended::Broken(broken) };
@@ -163,7 +165,8 @@ impl Order {
             return Vec::new();
         }
         let cut = |from: u64, to: u64| {
-            let range = usize::try_from(from - position).unwrap_or(0)..usize::try_from(to - position).unwrap_or(0);
+            let range =
+                usize::try_from(from - position).unwrap_or(0)..usize::try_from(to - position).unwrap_or(0);
             (from, chunk.slice(range))
         };
         if !self.sequential {

@@ -92,12 +92,42 @@ mod tests {
         let first = 0..PIECE;
         let tail = SIZE - 100..SIZE;
         for (there, under_way, wants, expected, why) in [
-            (vec![], vec![first.clone()], vec![tail.clone()], Some(tail.clone()), "who waits far ahead is served"),
-            (vec![tail.clone()], vec![first.clone()], vec![tail.clone()], Some(PIECE..2 * PIECE), "once it is there"),
-            (vec![], vec![first.clone(), tail.clone()], vec![tail.clone()], Some(PIECE..2 * PIECE), "or coming"),
-            (vec![], vec![first.clone()], vec![5..90], Some(PIECE..2 * PIECE), "a want inside a running transfer"),
+            (
+                vec![],
+                vec![first.clone()],
+                vec![tail.clone()],
+                Some(tail.clone()),
+                "who waits far ahead is served",
+            ),
+            (
+                vec![tail.clone()],
+                vec![first.clone()],
+                vec![tail.clone()],
+                Some(PIECE..2 * PIECE),
+                "once it is there",
+            ),
+            (
+                vec![],
+                vec![first.clone(), tail.clone()],
+                vec![tail.clone()],
+                Some(PIECE..2 * PIECE),
+                "or coming",
+            ),
+            (
+                vec![],
+                vec![first.clone()],
+                vec![5..90],
+                Some(PIECE..2 * PIECE),
+                "a want inside a running transfer",
+            ),
             (vec![], vec![first.clone()], vec![0..SIZE], Some(PIECE..2 * PIECE), "a whole reader"),
-            (vec![40 * MIB..50 * MIB], vec![first.clone()], vec![30 * MIB..60 * MIB], Some(30 * MIB..40 * MIB), "up to"),
+            (
+                vec![40 * MIB..50 * MIB],
+                vec![first.clone()],
+                vec![30 * MIB..60 * MIB],
+                Some(30 * MIB..40 * MIB),
+                "up to",
+            ),
         ] {
             assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
         }
@@ -107,11 +137,20 @@ mod tests {
     fn what_nobody_asked_for_is_fetched_only_a_little_ahead_of_the_prefix() {
         let ahead = [PIECE..SPREAD];
         assert_eq!(next(SIZE, &present(&ahead), std::slice::from_ref(&(0..PIECE)), &[]), None);
-        assert_eq!(next(SIZE, &present(&ahead), std::slice::from_ref(&(0..PIECE)), std::slice::from_ref(&(0..SIZE))), None, "a whole reader waits for the prefix");
+        assert_eq!(
+            next(SIZE, &present(&ahead), std::slice::from_ref(&(0..PIECE)), std::slice::from_ref(&(0..SIZE))),
+            None,
+            "a whole reader waits for the prefix"
+        );
         let mid = 500 * MIB;
         let read = [mid..mid + SPREAD];
         assert_eq!(
-            next(SIZE, &present(&read), std::slice::from_ref(&(0..PIECE)), std::slice::from_ref(&(mid..SIZE))),
+            next(
+                SIZE,
+                &present(&read),
+                std::slice::from_ref(&(0..PIECE)),
+                std::slice::from_ref(&(mid..SIZE))
+            ),
             Some(PIECE..2 * PIECE),
             "also ahead of a reader only a little"
         );
@@ -119,8 +158,19 @@ mod tests {
 
     #[test]
     fn a_want_beyond_the_end_is_cut_to_the_blob() {
-        assert_eq!(next(100, &present(&[0..40]), std::slice::from_ref(&(40..50)), std::slice::from_ref(&(60..500))), Some(60..100));
-        assert_eq!(next(100, &present(&[0..40]), std::slice::from_ref(&(40..100)), std::slice::from_ref(&(600..700))), None);
+        assert_eq!(
+            next(100, &present(&[0..40]), std::slice::from_ref(&(40..50)), std::slice::from_ref(&(60..500))),
+            Some(60..100)
+        );
+        assert_eq!(
+            next(
+                100,
+                &present(&[0..40]),
+                std::slice::from_ref(&(40..100)),
+                std::slice::from_ref(&(600..700))
+            ),
+            None
+        );
     }
 
     proptest::proptest! {

@@ -47,8 +47,8 @@ pub(in crate::mirror) enum Phase {
 /// What a reader at a position may do next.
 #[derive(Debug)]
 pub(in crate::mirror) enum Step {
-    /// These bytes are there.
-    Read(Arc<BlobFile>, u64, u64),
+    /// The bytes up to here are there.
+    Read(Arc<BlobFile>, u64),
     Wait,
     /// Go on without the store.
     Leave,
@@ -66,7 +66,7 @@ impl Progress {
         };
         let there = self.present.run_end(position).unwrap_or(position).min(limit);
         match (&self.file, &self.phase) {
-            (Some(file), _) if there > position => Step::Read(Arc::clone(file), position, there),
+            (Some(file), _) if there > position => Step::Read(Arc::clone(file), there),
             (_, Phase::Unstored) => Step::Leave,
             (_, Phase::Failed(refusal)) => Step::Fail(refusal.clone()),
             // Verified means all present, so a reader that finds nothing is past the end of the blob.

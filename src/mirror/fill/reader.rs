@@ -88,7 +88,13 @@ struct Filling {
 }
 
 impl BlobReader {
-    pub(in crate::mirror) fn new(origin: Origin, start: u64, end: u64, delivery: Delivery, gauge: ReaderGuard) -> Self {
+    pub(in crate::mirror) fn new(
+        origin: Origin,
+        start: u64,
+        end: u64,
+        delivery: Delivery,
+        gauge: ReaderGuard,
+    ) -> Self {
         let state = match origin {
             Origin::Stored(file) => State::Stored(file),
             Origin::Filling { fill, direct } => State::Filling(Box::new(Filling {
@@ -130,7 +136,8 @@ impl BlobReader {
                         None => {
                             self.state = State::Over;
                             // A blob of unknown size ends where its stream does; its task has checked the digest.
-                            (self.end != u64::MAX).then(|| Err(ReadError("the transfer ended early".to_owned())))
+                            (self.end != u64::MAX)
+                                .then(|| Err(ReadError("the transfer ended early".to_owned())))
                         }
                     });
                 }
@@ -183,7 +190,7 @@ impl Filling {
                 )));
             }
             match progress.step(position, end, proven) {
-                Step::Read(file, _, there) => {
+                Step::Read(file, there) => {
                     self.generation = Some(progress.generation);
                     return Poll::Ready(Ok(Next::Read(file, there)));
                 }
@@ -218,7 +225,10 @@ impl Unpin for BlobReader {}
 
 impl fmt::Debug for BlobReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BlobReader").field("position", &self.position).field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("BlobReader")
+            .field("position", &self.position)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }
 
