@@ -116,7 +116,7 @@ async fn a_private_ca_is_trusted_when_it_is_given_and_only_then() {
     });
     let unknown = upstream(settings(&[&endpoint])).tagged().await;
     assert!(matches!(unknown, Err(Failure::DidNotAnswer(Cause::Tls(_)))), "{unknown:?}");
-    let trusting = Settings { ca: Some(made.cert.pem().into_bytes()), ..settings(&[&endpoint]) };
+    let trusting = Settings { ca: vec![made.cert.der().clone()], ..settings(&[&endpoint]) };
     assert_eq!(upstream(trusting).tagged().await.expect("a manifest").bytes, MANIFEST);
 }
 

@@ -149,7 +149,7 @@ fn settings(endpoints: &[&str]) -> Settings {
         credentials: None,
         realm_hosts: Vec::new(),
         redirect_hosts: Vec::new(),
-        ca: None,
+        ca: Vec::new(),
         connect_timeout: Duration::from_secs(2),
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(5),
