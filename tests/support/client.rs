@@ -147,11 +147,24 @@ impl Request {
         self.open().await.rest().await
     }
 
+    /// The same, or nothing where there is nobody, or nobody answers.
+    pub async fn try_send(self) -> Option<Answer> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let mut connection = Connection { stream, buffer: Vec::new() };
+        connection.write(&self).await;
+        Some(connection.try_read(&self.method).await?.rest().await)
+    }
+
     /// Sends it on a connection of its own and reads as far as the end of the headers.
     pub async fn open(self) -> Reading {
         let mut connection = Connection::open(self.address).await;
         connection.write(&self).await;
         connection.read(&self).await
+    }
+
+    /// Whom it goes to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The bytes that go over the wire.
