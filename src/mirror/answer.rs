@@ -142,6 +142,7 @@ impl From<Cause> for Refusal {
         match cause {
             Cause::ConnectTimeout | Cause::HeaderTimeout | Cause::IdleTimeout => Self::OutOfTime { reason },
             Cause::Status(status) => Self::DidNotAnswer { reason, status: Some(status) },
+            Cause::Garbage(_) | Cause::TooLarge { .. } => Self::WrongContent { reason },
             _ => Self::DidNotAnswer { reason, status: None },
         }
     }

@@ -51,16 +51,16 @@ impl Mirror {
         let source = Source::of(target);
         if let Some(fill) = self.fills().find(digest) {
             self.admit_to(&fill, target, &source).await?;
-            return self.from_fill(&fill, source, false).await;
+            return self.answer_from(&fill, source, false).await;
         }
         let question = target.question("blobs", digest);
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });
         }
-        if self.adopted(digest).await {
-            if let Some(answer) = self.stored_blob(target, digest).await? {
-                return Ok(answer);
-            }
+        if self.adopted(digest).await
+            && let Some(answer) = self.stored_blob(target, digest).await?
+        {
+            return Ok(answer);
         }
         match self.fills().start(digest, source.clone(), wanted) {
             Place::Stored => {
@@ -71,10 +71,10 @@ impl Mirror {
             }
             Place::Joined(fill) => {
                 self.admit_to(&fill, target, &source).await?;
-                self.from_fill(&fill, source, false).await
+                self.answer_from(&fill, source, false).await
             }
             Place::Started(fill) => {
-                let answer = self.from_fill(&fill, source, true).await;
+                let answer = self.answer_from(&fill, source, true).await;
                 if let Err(Refusal::SaidNo { status }) = &answer {
                     self.absent().remember(question, *status, target.site.policy().negative_ttl);
                 }
@@ -103,11 +103,11 @@ impl Mirror {
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });
         }
-        if self.adopted(digest).await {
-            if let Some(info) = self.store().blob(digest) {
-                self.admit(target, digest, Kind::Blob, info.anonymous).await?;
-                return Ok(Served::new(Outcome::Hit, BlobHead { size: Some(info.size) }));
-            }
+        if self.adopted(digest).await
+            && let Some(info) = self.store().blob(digest)
+        {
+            self.admit(target, digest, Kind::Blob, info.anonymous).await?;
+            return Ok(Served::new(Outcome::Hit, BlobHead { size: Some(info.size) }));
         }
         let asked = self.ask_blob_head(target, digest).await;
         if let Err(Refusal::SaidNo { status }) = &asked {
@@ -123,6 +123,10 @@ impl Mirror {
             let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
             async move {
                 let head = target.site.upstream().head_blob(&target.repository, &digest).await?;
+                if head.size == Some(0) && !digest.is_empty_content() {
+                    let reason = format!("{} says that {digest} is empty", target.site.name());
+                    return Err(Refusal::WrongContent { reason });
+                }
                 mirror.store().add_member(target.site.name(), &target.repository, &digest);
                 Ok(BlobHead { size: head.size })
             }
@@ -138,14 +142,19 @@ impl Mirror {
     ) -> Result<Option<Served<BlobAnswer>>, Refusal> {
         let Some(info) = self.store().blob(digest) else { return Ok(None) };
         self.admit(target, digest, Kind::Blob, info.anonymous).await?;
-        let file = match self.open(digest).await {
-            Ok(Some(file)) => file,
-            // The store has said why; what it cannot read is fetched.
-            Ok(None) | Err(_) => return Ok(None),
+        let (outcome, origin) = match self.open(digest).await {
+            Ok(Some(file)) => (Outcome::Hit, Origin::Stored(file)),
+            // It was not what was committed, and the store has dropped it: it is fetched again.
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                tracing::error!(%digest, %error, "a stored blob cannot be opened; it is streamed from upstream");
+                let direct = self.direct(digest, Some(info.size), Source::of(target));
+                (Outcome::Bypass, Origin::Direct(direct))
+            }
         };
         self.store().touch(digest);
-        let answer = BlobAnswer { mirror: self.clone(), size: Some(info.size), origin: Origin::Stored(file) };
-        Ok(Some(Served::new(Outcome::Hit, answer)))
+        let answer = BlobAnswer { mirror: self.clone(), size: Some(info.size), origin };
+        Ok(Some(Served::new(outcome, answer)))
     }
 
     async fn open(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
@@ -169,25 +178,28 @@ impl Mirror {
         Ok(())
     }
 
-    async fn from_fill(
+    async fn answer_from(
         &self,
         fill: &Arc<Fill>,
         source: Source,
         started: bool,
     ) -> Result<Served<BlobAnswer>, Refusal> {
         let verdict = fill.verdict(&source).await?;
-        let direct = Direct {
-            digest: fill.digest().clone(),
-            size: verdict.size,
-            source,
-            tasks: self.tasks().clone(),
-            stop: self.stopping().clone(),
-        };
+        let direct = self.direct(fill.digest(), verdict.size, source);
         let (outcome, origin) = match (verdict.unstored, started) {
             (true, _) => (Outcome::Bypass, Origin::Direct(direct)),
             (false, true) => (Outcome::Miss, Origin::Filling { fill: Arc::clone(fill), direct }),
-            (false, false) => (Outcome::Join, Origin::Filling { fill: Arc::clone(fill), direct }),
+            (false, false) => {
+                // All of it is here and proven; only its name on the disk is still to come.
+                let outcome = if verdict.verified { Outcome::Hit } else { Outcome::Join };
+                (outcome, Origin::Filling { fill: Arc::clone(fill), direct })
+            }
         };
         Ok(Served::new(outcome, BlobAnswer { mirror: self.clone(), size: verdict.size, origin }))
+    }
+
+    fn direct(&self, digest: &Digest, size: Option<u64>, source: Source) -> Direct {
+        let (tasks, stop) = (self.tasks().clone(), self.stopping().clone());
+        Direct { digest: digest.clone(), size, source, tasks, stop }
     }
 }

@@ -39,10 +39,10 @@ impl Mirror {
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });
         }
-        if self.adopted_manifest(digest).await {
-            if let Some(manifest) = self.stored_manifest(target, digest).await? {
-                return Ok(Served::new(Outcome::Hit, manifest));
-            }
+        if self.adopted_manifest(digest).await
+            && let Some(manifest) = self.stored_manifest(target, digest).await?
+        {
+            return Ok(Served::new(Outcome::Hit, manifest));
         }
         let waiter = self.manifest_flights().join(question.clone(), || {
             let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
@@ -125,7 +125,9 @@ impl Mirror {
         tag: Option<&Tag>,
     ) -> ManifestAnswer {
         let FetchedManifest { bytes, content_type, .. } = fetched;
-        let manifest = ManifestAnswer { digest, media_type: content_type.as_str().into(), bytes };
+        // A media type has no parameters here, and clients compare it as text (T2).
+        let media_type = content_type.split(';').next().unwrap_or_default().trim().into();
+        let manifest = ManifestAnswer { digest, media_type, bytes };
         let seen = Seen {
             upstream: target.site.name().to_owned(),
             repository: target.repository.clone(),

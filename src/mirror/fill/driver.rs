@@ -138,6 +138,10 @@ impl Driver {
             let Some(size) = told.or(known).or_else(|| self.hint(&source)) else {
                 return Err(End::Unstored("upstream does not tell its size".to_owned()));
             };
+            if size == 0 && !self.fill.digest.is_empty_content() {
+                // No reader may be told so, not even the first: an empty body would be complete at once (T31).
+                return Err(End::WrongDigest(format!("upstream says that {} is empty", self.fill.digest)));
+            }
             let partial = match partial.take() {
                 Some((partial, known)) if known == size => partial,
                 _ => self.reserve(size).await?,

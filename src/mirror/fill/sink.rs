@@ -131,16 +131,14 @@ impl Sink {
 
     /// Whether the verdict is in; finds it when the hash has reached the end.
     fn settle(&self, hash: &mut Hash) -> bool {
-        if hash.verdict.is_none() && hash.upto == self.size {
-            if let Some(hasher) = hash.hasher.take() {
-                let found = hasher.finish();
-                if found == self.digest {
-                    // Readers get their last bytes now; the sync and the rename come after.
-                    self.progress.send_modify(|progress| progress.phase = Phase::Verified);
-                    hash.verdict = Some(Verdict::Matches);
-                } else {
-                    hash.verdict = Some(Verdict::Differs(found));
-                }
+        let at_the_end = hash.verdict.is_none() && hash.upto == self.size;
+        if let Some(hasher) = at_the_end.then(|| hash.hasher.take()).flatten() {
+            let found = hasher.finish();
+            hash.verdict =
+                Some(if found == self.digest { Verdict::Matches } else { Verdict::Differs(found) });
+            if hash.verdict == Some(Verdict::Matches) {
+                // Readers get their last bytes now; the sync and the rename come after.
+                self.progress.send_modify(|progress| progress.phase = Phase::Verified);
             }
         }
         let settled = hash.verdict.is_some();

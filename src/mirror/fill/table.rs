@@ -34,6 +34,8 @@ pub(in crate::mirror) struct Verdict {
     pub(in crate::mirror) size: Option<u64>,
     /// The disk will not take it; readers stream for themselves.
     pub(in crate::mirror) unstored: bool,
+    /// Everything is here and the digest matches.
+    pub(in crate::mirror) verified: bool,
 }
 
 impl Fill {
@@ -95,11 +97,12 @@ fn decide(progress: &Progress, source: &Source) -> Option<Result<Verdict, Refusa
     if let Some((_, refusal)) = progress.refused.iter().find(|(refused, _)| refused == source) {
         return Some(Err(refusal.clone()));
     }
+    let verdict = |unstored, verified| Some(Ok(Verdict { size: progress.size, unstored, verified }));
     match &progress.phase {
         Phase::Failed(refusal) => Some(Err(refusal.clone())),
-        Phase::Unstored => Some(Ok(Verdict { size: progress.size, unstored: true })),
-        Phase::Verified => Some(Ok(Verdict { size: progress.size, unstored: false })),
-        Phase::Running => progress.size.map(|size| Ok(Verdict { size: Some(size), unstored: false })),
+        Phase::Unstored => verdict(true, false),
+        Phase::Verified => verdict(false, true),
+        Phase::Running => progress.size.and_then(|_| verdict(false, false)),
     }
 }
 
