@@ -1,0 +1,35 @@
+{{/* The name of all objects: as given, else the release's, with the chart's where that does not say it. */}}
+{{- define "roadstead.name" -}}
+{{- $name := .Release.Name -}}
+{{- if not (contains .Chart.Name $name) }}{{ $name = printf "%s-%s" $name .Chart.Name }}{{ end -}}
+{{- default $name .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* What finds the pods. It may not change in the life of a release. */}}
+{{- define "roadstead.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "roadstead.labels" -}}
+{{ include "roadstead.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* Ports as the configuration has them, so that they are said once. */}}
+{{- define "roadstead.port" -}}
+{{- first (required "config.server.listen needs an address" .Values.config.server.listen) | splitList ":" | last -}}
+{{- end }}
+
+{{- define "roadstead.adminPort" -}}
+{{- required "config.admin.listen needs an address: the probes come there" .Values.config.admin.listen | splitList ":" | last -}}
+{{- end }}
+
+{{/* roadstead.toml. An empty list of upstreams stands for the built-in ones, which are had by giving none. */}}
+{{- define "roadstead.toml" -}}
+{{- $config := .Values.config -}}
+{{- if not $config.upstream }}{{ $config = omit $config "upstream" }}{{ end -}}
+{{- toToml $config -}}
+{{- end }}
