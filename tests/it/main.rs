@@ -7,6 +7,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod access;
+mod addressing;
+mod blobs;
 mod cli;
 mod config;
+mod crash;
+mod crowd;
+mod disk;
 mod kit;
+mod manifests;
+mod ranges;
+mod world;

@@ -14,7 +14,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot go on should stop with a trace")]
 
 pub mod client;
+pub mod disk;
 pub mod images;
+pub mod mirror;
 pub mod upstream;
 
 use std::time::{Duration, Instant};
