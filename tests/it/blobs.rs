@@ -53,6 +53,7 @@ async fn t20_a_chunked_blob_without_length_arrives_whole_and_has_its_length_from
         world.upstream.script(on().blobs(), act().chunked());
         let cold = world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
         assert!(cold.length().is_none_or(|length| length == size), "{reason}");
+        world.mirror.settled().await;
         let warm = world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
         assert_eq!(warm.length(), Some(size), "{reason}");
         assert_eq!(warm.cache_status(), "hit", "{reason}");

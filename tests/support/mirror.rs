@@ -14,6 +14,7 @@ use tempfile::TempDir;
 pub use binary::{Binary, Signal};
 
 use super::client::{self, Answer, Request};
+use super::soon;
 use super::upstream::Upstream;
 
 /// The name of the first upstream of a [`Setup`], which is also its default.
@@ -163,6 +164,16 @@ impl Mirror {
                 && labels.iter().all(|label| line.contains(label))
         });
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Waits until no fill runs: what has come whole is committed.
+    pub async fn settled(&self) {
+        let settled = async {
+            while self.metric("roadstead_fills_running", &[]).await > 0.0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        soon("all fills at their end", settled).await;
     }
 
     /// Drains and stops it.

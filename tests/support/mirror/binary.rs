@@ -60,9 +60,10 @@ impl Binary {
     }
 
     async fn find_addresses(&mut self) {
-        let text = soon("the binary listening", self.output.wait(|text| clients(text).is_some())).await;
+        let ready = |text: &str| clients(text).is_some() && announced(text, "admin").is_some();
+        let text = soon("the binary listening", self.output.wait(ready)).await;
         self.address = clients(&text).expect("it was waited for");
-        self.admin = announced(&text, true);
+        self.admin = announced(&text, "admin");
     }
 
     /// Where clients connect.
@@ -143,13 +144,13 @@ fn launch(config: &Path) -> (Child, Output) {
 
 /// Where clients are said to be served, in the log so far.
 fn clients(text: &str) -> Option<SocketAddr> {
-    announced(text, false)
+    announced(text, "serving")
 }
 
-/// The first loopback address with a port in a line about listening, of the admin listener or of the others.
-fn announced(text: &str, admin: bool) -> Option<SocketAddr> {
-    let lines = text.lines().filter(|line| line.contains("listening") && line.contains("admin") == admin);
-    lines.flat_map(|line| line.match_indices("127.0.0.1:").map(|(at, _)| &line[at..])).find_map(|rest| {
+/// The loopback address in the line of the log that has this word.
+fn announced(text: &str, word: &str) -> Option<SocketAddr> {
+    let lines = text.lines().filter(|line| line.contains(word));
+    lines.filter_map(|line| line.find("127.0.0.1:").map(|at| &line[at..])).find_map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
         rest[..end].parse().ok()
     })
