@@ -184,7 +184,7 @@ impl Mirror {
     /// # Errors
     /// Names that mean no upstream, or two.
     pub fn select_ping(&self, ns: Option<&str>, before: Option<&str>) -> Result<(), SelectError> {
-        self.sites().namespaces.select_ping(ns, before)
+        self.sites().namespaces.select_ping(before, ns)
     }
 
     /// The configured upstreams' names, in their order.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::task::TaskTracker;
 
 use crate::store::{Partial, StoreError};
 use crate::telemetry::FillResult;
@@ -126,13 +127,14 @@ impl Driver {
                 }
                 None => self.first_of_nothing(&source),
             };
-            let (told, transfer, reading) = match self.first_transfer(&source, first).await {
-                Ok(found) => found,
-                Err(failure) => {
-                    self.fill.drop_source(&source, failure.into());
-                    continue;
-                }
-            };
+            let FirstAnswer { size: told, transfer, reading } =
+                match self.first_transfer(&source, first).await {
+                    Ok(found) => found,
+                    Err(failure) => {
+                        self.fill.drop_source(&source, failure.into());
+                        continue;
+                    }
+                };
             self.fills.store.add_member(source.site.name(), &source.repository, &self.fill.digest);
             let known = partial.as_ref().map(|(_, size)| *size);
             let Some(size) = told.or(known).or_else(|| self.hint(&source)) else {
@@ -146,6 +148,7 @@ impl Driver {
                 Some((partial, known)) if known == size => partial,
                 _ => self.reserve(size).await?,
             };
+            partial.set_anonymous(self.fill.is_anonymous());
             let (file, present) = (partial.file(), partial.present());
             self.fill.progress.send_modify(|progress| {
                 progress.size = Some(size);
@@ -219,7 +222,7 @@ impl Driver {
                 if !self.fills.store.is_member(source.site.name(), repository, digest) {
                     upstream.head_blob(repository, digest).await?;
                 }
-                return Ok((None, None, Reading::AsSent));
+                return Ok(FirstAnswer { size: None, transfer: None, reading: Reading::AsSent });
             }
             First::Whole => Ask::Whole,
             First::Range(range) => Ask::Range { start: range.start, end: range.end },
@@ -241,13 +244,13 @@ impl Driver {
         let reading = coding::reading_of(&transfer, hint, upstream, repository, digest).await;
         if let Reading::Decoded { size } = reading {
             let transfer = upstream.blob_decoded(repository, digest, memo).await?;
-            return Ok((Some(size), Some(Box::new(transfer)), reading));
+            return Ok(FirstAnswer { size: Some(size), transfer: Some(Box::new(transfer)), reading });
         }
         let total = match transfer.total {
             Some(total) => Some(total),
             None => upstream.head_blob(repository, digest).await.ok().and_then(|head| head.size),
         };
-        Ok((total, Some(Box::new(transfer)), reading))
+        Ok(FirstAnswer { size: total, transfer: Some(Box::new(transfer)), reading })
     }
 
     /// Fills one file to its end.
@@ -258,7 +261,15 @@ impl Driver {
         let sink = Arc::new(Sink::new(digest.clone(), size, partial.file(), Arc::clone(&self.fill.progress)));
         let memo = Arc::clone(&self.memo);
         let progress = Arc::clone(&self.fill.progress);
-        let work = Arc::new(Work { digest, size, sink: Arc::clone(&sink), progress, memo, reading });
+        let work = Arc::new(Work {
+            digest,
+            size,
+            sink: Arc::clone(&sink),
+            progress,
+            memo,
+            reading,
+            writes: TaskTracker::new(),
+        });
         let mut crew = Crew { work, transfers: JoinSet::new(), under_way: Vec::new(), sequential: false };
         if let Some(transfer) = transfer {
             let decoded = reading != Reading::AsSent;
@@ -274,7 +285,7 @@ impl Driver {
         };
         let mut recorder = Recorder::new(Arc::clone(&partial), self.present_total());
         let end = self.fill_up(&mut crew, &mut recorder).await;
-        crew.transfers.shutdown().await;
+        crew.recall().await;
         recorder.settle().await;
         // It has nothing left to do, or an error has ended it.
         let _ = catching_up.await;
@@ -295,7 +306,7 @@ impl Driver {
                     ))),
                     sink::Verdict::Unreadable(error) => Err(End::Unstored(error)),
                 },
-                Some(ended) = crew.transfers.join_next() => self.take_back(crew, ended)?,
+                Some(ended) = crew.transfers.join_next() => self.take_back(crew, ended).await?,
                 () = self.fill.wants.changed() => {}
                 _ = recorder.due.tick() => {}
                 () = self.fills.stop.cancelled() => return Err(End::Stopped),
@@ -327,7 +338,7 @@ impl Driver {
         refused.unwrap_or(Refusal::SaidNo { status: 404 })
     }
 
-    fn take_back(
+    async fn take_back(
         &self,
         crew: &mut Crew,
         ended: Result<(tokio::task::Id, Source, Ended), tokio::task::JoinError>,
@@ -345,7 +356,7 @@ impl Driver {
             Ended::RangeIgnored(transfer) => {
                 if !crew.sequential {
                     tracing::info!(digest = %self.fill.digest, "upstream ignores ranges; one transfer brings all of it");
-                    crew.recall();
+                    crew.recall().await;
                     crew.sequential = true;
                     crew.send(source, 0..crew.work.size, Some(transfer));
                 }
@@ -410,8 +421,15 @@ impl Driver {
     }
 }
 
-/// The size, where upstream told one; the transfer that came with it; how to read its bytes.
-type FirstAnswer = (Option<u64>, Option<Box<Transfer>>, Reading);
+/// Upstream's word on the blob.
+struct FirstAnswer {
+    /// The size, where upstream told one.
+    size: Option<u64>,
+    /// The transfer that came with it.
+    transfer: Option<Box<Transfer>>,
+    /// How to read its bytes.
+    reading: Reading,
+}
 
 fn lost_task(doing: &'static str, error: tokio::task::JoinError) -> StoreError {
     StoreError::Io { doing, error: io::Error::other(error) }
@@ -448,10 +466,14 @@ impl Crew {
         Some(self.under_way.swap_remove(at).1)
     }
 
-    /// Calls all transfers off.
-    fn recall(&mut self) {
-        self.transfers = JoinSet::new();
+    /// Calls all transfers off, and waits until none of their bytes are on their way to the file: what comes late
+    /// would lie over bytes that are hashed already.
+    async fn recall(&mut self) {
+        self.transfers.shutdown().await;
         self.under_way.clear();
+        self.work.writes.close();
+        self.work.writes.wait().await;
+        self.work.writes.reopen();
     }
 }
 

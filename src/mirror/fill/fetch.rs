@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::oci::Digest;
 use crate::upstream::{Ask, Cause, Failure, RedirectMemo, Transfer};
@@ -29,6 +30,8 @@ pub(super) struct Work {
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) memo: Arc<RedirectMemo>,
     pub(super) reading: Reading,
+    /// Writes that may outlive the transfer that ordered them; the file is not done with before they are.
+    pub(super) writes: TaskTracker,
 }
 
 /// How a transfer ended.
@@ -202,7 +205,7 @@ async fn flush(
         let piece = std::mem::take(piece);
         *at = offset + piece.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
         let sink = Arc::clone(&work.sink);
-        *writing = Some(spawn_blocking(move || sink.land(offset, &piece)));
+        *writing = Some(work.writes.spawn_blocking(move || sink.land(offset, &piece)));
     }
     Ok(())
 }

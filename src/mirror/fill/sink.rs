@@ -5,7 +5,7 @@
 //! came out of order are read back from the file when the prefix reaches them.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
@@ -23,15 +23,16 @@ pub(super) struct Sink {
     size: u64,
     file: Arc<BlobFile>,
     progress: Arc<watch::Sender<Progress>>,
+    /// Held for as long as hashing takes, so only ever tried for, and only on threads that may block.
     hash: Mutex<Hash>,
-    /// Told when the hash has run to the end, or could not.
+    /// Set when the hash has run to the end, or could not.
+    verdict: OnceLock<Verdict>,
     settled: Notify,
 }
 
 struct Hash {
     hasher: Option<Hasher>,
     upto: u64,
-    verdict: Option<Verdict>,
 }
 
 /// What the hash over all bytes found.
@@ -52,8 +53,8 @@ impl Sink {
         progress: Arc<watch::Sender<Progress>>,
     ) -> Self {
         let hasher = Some(Hasher::new(digest.algorithm()));
-        let hash = Mutex::new(Hash { hasher, upto: 0, verdict: None });
-        Self { digest, size, file, progress, hash, settled: Notify::new() }
+        let hash = Mutex::new(Hash { hasher, upto: 0 });
+        Self { digest, size, file, progress, hash, verdict: OnceLock::new(), settled: Notify::new() }
     }
 
     /// Writes consecutive chunks at `offset`, tells the readers, and moves the hash as far as it goes.
@@ -80,15 +81,11 @@ impl Sink {
     pub(super) async fn verdict(&self) -> Verdict {
         loop {
             let told = self.settled.notified();
-            if let Some(verdict) = self.locked().verdict.clone() {
-                return verdict;
+            if let Some(verdict) = self.verdict.get() {
+                return verdict.clone();
             }
             told.await;
         }
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, Hash> {
-        self.hash.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whoever finds the hash busy leaves: the busy one looks again after letting go, and what made a caller come
@@ -116,36 +113,41 @@ impl Sink {
 
     fn read_back(&self, hash: &mut Hash) {
         let mut buffer = Vec::new();
-        while hash.verdict.is_none() {
+        while self.verdict.get().is_none() {
             let Some(there) = self.progress.borrow().present.run_end(hash.upto) else { return };
             let len = usize::try_from(there - hash.upto).unwrap_or(READ_BACK).min(READ_BACK);
             buffer.resize(len, 0);
             match self.file.read_at(&mut buffer, hash.upto) {
-                Ok(0) => hash.verdict = Some(Verdict::Unreadable("the file ends early".to_owned())),
+                Ok(0) => self.decide(Verdict::Unreadable("the file ends early".to_owned())),
                 Ok(read) => hash.feed(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => hash.verdict = Some(Verdict::Unreadable(error.to_string())),
+                Err(error) => self.decide(Verdict::Unreadable(error.to_string())),
             }
         }
     }
 
     /// Whether the verdict is in; finds it when the hash has reached the end.
     fn settle(&self, hash: &mut Hash) -> bool {
-        let at_the_end = hash.verdict.is_none() && hash.upto == self.size;
-        if let Some(hasher) = at_the_end.then(|| hash.hasher.take()).flatten() {
+        if self.verdict.get().is_none()
+            && hash.upto == self.size
+            && let Some(hasher) = hash.hasher.take()
+        {
             let found = hasher.finish();
-            hash.verdict =
-                Some(if found == self.digest { Verdict::Matches } else { Verdict::Differs(found) });
-            if hash.verdict == Some(Verdict::Matches) {
+            if found == self.digest {
                 // Readers get their last bytes now; the sync and the rename come after.
                 self.progress.send_modify(|progress| progress.phase = Phase::Verified);
+                self.decide(Verdict::Matches);
+            } else {
+                self.decide(Verdict::Differs(found));
             }
         }
-        let settled = hash.verdict.is_some();
-        if settled {
-            self.settled.notify_waiters();
-        }
-        settled
+        self.verdict.get().is_some()
+    }
+
+    fn decide(&self, verdict: Verdict) {
+        // The first word stands.
+        let _ = self.verdict.set(verdict);
+        self.settled.notify_waiters();
     }
 }
 
@@ -159,7 +161,7 @@ impl Hash {
 
     /// Takes chunks that are still in memory, if they stand exactly at the frontier.
     fn take_in_hand(&mut self, offset: u64, chunks: &[Bytes]) {
-        if offset == self.upto && self.verdict.is_none() {
+        if offset == self.upto {
             for chunk in chunks {
                 self.feed(chunk);
             }

@@ -1,6 +1,7 @@
 //! Fills under way, and who may join them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -24,6 +25,8 @@ pub(in crate::mirror) struct Fill {
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) wants: Arc<Wants>,
     sources: Mutex<Vec<Source>>,
+    /// Whether some source, also one that is dropped by now, needs credentials: then what came may be private.
+    private: AtomicBool,
     /// What its first reader wants, before anybody knows the size.
     pub(super) opening: Wanted,
 }
@@ -62,6 +65,7 @@ impl Fill {
 
     /// Adds a pair through which the blob may be fetched as well.
     pub(in crate::mirror) fn add_source(&self, source: Source) {
+        self.private.fetch_or(!source.site.upstream().anonymous(), Ordering::Relaxed);
         let mut sources = self.sources();
         if !sources.contains(&source) {
             sources.push(source);
@@ -73,9 +77,9 @@ impl Fill {
         self.sources().contains(source)
     }
 
-    /// Whether every pair that it is fetched through needs no credentials.
+    /// Whether no pair that it is fetched through needs credentials.
     pub(in crate::mirror) fn is_anonymous(&self) -> bool {
-        self.sources().iter().all(|source| source.site.upstream().anonymous())
+        !self.private.load(Ordering::Relaxed)
     }
 
     pub(super) fn first_source(&self) -> Option<Source> {
@@ -159,6 +163,7 @@ impl Fills {
             digest: digest.clone(),
             progress: Arc::new(watch::channel(Progress::default()).0),
             wants: Arc::default(),
+            private: AtomicBool::new(!source.site.upstream().anonymous()),
             sources: Mutex::new(vec![source]),
             opening,
         });
