@@ -58,6 +58,24 @@ async fn t55_the_target_is_asked_directly_until_it_refuses() {
 }
 
 #[tokio::test]
+async fn t55_a_target_that_refused_is_not_asked_again() {
+    let part = || say(206, &["content-range: bytes 2-5/10"], "2345");
+    let store =
+        Server::start(move |_, before| if before == 0 { part() } else { say(403, &[], "expired") }).await;
+    let location = format!("location: {}/data?sig=hidden", store.url());
+    let registry =
+        Server::start(move |_, before| if before == 0 { say(307, &[&location], "") } else { part() }).await;
+    let upstream = upstream(trusting(&registry));
+    let memo = RedirectMemo::default();
+    for (resolved, asked) in [(1, 1), (2, 2), (3, 2)] {
+        let ask = Ask::Range { start: 2, end: 6 };
+        let transfer = upstream.blob(&repository(), &digest(), ask, &memo).await.expect("a transfer");
+        assert_eq!(all(transfer).await.expect("all of it"), b"2345");
+        assert_eq!((registry.seen().len(), store.seen().len()), (resolved, asked));
+    }
+}
+
+#[tokio::test]
 async fn t56_a_signed_url_that_knows_no_head_is_asked_for_a_byte() {
     let (registry, _store) = redirecting(307, |seen, _| match seen.method.as_str() {
         "HEAD" => say(403, &[], ""),
