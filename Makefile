@@ -19,11 +19,11 @@ serve: ## Start the mirror on 127.0.0.1:5000, with its files in ./data
 	$(CARGO) run --quiet --release --locked -- serve $(ARGS)
 
 test: ## Every test of less than 20 minutes; as root with apt, installs the Debian packages it lacks
-	tests/with-clients $(CARGO) test --locked
+	tests/with-clients $(CARGO) test --locked --no-fail-fast
 
 test-full: ## Every test, the long ones at their full length too (an hour or more)
 	@echo "make test-full: runs the long tests at full length; expect an hour or more"
-	ROADSTEAD_TEST_FULL=1 tests/with-clients $(CARGO) test --locked --release -- --include-ignored
+	ROADSTEAD_TEST_FULL=1 tests/with-clients $(CARGO) test --locked --no-fail-fast --release -- --include-ignored
 
 check: ## Formatting and lints, warnings denied; licences and bans too where cargo-deny is at hand
 	$(CARGO) fmt --all -- --check
