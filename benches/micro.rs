@@ -1,7 +1,7 @@
 //! What one request costs before any socket or disk: the pure parts that every request goes through.
 //!
-//! `cargo bench` runs it; a part of a name after `--` picks benchmarks. None of them should be visible beside a system
-//! call: what takes microseconds here is worth a look.
+//! `cargo bench` runs it; a part of a name after `--` picks benchmarks. What every request does once should not be visible
+//! beside a system call, and what grows with its input should grow no faster than that.
 
 #![allow(clippy::unwrap_used, reason = "in a benchmark, what cannot go on should stop with a trace")]
 
