@@ -137,7 +137,12 @@ impl Core {
         let path = self.layout.content(Tree::Blobs, digest);
         let opened = self.disk.open(&path, Access::Read);
         let Some(file) = found(opened, "open a blob")? else {
-            if self.change(|model| model.remove_blob(digest)).is_some() {
+            let gone = self.change(|model| {
+                // Unless it has been committed anew since we looked.
+                let same = model.blobs.peek(digest).is_some_and(|now| now.inode == entry.inode);
+                same.then(|| model.remove_blob(digest)).flatten()
+            });
+            if gone.is_some() {
                 warn!(target: "roadstead::store", %digest, "the file of a blob is gone; it will be fetched again");
             }
             return Ok(None);

@@ -1,13 +1,15 @@
 //! What all parts of the store share: the disk, the paths, the lock around the model, and the small steps that more
 //! than one part takes.
 //!
-//! Lock order: the model before the table of open files; neither is held across a call of the disk.
+//! Lock order: room, model, table of open files. The last two are never held across a call of the disk. *Room* is held by
+//! whoever takes names away from files, until they are gone, and taken by whoever is about to make such a file, so that
+//! nobody removes the file that another has just made under the same name.
 
 use super::blobs::OpenFiles;
-use super::evict::Policy;
 use super::fs::{self, Disk};
 use super::layout::{Layout, Tree, flat};
 use super::model::{Model, now};
+use super::policy::Policy;
 use super::{Budget, OpenError, Stats, StoreError};
 use crate::oci::Digest;
 use std::collections::HashSet;
@@ -28,6 +30,7 @@ pub(super) struct Core {
     pub(super) max_blob: Option<u64>,
     pub(super) policy: Policy,
     state: Mutex<State>,
+    room: Mutex<()>,
     /// Something urgent waits for the index thread, or it is to stop.
     pub(super) wake: Condvar,
     /// The index thread got further, or gave up.
@@ -72,6 +75,7 @@ impl Core {
             max_blob: options.max_blob,
             policy,
             state: Mutex::new(State { model: Model::new(), changed: 0, durable: 0, degraded: false }),
+            room: Mutex::default(),
             wake: Condvar::new(),
             progress: Condvar::new(),
             open: OpenFiles::default(),
@@ -87,6 +91,11 @@ impl Core {
     /// The state, to read. A panic elsewhere leaves numbers that may be off, never content that is wrong.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to take names away from files, or to make files whose names may just be taken away.
+    pub(super) fn room(&self) -> MutexGuard<'_, ()> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the model, and lets the index thread know when it should not wait.
@@ -249,6 +258,7 @@ impl Core {
 impl Core {
     /// A blob's file is not what was committed: forget it, and let it be fetched again.
     pub(super) fn distrust_blob(&self, digest: &Digest, why: &str) {
+        let _room = self.room();
         self.open.forget(digest);
         if let Some(entry) = self.change(|model| model.remove_blob(digest)) {
             self.quarantine(&self.layout.content(Tree::Blobs, digest), digest, entry.size, why);
@@ -257,6 +267,7 @@ impl Core {
 
     /// A manifest's file is not what was stored: forget its bytes, and let it be fetched again.
     pub(super) fn distrust_manifest(&self, digest: &Digest, why: &str) {
+        let _room = self.room();
         if let Some(entry) = self.change(|model| model.remove_manifest(digest)) {
             self.quarantine(&self.layout.content(Tree::Manifests, digest), digest, entry.size, why);
             self.unlink(&self.layout.sidecar(digest));

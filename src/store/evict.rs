@@ -6,31 +6,6 @@
 //! equals, the order is that of last use.
 
 use super::model::Millis;
-use std::time::Duration;
-
-/// The times that shield from eviction, and how far it goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Policy {
-    /// What was used within this time may still be on its way to becoming a whole image.
-    pub(super) lately: Duration,
-    /// A manifest that was used within this time stays: a client that got its digest from a HEAD will come for it.
-    pub(super) manifest_grace: Duration,
-    /// How much of the budget is used after eviction, in percent, so that it comes in batches.
-    pub(super) low_mark: u64,
-    /// Manifests may take this part of the budget before they are evicted for their own sake.
-    pub(super) manifest_part: u64,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            lately: Duration::from_secs(10 * 60),
-            manifest_grace: Duration::from_secs(5 * 60),
-            low_mark: 90,
-            manifest_part: 32,
-        }
-    }
-}
 
 /// A committed blob that might go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

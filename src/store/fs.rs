@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file system, as far as the store needs one.
 pub trait Disk: Send + Sync + std::fmt::Debug {
@@ -226,14 +227,14 @@ pub(super) fn read_exact_at(file: &dyn DiskFile, buf: &mut [u8], offset: u64) ->
 /// itself is durable once its directory is synced, which is left to the caller.
 pub(super) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
-    name.push(TEMPORARY);
+    name.push(format!(".{}{TEMPORARY}", SERIAL.fetch_add(1, Ordering::Relaxed)));
     let temporary = Path::new(&name);
     let written = disk.open(temporary, Access::Fresh).and_then(|file| {
         file.write_at(bytes, 0)?;
         file.sync()
     });
     written.and_then(|()| disk.rename(temporary, path)).inspect_err(|_| {
-        // A leftover is overwritten by the next try, or swept at start.
+        // A leftover is swept at start.
         let _ = disk.remove(temporary);
     })
 }
@@ -248,6 +249,8 @@ pub(super) fn remove(disk: &dyn Disk, path: &Path) -> io::Result<()> {
 
 /// What the names of half-written small files end in.
 pub(super) const TEMPORARY: &str = ".new";
+/// Keeps two threads that replace the same file from writing into one temporary.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 #[cfg(test)]
 mod tests {

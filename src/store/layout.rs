@@ -59,6 +59,11 @@ impl Layout {
         self.root.join("index.redb")
     }
 
+    /// Where an index is made that is to take the place of one that failed.
+    pub(super) fn new_index(&self) -> PathBuf {
+        self.root.join("index.redb.new")
+    }
+
     /// Where the `n`-th index that could not be used is put aside.
     pub(super) fn bad_index(&self, n: usize) -> PathBuf {
         self.root.join(format!("index.redb.bad-{n}"))

@@ -33,6 +33,7 @@ mod lock;
 mod manifests;
 mod model;
 mod partial;
+mod policy;
 mod ranges;
 mod recover;
 mod room;
@@ -51,10 +52,10 @@ pub use ranges::Ranges;
 use self::core::Core;
 use crate::oci::{Digest, Repository, Tag};
 use bytes::Bytes;
-use evict::Policy;
 use fs::Disk;
 use layout::Layout;
 use lock::Lock;
+use policy::Policy;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -167,8 +168,7 @@ impl Store {
     /// Makes everything durable, marks the end as orderly and gives the directory free. Blocks. What is called
     /// afterwards still reads, and may still write, but the next start will have to look for it.
     pub fn close(&self) {
-        let flushed = self.owner.core.flush();
-        self.owner.end(flushed);
+        self.owner.end(true);
     }
 
     /// Waits until everything that was said before is durable; false when the index cannot be written. Blocks.

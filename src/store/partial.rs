@@ -37,6 +37,9 @@ pub struct Partial {
 impl Partial {
     /// Begins or goes on with a blob of that size.
     pub(super) fn open(core: &Arc<Core>, digest: &Digest, size: u64) -> Result<Self, StoreError> {
+        if core.max_blob.is_some_and(|most| size > most) {
+            return Err(StoreError::TooLarge);
+        }
         core.reserve(size, Some(digest), |model| {
             model.start_filling(digest, size);
             Ok(())
@@ -97,6 +100,7 @@ impl Partial {
         self.file.seal(true);
         let meta = self.settle(anonymous, upstream, repository).inspect_err(|_| self.file.seal(false))?;
 
+        core.drop_record(&self.digest);
         core.open.replace(&self.digest, &self.file);
         core.change(|model| {
             model.end_unfinished(&self.digest);
@@ -106,7 +110,6 @@ impl Partial {
             model.add_member(repo, &self.digest);
         });
         self.ended = true;
-        core.drop_record(&self.digest);
         core.sync_partials();
         Ok(())
     }
@@ -146,9 +149,10 @@ impl Partial {
         self.ended = true;
         let allocated = self.allocated();
         self.core.drop_record(&self.digest);
-        self.core.change(|model| model.end_unfinished(&self.digest));
         let path = self.core.layout.partial(&self.digest);
         self.core.quarantine(&path, &self.digest, allocated, "its content has another digest");
+        // Last: from here on somebody else may make a file of that name.
+        self.core.change(|model| model.end_unfinished(&self.digest));
         self.core.sync_partials();
     }
 
@@ -171,7 +175,8 @@ impl Partial {
     }
 
     fn allocated(&self) -> u64 {
-        self.file.meta().map_or(self.file.size(), |meta| meta.allocated).min(self.file.size())
+        let whole = self.file.size();
+        self.file.meta().map_or(whole, |meta| meta.allocated.min(whole))
     }
 }
 
@@ -219,12 +224,11 @@ impl Drop for Reservation<'_> {
     }
 }
 
+/// The file that a former fill left, and its record.
+type Left = (Box<dyn fs::DiskFile>, RangesSidecar);
+
 /// What a former fill left, if its record and its file agree with each other and with the size asked for.
-fn reopen(
-    core: &Core,
-    digest: &Digest,
-    size: u64,
-) -> Result<Option<(Box<dyn fs::DiskFile>, RangesSidecar)>, StoreError> {
+fn reopen(core: &Core, digest: &Digest, size: u64) -> Result<Option<Left>, StoreError> {
     let record = RangesSidecar::read(&*core.disk, &core.layout.ranges(digest))
         .map_err(StoreError::io("read what is present of a blob"))?;
     let Some(record) = record.filter(|record| record.size == size) else { return Ok(None) };
@@ -238,6 +242,8 @@ fn reopen(
 fn start(core: &Core, digest: &Digest, size: u64) -> Result<Box<dyn fs::DiskFile>, StoreError> {
     let step = || {
         core.remove_record(digest)?;
+        // Not cut to nothing: readers of the fill that left it may still have it open.
+        fs::remove(&*core.disk, &core.layout.partial(digest))?;
         if !core.sync_partials() {
             return Err(io::Error::other("the directory of unfinished blobs cannot be synced"));
         }

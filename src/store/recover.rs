@@ -8,7 +8,7 @@
 use super::core::Core;
 use super::fs::{Access, TEMPORARY};
 use super::index::{Index, IndexError};
-use super::layout::{ALGORITHMS, PRIVATE, RANGES, SIDECAR, Tree, parse_flat, parse_hex};
+use super::layout::{ALGORITHMS, RANGES, Tree, parse_flat, parse_hex};
 use super::model::{Model, Unfinished};
 use super::sidecar::RangesSidecar;
 use crate::oci::Digest;
@@ -31,10 +31,14 @@ pub(super) enum Loaded {
 /// take a new one, the store starts without.
 pub(super) fn load_index(core: &Core) -> (Option<Index>, Loaded) {
     let path = core.layout.index();
+    core.unlink(&core.layout.new_index());
     let opened = Index::open(&*core.disk, &path, Access::Create).and_then(|index| Ok((index.load()?, index)));
     let error = match opened {
         Ok((Some(model), index)) => {
-            core.state().model = model;
+            let mut state = core.state();
+            state.model = model;
+            state.model.ledger.index = index.size();
+            drop(state);
             return (Some(index), Loaded::Index);
         }
         Ok((None, index)) => return (Some(index), Loaded::Nothing),
@@ -131,7 +135,9 @@ pub(super) fn reconcile(core: &Core) {
     }
     drop_committed_leftovers(core);
     core.change(Model::prune);
-    core.settled.store(true, Ordering::Release);
+    if walk.failures == 0 {
+        core.settled.store(true, Ordering::Release);
+    }
     core.trim();
     info!(
         target: "roadstead::store",
@@ -172,27 +178,23 @@ fn visit(core: &Core, tree: Tree, shelf: &Path, name: &str, digest: Option<Diges
     let path = shelf.join(name);
     let Some(digest) = digest else {
         // Half-written files of a run that was cut off; what else lies here is not ours.
-        let ours = name.strip_suffix(TEMPORARY).map(|name| {
-            name.trim_end_matches(SIDECAR)
-                .trim_end_matches(PRIVATE)
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit())
-        });
+        let ours = name.ends_with(TEMPORARY)
+            && name.split('.').next().is_some_and(|stem| stem.bytes().all(|byte| byte.is_ascii_hexdigit()));
         // Some writer may be at work on a fresh one; it would try again, but it need not.
-        if ours == Some(true) && !core.is_fresh(&path) {
+        if ours && !core.is_fresh(&path) {
             core.unlink(&path);
         }
         return;
     };
-    let (held, adopted) = {
+    walk.seen.insert((tree == Tree::Blobs, digest.clone()));
+    let known = {
         let state = core.state();
         match tree {
-            Tree::Blobs => (state.model.blobs.contains(&digest), true),
-            Tree::Manifests => (state.model.manifests.contains(&digest), false),
+            Tree::Blobs => state.model.blobs.contains(&digest),
+            Tree::Manifests => state.model.manifests.contains(&digest),
         }
     };
-    walk.seen.insert((adopted, digest.clone()));
-    if held {
+    if known {
         return;
     }
     let adopted = match tree {

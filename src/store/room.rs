@@ -1,8 +1,8 @@
 //! Keeping the store inside its budget: reservations, and what is evicted for them.
 //!
 //! Everything is counted before it is written: a fill at its full size, a manifest before its file is made. The choice
-//! and the reservation happen in one hold of the lock, so that two fills never count on the same bytes; the files go
-//! afterwards, before the one who asked for room gets to write. The limit is the budget, or what the disk has, whichever
+//! and the reservation happen in one hold of the model's lock, so that two fills never count on the same bytes; the files
+//! go afterwards, before the one who asked for room gets to write. The limit is the budget, or what the disk has, whichever
 //! is less: a disk that others fill too must not become a fill that fails half way.
 
 use super::core::Core;
@@ -42,9 +42,7 @@ impl Core {
         own: Option<&Digest>,
         reserve: impl FnOnce(&mut Model) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if self.max_blob.is_some_and(|most| size > most) {
-            return Err(StoreError::TooLarge);
-        }
+        let _room = self.room();
         let (limit, budget) = self.limit();
         if size > budget {
             return Err(StoreError::TooLarge);
@@ -65,6 +63,7 @@ impl Core {
 
     /// Brings what is used back under the limit, after more was found than is allowed.
     pub(super) fn trim(&self) {
+        let _room = self.room();
         let (limit, _) = self.limit();
         let mut evicted = Evicted::default();
         self.change(|model| {
@@ -77,15 +76,14 @@ impl Core {
     /// What may be used now, and what the budget alone would allow.
     fn limit(&self) -> (u64, u64) {
         let budget = self.limit_by_configuration();
+        let budget = budget - self.policy.index_spare.min(budget / 16);
         let Ok(Space { total, available }) = self.disk.space(self.layout.root()) else {
             return (budget, budget);
         };
         let (used, filling) = {
             let state = self.state();
-            let filling: Vec<_> = state
-                .model
-                .unfinished
-                .values()
+            let entries = state.model.unfinished.values();
+            let filling: Vec<_> = entries
                 .filter_map(|entry| Some((entry.size, entry.filling.as_ref().and_then(Weak::upgrade)?)))
                 .collect();
             (state.model.ledger.used(), filling)

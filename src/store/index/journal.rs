@@ -1,22 +1,20 @@
 //! The thread that writes the index.
 //!
 //! It takes whatever is dirty, writes it in one transaction, and then says so. Commits begin at most every
-//! [`COMMIT_EVERY`], so that a burst costs a few syncs, and no later than that after a change, so that a binding is
+//! 200 ms, so that a burst costs a few syncs, and no later than that after a change, so that a binding is
 //! durable well within a second. Times of use alone wait longer. Nobody waits for this thread, save who asks to: when
 //! the index cannot be written, the store says so once, goes on from memory, and tries again with a new file made from
 //! all that memory knows.
 
 use super::{Batch, Index, IndexError};
 use crate::store::core::Core;
-use crate::store::fs::{Access, TEMPORARY};
+use crate::store::fs::Access;
 use crate::store::model::Dirty;
 use std::mem::take;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
-const COMMIT_EVERY: Duration = Duration::from_millis(200);
 const ACCESS_EVERY: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(30);
@@ -31,7 +29,7 @@ pub(in crate::store) fn run(core: &Arc<Core>, mut index: Option<Index>) {
         match write(core, &mut index, &work) {
             Ok(()) => {
                 retry = RETRY_FIRST;
-                not_before = begun + COMMIT_EVERY;
+                not_before = begun + core.policy.commit_every;
                 done(core, index.as_ref(), work);
             }
             Err(error) => {
@@ -101,9 +99,7 @@ fn write(core: &Core, index: &mut Option<Index>, work: &Work) -> Result<(), Inde
 /// A new index of all that memory knows, in place of the one that failed.
 fn renew(core: &Core) -> Result<Index, IndexError> {
     let path = core.layout.index();
-    let mut name = path.clone().into_os_string();
-    name.push(TEMPORARY);
-    let temporary = PathBuf::from(name);
+    let temporary = core.layout.new_index();
     let index = Index::open(&*core.disk, &temporary, Access::Fresh)?;
     let batch = Batch::everything(&core.state().model);
     index.write(&batch)?;
@@ -116,13 +112,16 @@ fn renew(core: &Core) -> Result<Index, IndexError> {
 
 fn done(core: &Core, index: Option<&Index>, work: Work) {
     let size = index.map_or(0, Index::size);
-    let recovered = {
+    let (recovered, grown) = {
         let mut state = core.state();
-        state.model.ledger.index = size;
+        let former = std::mem::replace(&mut state.model.ledger.index, size);
         state.durable = state.durable.max(work.upto);
-        take(&mut state.degraded)
+        (take(&mut state.degraded), size > former)
     };
     core.progress.notify_all();
+    if grown {
+        core.trim();
+    }
     if recovered {
         info!(target: "roadstead::store", "the index is written again");
     }

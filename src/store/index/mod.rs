@@ -41,12 +41,15 @@ pub(super) enum IndexError {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     repositories: Vec<(RepoId, String, String)>,
-    bindings: Vec<((RepoId, Tag), Option<(Vec<u8>, Millis)>)>,
-    members: Vec<(Vec<u8>, RepoId, bool)>,
-    manifests: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    blobs: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    access: Vec<(Vec<u8>, Option<Millis>)>,
+    bindings: Rows<(RepoId, Tag), (Key, Millis)>,
+    members: Rows<(Key, RepoId), ()>,
+    manifests: Rows<Key, Vec<u8>>,
+    blobs: Rows<Key, Vec<u8>>,
+    access: Rows<Key, Millis>,
 }
+
+type Rows<K, V> = Vec<(K, Option<V>)>;
+type Key = Vec<u8>;
 
 impl Index {
     /// Opens the index of that name, or begins an empty one.
@@ -154,13 +157,12 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
             table.insert(id, (upstream.as_str(), repository.as_str()))?;
         }
         let mut table = write.open_table(tables::MEMBERS)?;
-        for (digest, repo, is) in &batch.members {
+        for ((digest, repo), row) in &batch.members {
             let key = (digest.as_slice(), *repo);
-            if *is {
-                table.insert(key, ())?
-            } else {
-                table.remove(key)?
-            };
+            match row {
+                Some(()) => drop(table.insert(key, ())?),
+                None => drop(table.remove(key)?),
+            }
         }
         let mut table = write.open_table(tables::BINDINGS)?;
         for ((repo, tag), row) in &batch.bindings {
@@ -204,7 +206,7 @@ impl Batch {
         });
         let members = dirty.members.iter().map(|(digest, repo)| {
             let is = model.members.get(digest).is_some_and(|repos| repos.contains(repo));
-            (tables::key(digest), *repo, is)
+            ((tables::key(digest), *repo), is.then_some(()))
         });
         let manifests = dirty
             .manifests

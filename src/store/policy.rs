@@ -1,0 +1,34 @@
+//! The numbers by which the store decides; no operator has a reason to change them, tests do.
+
+use std::time::Duration;
+
+/// What shields from eviction, how far it goes, and how long the index may wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Policy {
+    /// What was used within this time may still be on its way to becoming a whole image.
+    pub(super) lately: Duration,
+    /// A manifest that was used within this time stays: a client that got its digest from a HEAD will come for it.
+    pub(super) manifest_grace: Duration,
+    /// How much of the budget is used after eviction, in percent, so that it comes in batches.
+    pub(super) low_mark: u64,
+    /// Manifests may take one part in so many of the budget before they are evicted for their own sake.
+    pub(super) manifest_part: u64,
+    /// Kept free of content, so that the index may grow between one look at its size and the next; at most a sixteenth of
+    /// the budget.
+    pub(super) index_spare: u64,
+    /// Commits of the index begin at most this often.
+    pub(super) commit_every: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            lately: Duration::from_secs(10 * 60),
+            manifest_grace: Duration::from_secs(5 * 60),
+            low_mark: 90,
+            manifest_part: 32,
+            index_spare: 512 << 10,
+            commit_every: Duration::from_millis(200),
+        }
+    }
+}

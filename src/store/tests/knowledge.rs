@@ -1,0 +1,117 @@
+//! What is known of content: tags, members, the image graph.
+
+use super::*;
+use restart::wait_for_settled;
+use std::time::UNIX_EPOCH;
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[test]
+fn t35_a_digest_is_a_member_only_where_it_was_said_to_be() {
+    let fixture = Fixture::new();
+    let digest = commit(&fixture.store, b"layer", "library/a");
+    let store = &fixture.store;
+    assert!(store.is_member("docker.io", &repo("library/a"), &digest));
+    assert!(!store.is_member("docker.io", &repo("library/b"), &digest));
+    assert!(!store.is_member("ghcr.io", &repo("library/a"), &digest));
+    store.add_member("ghcr.io", &repo("x"), &digest);
+    assert!(store.is_member("ghcr.io", &repo("x"), &digest));
+    let mut sources = store.sources(&digest);
+    sources.sort();
+    assert_eq!(sources, [("docker.io".to_owned(), repo("library/a")), ("ghcr.io".to_owned(), repo("x"))]);
+    let fixture = fixture.restart();
+    assert!(fixture.store.is_member("ghcr.io", &repo("x"), &digest));
+    assert_eq!(fixture.store.sources(&digest).len(), 2);
+}
+
+#[test]
+fn g9_a_digest_is_named_by_the_manifests_of_its_repository_alone() {
+    let fixture = Fixture::new();
+    let layer = sha256(b"layer");
+    put(&fixture.store, &image(&[(&layer, 123)]), "a", None);
+    for fixture in [fixture.killed(), fixture.restart()] {
+        let store = &fixture.store;
+        wait_for_settled(store);
+        assert_eq!(store.is_named("docker.io", &repo("a"), &layer), Some(123));
+        assert_eq!(store.is_named("docker.io", &repo("b"), &layer), None);
+        assert_eq!(store.is_named("ghcr.io", &repo("a"), &layer), None);
+        assert_eq!(store.is_named("docker.io", &repo("a"), &sha256(b"other")), None);
+        assert!(!store.is_member("docker.io", &repo("a"), &layer), "named is not a member");
+        assert_eq!(store.size_hint(&layer), Some(123));
+        assert_eq!(store.size_hint(&sha256(b"other")), None);
+    }
+}
+
+#[test]
+fn a_stored_size_is_a_better_hint_than_a_named_one() {
+    let fixture = Fixture::new();
+    let layer = commit(&fixture.store, b"layer", "a");
+    put(&fixture.store, &image(&[(&layer, 999)]), "a", None);
+    assert_eq!(fixture.store.size_hint(&layer), Some(5));
+}
+
+#[test]
+fn a_tag_stands_for_what_it_was_last_bound_to() {
+    let fixture = Fixture::new();
+    let (old, new) = (put(&fixture.store, &image(&[]), "a", Some("latest")), sha256(b"new"));
+    let latest = |store: &Store| store.binding("docker.io", &repo("a"), &tag("latest"));
+    assert_eq!(latest(&fixture.store).unwrap().digest, old);
+    fixture.store.bind("docker.io", &repo("a"), &tag("latest"), &new, at(1_000));
+    let expected = Some(Binding { digest: new.clone(), confirmed: at(1_000) });
+    assert_eq!(latest(&fixture.store), expected);
+    assert!(fixture.store.is_member("docker.io", &repo("a"), &new));
+    assert_eq!(fixture.store.binding("docker.io", &repo("b"), &tag("latest")), None);
+    assert_eq!(fixture.store.binding("ghcr.io", &repo("a"), &tag("latest")), None);
+    let fixture = fixture.restart();
+    assert_eq!(latest(&fixture.store), expected);
+    fixture.store.unbind("docker.io", &repo("a"), &tag("latest"));
+    assert_eq!(latest(&fixture.store), None);
+    assert_eq!(latest(&fixture.restart().store), None);
+}
+
+#[test]
+fn g6_a_binding_is_durable_within_a_second() {
+    let fixture = Fixture::new();
+    let digest = put(&fixture.store, &image(&[]), "a", None);
+    fixture.store.flush();
+    fixture.store.bind("docker.io", &repo("a"), &tag("v1"), &digest, at(7));
+    std::thread::sleep(Duration::from_millis(900));
+    let killed = fixture.killed();
+    let binding = killed.store.binding("docker.io", &repo("a"), &tag("v1"));
+    assert_eq!(binding, Some(Binding { digest, confirmed: at(7) }));
+}
+
+#[test]
+fn what_is_known_of_members_is_bounded_by_what_is_stored() {
+    let fixture = Fixture::new();
+    let (stranger, bound, stored) =
+        (sha256(b"stranger"), sha256(b"bound"), commit(&fixture.store, b"s", "a"));
+    fixture.store.add_member("docker.io", &repo("a"), &stranger);
+    fixture.store.bind("docker.io", &repo("a"), &tag("t"), &bound, at(1));
+    let fixture = fixture.restart().restart();
+    assert!(!fixture.store.is_member("docker.io", &repo("a"), &stranger));
+    assert!(fixture.store.is_member("docker.io", &repo("a"), &bound));
+    assert!(fixture.store.is_member("docker.io", &repo("a"), &stored));
+}
+
+#[test]
+fn the_sidecar_of_a_manifest_follows_its_tags() {
+    let fixture = Fixture::new();
+    let old = put(&fixture.store, &image(&[]), "a", Some("latest"));
+    let new = put(&fixture.store, &image(&[(&sha256(b"l"), 1)]), "a", None);
+    fixture.store.bind("docker.io", &repo("a"), &tag("latest"), &new, at(2_000_000_000));
+    fixture.store.bind("ghcr.io", &repo("b"), &tag("v1"), &new, at(5));
+    fixture.store.close();
+    let tags = |digest: &Digest| {
+        let sidecar = sidecar::ManifestSidecar::read(&RealDisk, &fixture.layout().sidecar(digest)).unwrap();
+        let seen = sidecar.unwrap().seen.into_iter();
+        seen.map(|seen| (seen.upstream, seen.tags.into_iter().map(|tag| tag.tag).collect::<Vec<_>>()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tags(&old), [("docker.io".to_owned(), vec![])]);
+    let expected =
+        [("docker.io".to_owned(), vec!["latest".to_owned()]), ("ghcr.io".to_owned(), vec!["v1".to_owned()])];
+    assert_eq!(tags(&new), expected);
+}

@@ -1,0 +1,231 @@
+//! The budget: reservations, eviction, and what is refused.
+
+use super::*;
+use proptest::prelude::*;
+
+/// What the files of the store take, by their lengths, without the index.
+fn on_disk(path: &Path) -> u64 {
+    RealDisk
+        .list(path)
+        .unwrap()
+        .into_iter()
+        .map(|entry| match entry.dir {
+            true => on_disk(&path.join(&entry.name)),
+            false if entry.name.starts_with("index") => 0,
+            false => entry.meta.len.min(entry.meta.allocated),
+        })
+        .sum()
+}
+
+/// The budget that leaves `free` for content, whatever the index takes.
+fn store_with(free: u64) -> (Fixture, u64) {
+    let fixture = Fixture::with(64 << 20, EAGER);
+    fixture.store.add_member("docker.io", &repo("a"), &sha256(b"first"));
+    fixture.store.flush();
+    let index = fixture.store.core().state().model.ledger.index;
+    drop(fixture);
+    (Fixture::with(index + free, EAGER), index)
+}
+
+#[test]
+fn a_fill_is_counted_at_its_full_size_until_it_is_left() {
+    let fixture = Fixture::new();
+    let base = fixture.store.stats().used_bytes;
+    let digest = sha256(b"x");
+    let partial = fixture.store.partial(&digest, 1 << 20).unwrap();
+    partial.file().write_at(&[1; 4096], 0).unwrap();
+    let unfinished = || fixture.store.core().state().model.ledger.unfinished;
+    assert_eq!(unfinished(), 1 << 20);
+    partial.keep(&[0..4096, 0..1].into_iter().collect());
+    assert!((4096..1 << 20).contains(&unfinished()), "{}", unfinished());
+    fixture.store.partial(&digest, 1 << 20).unwrap().discard();
+    assert_eq!(unfinished(), 0);
+    assert!(fixture.store.stats().used_bytes >= base);
+}
+
+#[test]
+fn what_does_not_fit_at_all_is_refused() {
+    let (fixture, _) = store_with(1 << 20);
+    assert!(matches!(fixture.store.partial(&sha256(b"x"), 64 << 20), Err(StoreError::TooLarge)));
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { max_blob: Some(100), ..options(dir.path(), 64 << 20) };
+    let store = Store::open(Arc::new(RealDisk), options).unwrap();
+    assert!(matches!(store.partial(&sha256(b"x"), 101), Err(StoreError::TooLarge)));
+    assert!(store.partial(&sha256(b"x"), 100).is_ok());
+}
+
+#[test]
+fn the_least_recently_used_blob_goes_first_and_comes_below_the_low_mark() {
+    let (fixture, index) = store_with(1_000_000);
+    let store = &fixture.store;
+    let blobs: Vec<Digest> = (0..9).map(|seed| commit(store, &content(seed, 100_000), "a")).collect();
+    std::thread::sleep(Duration::from_millis(2));
+    store.touch(&blobs[0]);
+    assert_eq!(store.stats().evicted, 0);
+    let last = commit(store, &content(9, 150_000), "a");
+    assert!(store.blob(&blobs[0]).is_some() && store.blob(&last).is_some());
+    assert_eq!(store.blob(&blobs[1]), None);
+    assert!(!exists(&fixture.layout().content(Tree::Blobs, &blobs[1])));
+    let stats = store.stats();
+    assert!(stats.evicted >= 1 && stats.evicted_bytes == stats.evicted * 100_000);
+    assert!(stats.used_bytes <= (index + 1_000_000) / 100 * 90 + 100, "{stats:?}");
+}
+
+#[test]
+fn t36_what_has_readers_is_not_evicted_and_stays_readable_when_its_file_goes() {
+    let (fixture, _) = store_with(1_000_000);
+    let store = &fixture.store;
+    let bytes = content(1, 600_000);
+    let digest = commit(store, &bytes, "a");
+    let reader = store.open_blob(&digest).unwrap().unwrap();
+    assert!(matches!(store.partial(&sha256(b"x"), 500_000), Err(StoreError::NoSpace)));
+    assert!(store.blob(&digest).is_some(), "nothing goes for what does not fit anyway");
+    RealDisk.remove(&fixture.layout().content(Tree::Blobs, &digest)).unwrap();
+    let mut read = vec![0; 600_000];
+    assert_eq!(reader.read_at(&mut read, 0).unwrap(), 600_000);
+    assert_eq!(read, bytes);
+    drop(reader);
+    assert!(store.partial(&sha256(b"x"), 500_000).is_ok());
+    assert_eq!(store.blob(&digest), None);
+}
+
+#[test]
+fn what_fills_of_old_left_goes_before_any_blob() {
+    let (fixture, _) = store_with(1_000_000);
+    let store = &fixture.store;
+    let blob = commit(store, &content(1, 300_000), "a");
+    let (left, partial) = fill(store, &content(2, 400_000)).unwrap();
+    partial.keep(&[0..400_000, 0..1].into_iter().collect());
+    let partial = store.partial(&sha256(b"x"), 500_000).unwrap();
+    assert!(store.blob(&blob).is_some());
+    assert!(!exists(&fixture.layout().partial(&left)) && !exists(&fixture.layout().ranges(&left)));
+    assert!(
+        matches!(store.partial(&sha256(b"y"), 600_000), Err(StoreError::NoSpace)),
+        "a running fill stays"
+    );
+    drop(partial);
+}
+
+#[test]
+fn t10_a_manifest_that_was_just_asked_for_survives_every_pressure() {
+    let (fixture, index) = store_with(200_000);
+    drop(fixture);
+    let patient = Policy { manifest_grace: Duration::from_secs(300), ..EAGER };
+    let fixture = Fixture::with(index + 200_000, patient);
+    let store = &fixture.store;
+    let manifest = put(store, &image(&[]), "a", Some("latest"));
+    for seed in 0..20 {
+        commit(store, &content(seed, 90_000), "a");
+    }
+    assert!(store.stats().evicted >= 17);
+    assert!(store.manifest(&manifest).unwrap().is_some());
+    assert!(store.binding("docker.io", &repo("a"), &tag("latest")).is_some());
+}
+
+#[test]
+fn an_evicted_manifest_takes_its_tags_and_what_is_known_by_it() {
+    let (fixture, _) = store_with(100_000);
+    let store = &fixture.store;
+    let layer = sha256(b"layer");
+    let manifest = put(store, &image(&[(&layer, 5)]), "a", Some("latest"));
+    store.add_member("docker.io", &repo("a"), &layer);
+    std::thread::sleep(Duration::from_millis(2));
+    store.flush();
+    let all = store.stats().max_bytes - store.core().state().model.ledger.index;
+    let partial = store.partial(&sha256(b"x"), all).unwrap();
+    assert!(!store.has_manifest(&manifest));
+    assert_eq!(store.binding("docker.io", &repo("a"), &tag("latest")), None);
+    assert!(!store.is_member("docker.io", &repo("a"), &layer));
+    assert_eq!(store.is_named("docker.io", &repo("a"), &layer), None);
+    assert!(!exists(&fixture.layout().sidecar(&manifest)));
+    drop(partial);
+}
+
+#[test]
+fn an_evicted_secret_leaves_no_way_to_be_taken_for_a_public_blob() {
+    let (fixture, _) = store_with(100_000);
+    let (secret, partial) = fill(&fixture.store, &content(1, 60_000)).unwrap();
+    partial.commit(false, "ghcr.io", &repo("p")).unwrap();
+    let marker = fixture.layout().private(&secret);
+    assert!(exists(&marker));
+    std::thread::sleep(Duration::from_millis(2));
+    commit(&fixture.store, &content(2, 60_000), "a");
+    assert_eq!(fixture.store.blob(&secret), None);
+    assert!(!exists(&marker) && !exists(&fixture.layout().content(Tree::Blobs, &secret)));
+}
+
+#[test]
+fn a_disk_with_less_room_than_the_budget_is_the_limit() {
+    let disk = FaultDisk::new();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_with(Arc::new(disk.clone()), &options(dir.path(), 1 << 30), EAGER).unwrap();
+    let old = commit(&store, &content(1, 500_000), "a");
+    std::thread::sleep(Duration::from_millis(2));
+    *disk.space.lock().unwrap() = Some(Space { total: 64_000_000, available: 1_300_000 });
+    // A 64th of the disk is left alone: 300,000 are free.
+    let partial = store.partial(&sha256(b"x"), 250_000).unwrap();
+    assert!(store.blob(&old).is_some());
+    drop(partial);
+    let partial = store.partial(&sha256(b"y"), 600_000).unwrap();
+    assert_eq!(store.blob(&old), None);
+    drop(partial);
+    assert!(matches!(store.partial(&sha256(b"z"), 2_000_000), Err(StoreError::NoSpace)));
+}
+
+#[test]
+fn a_budget_in_percent_follows_the_file_system() {
+    let disk = FaultDisk::new();
+    *disk.space.lock().unwrap() = Some(Space { total: 1_000_000, available: 1_000_000 });
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { max_bytes: Budget::Percent(80), ..options(dir.path(), 0) };
+    let store = Store::open(Arc::new(disk), options).unwrap();
+    assert_eq!(store.stats().max_bytes, 800_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever is done, what is counted is what is there, and it is never above the budget.
+    #[test]
+    fn g7_the_store_stays_inside_its_budget(
+        steps in proptest::collection::vec((0u8..6, 0u8..8, 1usize..600_000), 1..40),
+    ) {
+        const BUDGET: u64 = 1_500_000;
+        let fixture = Fixture::with(BUDGET, Policy { index_spare: u64::MAX, ..EAGER });
+        let store = &fixture.store;
+        let mut filling: Vec<(Partial, u64)> = Vec::new();
+        for (step, seed, size) in steps {
+            let bytes = content(seed, size);
+            match step {
+                0 | 1 => if let Ok((_, partial)) = fill(store, &bytes) {
+                    partial.commit(true, "docker.io", &repo("a")).unwrap();
+                },
+                2 => if let Ok((_, partial)) = fill(store, &bytes) { filling.push((partial, size as u64)) },
+                3 => if let Some((partial, size)) = filling.pop() {
+                    partial.keep(&std::iter::once(0..size).collect());
+                },
+                4 => if let Some((partial, _)) = filling.pop() { partial.discard() },
+                _ => {
+                    let bytes = image(&[(&sha256(&bytes), size)]);
+                    let _ = store.put_manifest(&sha256(&bytes), MANIFEST, &bytes, true, &seen("a", None));
+                }
+            }
+            let stats = store.stats();
+            prop_assert!(stats.used_bytes <= BUDGET, "{stats:?}");
+        }
+        let ledger = store.core().state().model.ledger;
+        let reserved: u64 = filling.iter().map(|(_, size)| size).sum();
+        prop_assert!(ledger.unfinished >= reserved);
+        filling.clear();
+        let ledger = store.core().state().model.ledger;
+        let content: u64 = {
+            let state = store.core().state();
+            state.model.blobs.iter().map(|(_, blob)| blob.size).sum::<u64>()
+                + state.model.manifests.iter().map(|(_, manifest)| manifest.size).sum::<u64>()
+                + state.model.unfinished.values().map(|entry| entry.counted).sum::<u64>()
+        };
+        prop_assert_eq!(ledger.used() - ledger.index, content);
+        // Sidecars, markers, VERSION and LOCK are what is not counted.
+        prop_assert!(on_disk(fixture.dir.path()) <= content + 60_000);
+    }
+}
