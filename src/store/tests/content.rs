@@ -72,7 +72,7 @@ fn blobs_of_every_kind_of_size_and_digest_are_kept() {
 
 #[test]
 fn g7_a_blob_that_is_truncated_replaced_or_gone_is_dropped_and_can_be_filled_again() {
-    let breakages: [(&str, fn(&Path)); 3] = [
+    let breakages: [Breakage<fn(&Path)>; 3] = [
         ("truncated", |path| RealDisk.open(path, Access::Write).unwrap().set_len(10).unwrap()),
         ("replaced", |path| {
             write_file(&path.with_extension("other"), &[0; 100]);
@@ -174,7 +174,7 @@ fn t98_an_unfinished_blob_goes_on_from_what_was_recorded() {
 
 #[test]
 fn an_unfinished_blob_whose_record_and_size_disagree_starts_anew() {
-    let breakages: [(&str, fn(&Layout, &Digest)); 3] = [
+    let breakages: [Breakage<fn(&Layout, &Digest)>; 3] = [
         ("a torn record", |layout, digest| write_file(&layout.ranges(digest), b"{\"size\":100,\"pre")),
         ("a short file", |layout, digest| write_file(&layout.partial(digest), b"short")),
         ("no file", |layout, digest| RealDisk.remove(&layout.partial(digest)).unwrap()),

@@ -26,6 +26,9 @@ const EAGER: Policy = Policy {
     commit_every: Duration::from_millis(2),
 };
 
+/// What is broken, and how.
+type Breakage<F> = (&'static str, F);
+
 /// A store in a directory that goes with the test.
 struct Fixture {
     dir: tempfile::TempDir,

@@ -123,7 +123,7 @@ fn g8_an_index_that_is_lost_is_made_again_from_the_files() {
 
 #[test]
 fn an_index_that_cannot_be_used_is_put_aside_and_made_again() {
-    let breakages: [(&str, fn(&Layout)); 4] = [
+    let breakages: [Breakage<fn(&Layout)>; 4] = [
         ("garbage", |layout| write_file(&layout.index(), &content(1, 100_000))),
         ("empty", |layout| write_file(&layout.index(), b"")),
         ("cut", |layout| {

@@ -27,6 +27,11 @@ fn store_with(free: u64) -> (Fixture, u64) {
     (Fixture::with(index + free, EAGER), index)
 }
 
+/// Waits for an eviction by the index thread, whose index has grown, to have removed its files.
+fn swept(store: &Store) {
+    drop(store.core().room());
+}
+
 #[test]
 fn a_fill_is_counted_at_its_full_size_until_it_is_left() {
     let fixture = Fixture::new();
@@ -65,6 +70,7 @@ fn the_least_recently_used_blob_goes_first_and_comes_below_the_low_mark() {
     let last = commit(store, &content(9, 150_000), "a");
     assert!(store.blob(&blobs[0]).is_some() && store.blob(&last).is_some());
     assert_eq!(store.blob(&blobs[1]), None);
+    swept(store);
     assert!(!exists(&fixture.layout().content(Tree::Blobs, &blobs[1])));
     let stats = store.stats();
     assert!(stats.evicted >= 1 && stats.evicted_bytes == stats.evicted * 100_000);
@@ -98,6 +104,7 @@ fn what_fills_of_old_left_goes_before_any_blob() {
     partial.keep(&[0..400_000, 0..1].into_iter().collect());
     let partial = store.partial(&sha256(b"x"), 500_000).unwrap();
     assert!(store.blob(&blob).is_some());
+    swept(store);
     assert!(!exists(&fixture.layout().partial(&left)) && !exists(&fixture.layout().ranges(&left)));
     assert!(
         matches!(store.partial(&sha256(b"y"), 600_000), Err(StoreError::NoSpace)),
@@ -137,6 +144,7 @@ fn an_evicted_manifest_takes_its_tags_and_what_is_known_by_it() {
     assert_eq!(store.binding("docker.io", &repo("a"), &tag("latest")), None);
     assert!(!store.is_member("docker.io", &repo("a"), &layer));
     assert_eq!(store.is_named("docker.io", &repo("a"), &layer), None);
+    swept(store);
     assert!(!exists(&fixture.layout().sidecar(&manifest)));
     drop(partial);
 }
@@ -151,6 +159,7 @@ fn an_evicted_secret_leaves_no_way_to_be_taken_for_a_public_blob() {
     std::thread::sleep(Duration::from_millis(2));
     commit(&fixture.store, &content(2, 60_000), "a");
     assert_eq!(fixture.store.blob(&secret), None);
+    swept(&fixture.store);
     assert!(!exists(&marker) && !exists(&fixture.layout().content(Tree::Blobs, &secret)));
 }
 
