@@ -20,7 +20,7 @@ pub async fn serve(
     let mut hang_up = listen_for(SignalKind::hangup())?;
     let running = App::start(config).await?;
     for address in running.addresses() {
-        tracing::info!(%address, "listening");
+        tracing::info!(%address, "serving");
     }
     if let Some(address) = running.admin() {
         tracing::info!(%address, "admin: /livez /readyz /metrics");
