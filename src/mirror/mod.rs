@@ -17,6 +17,8 @@ mod manifests;
 mod membership;
 mod site;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 pub use crate::store::BlobFile;
 pub use answer::{BlobHead, ManifestAnswer, Refusal, Served, Wanted};

@@ -61,6 +61,7 @@ fn is_awaited(wants: &[Range<u64>], piece: &Range<u64>) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of one range are what these tables are about")]
 mod tests {
     use super::*;
 
@@ -76,7 +77,7 @@ mod tests {
         let tail = SIZE - 100..SIZE;
         for (there, under_way, wants, expected, why) in [
             (vec![], vec![], vec![], Some(0..PIECE), "nothing is here and nobody waits"),
-            (vec![], vec![], vec![tail.clone()], Some(0..PIECE), "also when somebody waits elsewhere"),
+            (vec![], vec![], vec![tail], Some(0..PIECE), "also when somebody waits elsewhere"),
             (vec![0..PIECE], vec![], vec![], Some(PIECE..2 * PIECE), "the prefix goes on"),
             (vec![0..10], vec![], vec![], Some(10..10 + PIECE), "from the very byte"),
             (vec![0..10, 20..30], vec![], vec![], Some(10..20), "up to what is there"),
@@ -89,44 +90,22 @@ mod tests {
 
     #[test]
     fn g1_nothing_present_or_under_way_is_asked_for_again() {
-        let first = 0..PIECE;
-        let tail = SIZE - 100..SIZE;
+        let first = || 0..PIECE;
+        let tail = || SIZE - 100..SIZE;
+        let far = || 40 * MIB..50 * MIB;
+        let second = Some(PIECE..2 * PIECE);
         for (there, under_way, wants, expected, why) in [
+            (vec![], vec![first()], vec![tail()], Some(tail()), "who waits far ahead is served"),
+            (vec![tail()], vec![first()], vec![tail()], second.clone(), "once it is there"),
+            (vec![], vec![first(), tail()], vec![tail()], second.clone(), "or coming"),
+            (vec![], vec![first()], vec![5..90], second.clone(), "a want inside a running transfer"),
+            (vec![], vec![first()], vec![0..SIZE], second, "a whole reader"),
             (
-                vec![],
-                vec![first.clone()],
-                vec![tail.clone()],
-                Some(tail.clone()),
-                "who waits far ahead is served",
-            ),
-            (
-                vec![tail.clone()],
-                vec![first.clone()],
-                vec![tail.clone()],
-                Some(PIECE..2 * PIECE),
-                "once it is there",
-            ),
-            (
-                vec![],
-                vec![first.clone(), tail.clone()],
-                vec![tail.clone()],
-                Some(PIECE..2 * PIECE),
-                "or coming",
-            ),
-            (
-                vec![],
-                vec![first.clone()],
-                vec![5..90],
-                Some(PIECE..2 * PIECE),
-                "a want inside a running transfer",
-            ),
-            (vec![], vec![first.clone()], vec![0..SIZE], Some(PIECE..2 * PIECE), "a whole reader"),
-            (
-                vec![40 * MIB..50 * MIB],
-                vec![first.clone()],
+                vec![far()],
+                vec![first()],
                 vec![30 * MIB..60 * MIB],
                 Some(30 * MIB..40 * MIB),
-                "up to",
+                "up to what is there",
             ),
         ] {
             assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
@@ -136,21 +115,16 @@ mod tests {
     #[test]
     fn what_nobody_asked_for_is_fetched_only_a_little_ahead_of_the_prefix() {
         let ahead = [PIECE..SPREAD];
-        assert_eq!(next(SIZE, &present(&ahead), std::slice::from_ref(&(0..PIECE)), &[]), None);
+        assert_eq!(next(SIZE, &present(&ahead), &[0..PIECE], &[]), None);
         assert_eq!(
-            next(SIZE, &present(&ahead), std::slice::from_ref(&(0..PIECE)), std::slice::from_ref(&(0..SIZE))),
+            next(SIZE, &present(&ahead), &[0..PIECE], &[0..SIZE]),
             None,
             "a whole reader waits for the prefix"
         );
         let mid = 500 * MIB;
         let read = [mid..mid + SPREAD];
         assert_eq!(
-            next(
-                SIZE,
-                &present(&read),
-                std::slice::from_ref(&(0..PIECE)),
-                std::slice::from_ref(&(mid..SIZE))
-            ),
+            next(SIZE, &present(&read), &[0..PIECE], &[mid..SIZE]),
             Some(PIECE..2 * PIECE),
             "also ahead of a reader only a little"
         );
@@ -158,19 +132,8 @@ mod tests {
 
     #[test]
     fn a_want_beyond_the_end_is_cut_to_the_blob() {
-        assert_eq!(
-            next(100, &present(&[0..40]), std::slice::from_ref(&(40..50)), std::slice::from_ref(&(60..500))),
-            Some(60..100)
-        );
-        assert_eq!(
-            next(
-                100,
-                &present(&[0..40]),
-                std::slice::from_ref(&(40..100)),
-                std::slice::from_ref(&(600..700))
-            ),
-            None
-        );
+        assert_eq!(next(100, &present(&[0..40]), &[40..50], &[60..500]), Some(60..100));
+        assert_eq!(next(100, &present(&[0..40]), &[40..100], &[600..700]), None);
     }
 
     proptest::proptest! {
