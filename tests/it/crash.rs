@@ -51,7 +51,8 @@ async fn expect_offline(mirror: &Binary, image: &Image, committed: &[String]) {
         } else {
             blob_path(&object.digest)
         };
-        mirror.get(&path).send().await.expect_bytes(&object.bytes);
+        let answer = mirror.get(&path).send().await;
+        assert!(answer.body == object.bytes, "{path} was a hit before the kill: {}", mirror.output());
     }
 }
 
