@@ -63,6 +63,12 @@ pub(crate) struct Check {
 
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
+    /// How many nodes pull at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) nodes: u16,
+    /// The size of the image in MB, which the simulated link carries at 12.5 MB a second
+    #[arg(long, value_name = "MB", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) size: u32,
     /// Print the figures as one JSON object to standard output, in place of bars and a table
     #[arg(long)]
     pub(crate) json: bool,
