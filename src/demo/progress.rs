@@ -63,8 +63,11 @@ impl Show {
                 done = &mut work => {
                     draw(&bar, progress());
                     bar.finish();
-                    if self == Self::Lines {
-                        self.say(&line(name, start.elapsed(), total, progress()));
+                    match self {
+                        // A bar that is done leaves the cursor in its line.
+                        Self::Bars => self.say(""),
+                        Self::Lines => self.say(&line(name, start.elapsed(), total, progress())),
+                        Self::Nothing => {}
                     }
                     return done;
                 }
@@ -82,7 +85,7 @@ impl Show {
 
 fn bar(name: &str, total: u64) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    let template = "  {prefix:<8}{bar:40} {percent:>3} %  {elapsed:>4}  {msg}";
+    let template = "  {prefix:<8}{wide_bar} {percent:>3} %  {elapsed:>4}  {msg}";
     // The template is a constant; were it wrong, the default one would do.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
