@@ -15,6 +15,9 @@ pub use multipart::{Part, parts};
 
 use super::PATIENCE;
 
+/// Room for one read from the socket.
+const READ: usize = 64 * 1024;
+
 /// How a body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -246,6 +249,7 @@ impl Connection {
     }
 
     async fn more(&mut self) -> More {
+        self.buffer.reserve(READ);
         let read = self.stream.read_buf(&mut self.buffer);
         match tokio::time::timeout(PATIENCE, read).await {
             Err(_) => More::Silence,
@@ -358,7 +362,8 @@ impl Reading {
             }
         }
         let take = left.min(most).min(self.connection.buffer.len() as u64);
-        self.answer.body.extend(self.connection.buffer.drain(..take as usize));
+        self.answer.body.extend_from_slice(&self.connection.buffer[..take as usize]);
+        self.connection.buffer.drain(..take as usize);
         match &mut self.framing {
             Framing::Length(left) | Framing::Chunked { left, .. } => *left -= take,
             Framing::Close => {}

@@ -127,6 +127,10 @@ impl Hold {
     }
 }
 
+/// For so long a line goes on with what it was given, as by the queue before a real one: what is handed over late by no
+/// more than this costs it nothing, so that its rate does not depend on how busy the machine is.
+const QUEUE: Duration = Duration::from_millis(100);
+
 /// A line that carries so many bytes a second, for all who share it. Zero: no limit.
 #[derive(Debug)]
 pub struct Link {
@@ -152,7 +156,8 @@ impl Link {
         }
         let done = {
             let mut free = self.free.lock().unwrap();
-            let start = (*free).max(Instant::now());
+            let now = Instant::now();
+            let start = (*free).max(now.checked_sub(QUEUE).unwrap_or(now));
             *free = start + Duration::from_secs_f64(bytes as f64 / self.rate as f64);
             *free
         };
