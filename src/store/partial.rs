@@ -103,8 +103,9 @@ impl Partial {
         core.drop_record(&self.digest);
         core.open.replace(&self.digest, &self.file);
         core.change(|model| {
-            model.end_unfinished(&self.digest);
+            // In this order: what is neither stored nor unfinished loses the repositories that are known to have it.
             model.insert_blob(&self.digest, BlobEntry::of(&meta, anonymous));
+            model.end_unfinished(&self.digest);
             model.dirty.committed.push((self.digest.clone(), meta.len));
             let repo = model.intern(upstream, repository);
             model.add_member(repo, &self.digest);

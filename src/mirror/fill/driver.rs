@@ -399,7 +399,10 @@ impl Driver {
                 }
                 _ if wrong => partial.set_aside(),
                 _ if unstored => partial.discard(),
-                _ => partial.keep(&present),
+                _ => {
+                    partial.set_anonymous(anonymous);
+                    partial.keep(&present);
+                }
             }
             Ok(())
         });
@@ -514,6 +517,7 @@ impl Recorder {
         self.since = Instant::now();
         let present = driver.fill.progress.borrow().present.clone();
         let partial = Arc::clone(&self.partial);
+        partial.set_anonymous(driver.fill.is_anonymous());
         let digest = driver.fill.digest.clone();
         self.running = Some(spawn_blocking(move || {
             if let Err(error) = partial.record(&present) {
