@@ -17,5 +17,7 @@ mod crowd;
 mod disk;
 mod kit;
 mod manifests;
+mod members;
+mod once;
 mod ranges;
 mod world;
