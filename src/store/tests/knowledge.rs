@@ -31,6 +31,10 @@ fn g9_a_digest_is_named_by_the_manifests_of_its_repository_alone() {
     let fixture = Fixture::new();
     let layer = sha256(b"layer");
     put(&fixture.store, &image(&[(&layer, 123)]), "a", None);
+    // The others are known repositories too.
+    put(&fixture.store, &image(&[(&sha256(b"theirs"), 1)]), "b", None);
+    fixture.store.add_member("ghcr.io", &repo("a"), &layer);
+    assert!(fixture.store.flush());
     for fixture in [fixture.killed(), fixture.restart()] {
         let store = &fixture.store;
         wait_for_settled(store);
