@@ -4,9 +4,16 @@
 //! repository. Bytes are served under a repository when they came through it, or when one of its manifests names
 //! them and nobody's credentials were needed to fetch them, or when upstream said so when asked.
 
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+
 use super::answer::Refusal;
 use super::site::{Mirror, Target};
 use crate::oci::{Digest, Reference};
+
+/// How long a request waits, at the most, for what a crash has left to be read.
+const RECOLLECTION: Duration = Duration::from_secs(5);
 
 /// What is known of a digest and a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +55,12 @@ impl Mirror {
         kind: Kind,
         anonymous: bool,
     ) -> Result<(), Refusal> {
-        match self.standing_of(target, digest, anonymous) {
+        let mut standing = self.standing_of(target, digest, anonymous);
+        if standing == Standing::Stranger && !self.store().knows_manifests() {
+            self.recollect().await;
+            standing = self.standing_of(target, digest, anonymous);
+        }
+        match standing {
             Standing::Member => Ok(()),
             Standing::Stranger => match kind {
                 Kind::Blob => self.ask_blob_head(target, digest).await.map(|_| ()),
@@ -57,6 +69,16 @@ impl Mirror {
                 }
             },
         }
+    }
+}
+
+impl Mirror {
+    /// After a crash the last moments before it are read back from the files. Who finds nothing then waits a little for
+    /// that, before he asks an upstream that may be away.
+    pub(super) async fn recollect(&self) {
+        let store = self.store().clone();
+        // A panic there is the store's to tell; the answer is what is known without.
+        let _ = spawn_blocking(move || store.await_manifests(RECOLLECTION)).await;
     }
 }
 

@@ -32,7 +32,11 @@ impl Mirror {
         target: &Target,
         tag: &Tag,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
-        let binding = self.store().binding(target.site.name(), &target.repository, tag);
+        let mut binding = self.store().binding(target.site.name(), &target.repository, tag);
+        if binding.is_none() && !self.store().knows_manifests() {
+            self.recollect().await;
+            binding = self.store().binding(target.site.name(), &target.repository, tag);
+        }
         let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
         let policy = target.site.policy();
         match freshness(binding.confirmed, policy.tag_ttl, SystemTime::now()) {

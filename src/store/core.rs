@@ -17,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tracing::warn;
 
 /// How many files the quarantine keeps for people to look at.
@@ -38,6 +39,8 @@ pub(super) struct Core {
     pub(super) open: OpenFiles,
     /// Whether memory knows every file: then what it does not know is not there.
     pub(super) settled: AtomicBool,
+    /// Whether memory knows every manifest and what its sidecar says: then who is no member is known to be none.
+    manifests_known: AtomicBool,
     pub(super) stopping: AtomicBool,
     pub(super) counters: Counters,
     /// Whether records of present ranges were removed and that may not be durable; so it is at start.
@@ -80,6 +83,7 @@ impl Core {
             progress: Condvar::new(),
             open: OpenFiles::default(),
             settled: AtomicBool::new(false),
+            manifests_known: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
             records_removed: AtomicBool::new(true),
@@ -114,6 +118,25 @@ impl Core {
 
     pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn knows_manifests(&self) -> bool {
+        self.manifests_known.load(Ordering::Acquire)
+    }
+
+    /// Nothing more is to be learned from sidecars; wakes whoever waits for that.
+    pub(super) fn manifests_are_known(&self) {
+        let state = self.state();
+        self.manifests_known.store(true, Ordering::Release);
+        drop(state);
+        self.progress.notify_all();
+    }
+
+    /// Waits until memory knows every manifest, but not longer than this.
+    pub(super) fn await_manifests(&self, at_most: Duration) -> bool {
+        let waited = self.progress.wait_timeout_while(self.state(), at_most, |_| !self.knows_manifests());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        self.knows_manifests()
     }
 
     pub(super) fn is_settled(&self) -> bool {

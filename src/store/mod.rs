@@ -60,7 +60,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tracing::warn;
 
 /// Where a store is and how much it may take.
@@ -148,6 +148,7 @@ impl Store {
             }
             recover::Loaded::Index if clean => {
                 core.settled.store(true, Ordering::Release);
+                core.manifests_are_known();
                 core.change(model::Model::prune);
                 core.trim();
                 None
@@ -275,6 +276,17 @@ impl Store {
                 model.unbind(repo, tag);
             }
         });
+    }
+
+    /// Whether memory knows every manifest that is here, and with them who is a member of what. It does not for a while
+    /// after a crash.
+    pub fn knows_manifests(&self) -> bool {
+        self.core().knows_manifests()
+    }
+
+    /// Waits until it does, but not longer than this. Blocks.
+    pub fn await_manifests(&self, at_most: Duration) -> bool {
+        self.core().await_manifests(at_most)
     }
 
     /// Whether a digest is known to belong to a repository, from memory.

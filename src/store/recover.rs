@@ -113,21 +113,11 @@ pub(super) fn count_leftovers(core: &Core) -> io::Result<()> {
 pub(super) fn reconcile(core: &Core) {
     let known = known(&core.state().model);
     let mut walk = Walk::default();
-    for tree in [Tree::Manifests, Tree::Blobs] {
-        for algorithm in ALGORITHMS {
-            let top = core.layout.tree(tree, algorithm);
-            for shelf in walk.list(core, &top) {
-                if shelf.dir {
-                    let path = top.join(&shelf.name);
-                    for entry in walk.list(core, &path) {
-                        if core.stopping() {
-                            return;
-                        }
-                        visit(core, tree, &path, &entry.name, parse_hex(algorithm, &entry.name), &mut walk);
-                    }
-                }
-            }
-        }
+    // Manifests first: requests may be waiting to learn whose members they name.
+    let whole = walk_tree(core, Tree::Manifests, &mut walk);
+    core.manifests_are_known();
+    if !whole || !walk_tree(core, Tree::Blobs, &mut walk) {
+        return;
     }
     // A directory that could not be listed proves nothing of what was in it.
     if walk.failures == 0 {
@@ -144,6 +134,23 @@ pub(super) fn reconcile(core: &Core) {
         adopted = walk.adopted, dropped = walk.dropped, failures = walk.failures,
         "compared the store's files with its index",
     );
+}
+
+/// Visits every file of a tree; false when the store is to stop.
+fn walk_tree(core: &Core, tree: Tree, walk: &mut Walk) -> bool {
+    for algorithm in ALGORITHMS {
+        let top = core.layout.tree(tree, algorithm);
+        for shelf in walk.list(core, &top).into_iter().filter(|shelf| shelf.dir) {
+            let path = top.join(&shelf.name);
+            for entry in walk.list(core, &path) {
+                if core.stopping() {
+                    return false;
+                }
+                visit(core, tree, &path, &entry.name, parse_hex(algorithm, &entry.name), walk);
+            }
+        }
+    }
+    true
 }
 
 #[derive(Debug, Default)]
