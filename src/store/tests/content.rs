@@ -174,7 +174,8 @@ fn t98_an_unfinished_blob_goes_on_from_what_was_recorded() {
 
 #[test]
 fn an_unfinished_blob_whose_record_and_size_disagree_starts_anew() {
-    let breakages: [Breakage<fn(&Layout, &Digest)>; 3] = [
+    type Break = fn(&Layout, &Digest);
+    let breakages: [Breakage<Break>; 3] = [
         ("a torn record", |layout, digest| write_file(&layout.ranges(digest), b"{\"size\":100,\"pre")),
         ("a short file", |layout, digest| write_file(&layout.partial(digest), b"short")),
         ("no file", |layout, digest| RealDisk.remove(&layout.partial(digest)).unwrap()),
