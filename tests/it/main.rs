@@ -20,4 +20,5 @@ mod manifests;
 mod members;
 mod once;
 mod ranges;
+mod serving;
 mod world;

@@ -18,6 +18,8 @@ use crate::support::soon;
 pub enum Signal {
     /// `SIGTERM`: drain and stop.
     Terminate,
+    /// `SIGINT`: the same, from a terminal.
+    Interrupt,
     /// `SIGKILL`: stop at this instant.
     Kill,
     /// `SIGHUP`: read the configuration again.
@@ -91,6 +93,16 @@ impl Binary {
         client::get(self.address, target)
     }
 
+    /// A `GET` at the admin listener.
+    pub fn admin_get(&self, target: &str) -> Request {
+        client::get(self.admin.expect("an admin listener"), target)
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// What it has written so far, on both streams.
     pub fn output(&self) -> String {
         self.output.text()
@@ -106,6 +118,7 @@ impl Binary {
         let Some(pid) = self.child.id() else { return };
         let name = match signal {
             Signal::Terminate => "-TERM",
+            Signal::Interrupt => "-INT",
             Signal::Kill => "-KILL",
             Signal::Reload => "-HUP",
         };
