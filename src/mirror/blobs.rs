@@ -189,11 +189,7 @@ impl Mirror {
         let (outcome, origin) = match (verdict.unstored, started) {
             (true, _) => (Outcome::Bypass, Origin::Direct(direct)),
             (false, true) => (Outcome::Miss, Origin::Filling { fill: Arc::clone(fill), direct }),
-            (false, false) => {
-                // All of it is here and proven; only its name on the disk is still to come.
-                let outcome = if verdict.verified { Outcome::Hit } else { Outcome::Join };
-                (outcome, Origin::Filling { fill: Arc::clone(fill), direct })
-            }
+            (false, false) => (Outcome::Join, Origin::Filling { fill: Arc::clone(fill), direct }),
         };
         Ok(Served::new(outcome, BlobAnswer { mirror: self.clone(), size: verdict.size, origin }))
     }

@@ -22,7 +22,7 @@ use super::sink::{self, Sink};
 use super::source::Source;
 use super::table::{Fill, Fills};
 
-/// Transfers of one fill at a time: one at the lowest missing byte, one where a reader waits or ahead of the first.
+/// Transfers of one fill at a time: one at the lowest missing byte, one where a reader waits or to follow the first.
 const CONNECTIONS: usize = 2;
 
 /// Present ranges are recorded at least this often, in bytes and in time, so that little is fetched again after a
@@ -248,6 +248,8 @@ impl Driver {
         }
         let total = match transfer.total {
             Some(total) => Some(total),
+            // A HEAD may cost a body where ranges are ignored, so the manifest's word will do.
+            None if hint.is_some() => hint,
             None => upstream.head_blob(repository, digest).await.ok().and_then(|head| head.size),
         };
         Ok(FirstAnswer { size: total, transfer: Some(Box::new(transfer)), reading })
@@ -296,8 +298,13 @@ impl Driver {
         let sink = Arc::clone(&crew.work.sink);
         let verdict = sink.verdict();
         tokio::pin!(verdict);
+        let mut present = self.fill.progress.subscribe();
+        let mut plan_anew = true;
         loop {
-            self.staff(crew)?;
+            if plan_anew {
+                self.staff(crew)?;
+            }
+            plan_anew = true;
             tokio::select! {
                 verdict = &mut verdict => return match verdict {
                     sink::Verdict::Matches => Ok(()),
@@ -308,6 +315,11 @@ impl Driver {
                 },
                 Some(ended) = crew.transfers.join_next() => self.take_back(crew, ended).await?,
                 () = self.fill.wants.changed() => {}
+                _ = present.changed() => {
+                    // Every write comes by here, so the full plan is made only when it may change something.
+                    let here = &present.borrow_and_update().present;
+                    plan_anew = crew.transfers.len() < CONNECTIONS && plan::is_handover_due(here, &crew.ranges());
+                }
                 _ = recorder.due.tick() => {}
                 () = self.fills.stop.cancelled() => return Err(End::Stopped),
             }
@@ -329,8 +341,7 @@ impl Driver {
 
     fn next_range(&self, crew: &Crew) -> Option<Range<u64>> {
         let wants = self.fill.wants.snapshot();
-        let under_way: Vec<_> = crew.under_way.iter().map(|(_, range)| range.clone()).collect();
-        plan::next(crew.work.size, &self.fill.progress.borrow().present, &under_way, &wants)
+        plan::next(crew.work.size, &self.fill.progress.borrow().present, &crew.ranges(), &wants)
     }
 
     fn last_refusal(&self) -> Refusal {
@@ -462,6 +473,10 @@ impl Crew {
         let work = Arc::clone(&self.work);
         let handle = self.transfers.spawn(async move { (tokio::task::id(), source, order.run(work).await) });
         self.under_way.push((handle.id(), range));
+    }
+
+    fn ranges(&self) -> Vec<Range<u64>> {
+        self.under_way.iter().map(|(_, range)| range.clone()).collect()
     }
 
     fn forget(&mut self, id: tokio::task::Id) -> Option<Range<u64>> {

@@ -2,8 +2,8 @@
 //!
 //! Every range it names is missing and under way nowhere else, so that what it brings is brought once (G1). One
 //! transfer always works at the lowest missing byte, because the hash runs along the prefix and whole readers read
-//! it; the others go where readers wait, then ahead of the prefix, but never so far that the hash would still be
-//! running long after the last byte came.
+//! it; others go only where a reader would wait, or follow a transfer that is about to end. Two that share a link for
+//! long would only keep the prefix from moving at its speed.
 
 use std::ops::Range;
 
@@ -16,10 +16,15 @@ use crate::store::Ranges;
 /// round trips: at 100 Mbit/s and 40 ms one piece takes 1.3 s.
 pub(super) const PIECE: u64 = 16 << 20;
 
-/// How far beyond the prefix anything is fetched that nobody asked for.
+/// How far ahead of the transfer before it one that follows may begin, where what lies between is here already: the
+/// hash should not have long to go when the last byte has come.
 pub(super) const SPREAD: u64 = 64 << 20;
 
-/// The next range to fetch, or none while everything missing is under way or nothing more may run.
+/// How much of a transfer is left when the one that follows it is sent out: enough to hide a round trip on a link of
+/// 100 Mbit/s and 100 ms, and little enough that the two hardly share it.
+const HANDOVER: u64 = 2 << 20;
+
+/// The next range to fetch, or none while everything that should be fetched now is under way.
 ///
 /// `wants` are what readers have still to read, in the order in which the readers came.
 pub(super) fn next(
@@ -33,15 +38,36 @@ pub(super) fn next(
         taken.insert(range.clone());
     }
     let prefix = present.prefix();
-    let lowest_is_served = prefix >= size || under_way.iter().any(|range| range.contains(&prefix));
-    if !lowest_is_served {
+    let is_served = |position: u64| under_way.iter().any(|range| range.contains(&position));
+    if prefix < size && !is_served(prefix) {
         return first_missing(&taken, prefix..size);
     }
-    wants
-        .iter()
-        .find_map(|want| first_missing(&taken, want.start.min(size)..want.end.min(size)))
-        .filter(|piece| piece.start < prefix.saturating_add(SPREAD) || is_awaited(wants, piece))
-        .or_else(|| first_missing(&taken, prefix..size.min(prefix.saturating_add(SPREAD))))
+    // What is missing first from a position on, unless it is on its way.
+    let missing_from = |position: u64, end: u64| {
+        let stop = present.run_end(position).unwrap_or(position);
+        if is_served(stop) { None } else { first_missing(&taken, stop..end.min(size)) }
+    };
+    wants.iter().find_map(|want| missing_from(want.start, want.end)).or_else(|| {
+        under_way.iter().filter(|range| is_near_its_end(present, range)).find_map(|range| {
+            let follows_a_reader = |want: &&Range<u64>| want.contains(&range.start) && want.end > range.end;
+            let end = match wants.iter().find(follows_a_reader) {
+                Some(want) => want.end,
+                None if range.contains(&prefix) => size,
+                None => return None,
+            };
+            missing_from(range.end, end).filter(|next| next.start < range.end.saturating_add(SPREAD))
+        })
+    })
+}
+
+/// Whether so little of some transfer is left that the next may be sent out.
+pub(super) fn is_handover_due(present: &Ranges, under_way: &[Range<u64>]) -> bool {
+    under_way.iter().any(|range| is_near_its_end(present, range))
+}
+
+fn is_near_its_end(present: &Ranges, range: &Range<u64>) -> bool {
+    let reached = present.run_end(range.start).unwrap_or(range.start);
+    range.end.saturating_sub(reached) < HANDOVER
 }
 
 /// The first request of a fill whose size nobody knows yet: what its first reader wants, no more than a piece.
@@ -52,12 +78,6 @@ pub(super) fn opening(want: &Range<u64>) -> Range<u64> {
 fn first_missing(taken: &Ranges, within: Range<u64>) -> Option<Range<u64>> {
     let gap = taken.missing_in(within).next()?;
     Some(gap.start..gap.end.min(gap.start + PIECE))
-}
-
-/// Whether some reader is about to read this piece: what was asked is fetched however far ahead of the prefix it is,
-/// but ahead of a reader, too, only so far as it will soon get.
-fn is_awaited(wants: &[Range<u64>], piece: &Range<u64>) -> bool {
-    wants.iter().any(|want| want.start <= piece.start && piece.start < want.start.saturating_add(SPREAD))
 }
 
 #[cfg(test)]
@@ -93,13 +113,12 @@ mod tests {
         let first = || 0..PIECE;
         let tail = || SIZE - 100..SIZE;
         let far = || 40 * MIB..50 * MIB;
-        let second = Some(PIECE..2 * PIECE);
         for (there, under_way, wants, expected, why) in [
             (vec![], vec![first()], vec![tail()], Some(tail()), "who waits far ahead is served"),
-            (vec![tail()], vec![first()], vec![tail()], second.clone(), "once it is there"),
-            (vec![], vec![first(), tail()], vec![tail()], second.clone(), "or coming"),
-            (vec![], vec![first()], vec![5..90], second.clone(), "a want inside a running transfer"),
-            (vec![], vec![first()], vec![0..SIZE], second, "a whole reader"),
+            (vec![tail()], vec![first()], vec![tail()], None, "but not again when it is there"),
+            (vec![], vec![first(), tail()], vec![tail()], None, "or coming"),
+            (vec![], vec![first()], vec![5..90], None, "nor who waits inside a running transfer"),
+            (vec![], vec![first()], vec![0..SIZE], None, "nor a whole reader"),
             (
                 vec![far()],
                 vec![first()],
@@ -107,27 +126,46 @@ mod tests {
                 Some(30 * MIB..40 * MIB),
                 "up to what is there",
             ),
+            (
+                vec![far()],
+                vec![first()],
+                vec![45 * MIB..60 * MIB],
+                Some(50 * MIB..60 * MIB),
+                "from where it will wait",
+            ),
         ] {
             assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
         }
     }
 
     #[test]
-    fn what_nobody_asked_for_is_fetched_only_a_little_ahead_of_the_prefix() {
-        let ahead = [PIECE..SPREAD];
-        assert_eq!(next(SIZE, &present(&ahead), &[0..PIECE], &[]), None);
-        assert_eq!(
-            next(SIZE, &present(&ahead), &[0..PIECE], &[0..SIZE]),
-            None,
-            "a whole reader waits for the prefix"
-        );
-        let mid = 500 * MIB;
-        let read = [mid..mid + SPREAD];
-        assert_eq!(
-            next(SIZE, &present(&read), &[0..PIECE], &[mid..SIZE]),
-            Some(PIECE..2 * PIECE),
-            "also ahead of a reader only a little"
-        );
+    fn a_transfer_is_followed_when_it_is_about_to_end() {
+        let first = || 0..PIECE;
+        let almost = || 0..PIECE - HANDOVER + 1;
+        let after = PIECE..2 * PIECE;
+        let mid = 500 * MIB..500 * MIB + PIECE;
+        for (there, under_way, wants, expected, why) in [
+            (vec![0..PIECE - HANDOVER], vec![first()], vec![], None, "not yet"),
+            (vec![almost()], vec![first()], vec![], Some(after.clone()), "now"),
+            (vec![almost()], vec![first(), after.clone()], vec![], None, "once"),
+            (
+                vec![almost(), PIECE..200 * MIB],
+                vec![first()],
+                vec![],
+                None,
+                "not where the hash would lag far behind",
+            ),
+            (
+                vec![mid.start..mid.end - MIB],
+                vec![first(), mid.clone()],
+                vec![mid.start..SIZE],
+                Some(mid.end..mid.end + PIECE),
+                "a reader's transfer, too",
+            ),
+            (vec![mid.start..mid.end - MIB], vec![first(), mid], vec![], None, "but only while he reads"),
+        ] {
+            assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
+        }
     }
 
     #[test]

@@ -37,8 +37,6 @@ pub(in crate::mirror) struct Verdict {
     pub(in crate::mirror) size: Option<u64>,
     /// The disk will not take it; readers stream for themselves.
     pub(in crate::mirror) unstored: bool,
-    /// Everything is here and the digest matches.
-    pub(in crate::mirror) verified: bool,
 }
 
 impl Fill {
@@ -101,12 +99,12 @@ fn decide(progress: &Progress, source: &Source) -> Option<Result<Verdict, Refusa
     if let Some((_, refusal)) = progress.refused.iter().find(|(refused, _)| refused == source) {
         return Some(Err(refusal.clone()));
     }
-    let verdict = |unstored, verified| Some(Ok(Verdict { size: progress.size, unstored, verified }));
+    let verdict = |unstored| Some(Ok(Verdict { size: progress.size, unstored }));
     match &progress.phase {
         Phase::Failed(refusal) => Some(Err(refusal.clone())),
-        Phase::Unstored => verdict(true, false),
-        Phase::Verified => verdict(false, true),
-        Phase::Running => progress.size.and_then(|_| verdict(false, false)),
+        Phase::Unstored => verdict(true),
+        Phase::Verified => verdict(false),
+        Phase::Running => progress.size.and_then(|_| verdict(false)),
     }
 }
 
