@@ -115,6 +115,12 @@ pub trait Spans: Send {
     /// After an error or `None` it is not called again.
     fn poll_span(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>>;
 
+    /// The last span that it gave cannot be read from this offset of its file on. A producer that can bring these bytes in
+    /// another way says so, and is asked for them next.
+    fn unreadable(&mut self, _at: u64) -> bool {
+        false
+    }
+
     /// How many bytes are still to come, where that is known. Asked once, before the first piece: it is the promise that
     /// the region holds the producer to.
     fn remaining(&self) -> Option<u64>;
@@ -275,12 +281,19 @@ impl Region {
         }
     }
 
-    /// The read under way, when it is done; `None` when there is none.
+    /// The read under way, when it is done; `None` when there is none, or the producer brings its bytes in another way.
     fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
-        let read = ready!(Pin::new(&mut reading.task).poll(cx));
+        let read = ready!(Pin::new(&mut reading.task).poll(cx)).unwrap_or(Err(BodyError::Stopped));
+        let (start, len) = (reading.start, reading.len);
         self.reading = None;
-        Poll::Ready(Some(read.unwrap_or(Err(BodyError::Stopped))))
+        let failed = matches!(read, Err(BodyError::Read(_) | BodyError::Truncated { .. }));
+        if failed && self.spans.unreadable(start) {
+            let lost = len + self.span.take().map_or(0, |span| span.len());
+            self.promised = self.promised.map(|promised| promised + lost);
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(read))
     }
 
     /// Begins the next read of the span at hand, if there is something left of it.
@@ -313,13 +326,14 @@ impl fmt::Debug for Region {
 /// A read on a blocking thread. Dropped before its turn came, it is not run at all.
 struct Reading {
     task: JoinHandle<Result<Bytes, BodyError>>,
+    start: u64,
     len: u64,
 }
 
 impl Reading {
     fn begin(span: Span) -> Self {
-        let len = span.len();
-        Self { task: spawn_blocking(move || read(&span)), len }
+        let (start, len) = (span.start, span.len());
+        Self { task: spawn_blocking(move || read(&span)), start, len }
     }
 }
 

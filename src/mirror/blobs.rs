@@ -20,6 +20,7 @@ pub struct BlobAnswer {
     mirror: Mirror,
     size: Option<u64>,
     origin: Origin,
+    direct: Direct,
 }
 
 impl BlobAnswer {
@@ -30,7 +31,8 @@ impl BlobAnswer {
 
     /// Reads `start..end`; an `end` of `u64::MAX` is that of a blob of unknown size.
     pub fn reader(&self, start: u64, end: u64, delivery: Delivery) -> BlobReader {
-        BlobReader::new(self.origin.clone(), start, end, delivery, self.mirror.metrics().reader())
+        let (origin, direct) = (self.origin.clone(), self.direct.clone());
+        BlobReader::new(origin, direct, start, end, delivery, self.mirror.metrics().reader())
     }
 }
 
@@ -148,12 +150,12 @@ impl Mirror {
             Ok(None) => return Ok(None),
             Err(error) => {
                 tracing::error!(%digest, %error, "a stored blob cannot be opened; it is streamed from upstream");
-                let direct = self.direct(digest, Some(info.size), Source::of(target));
-                (Outcome::Bypass, Origin::Direct(direct))
+                (Outcome::Bypass, Origin::Upstream)
             }
         };
         self.store().touch(digest);
-        let answer = BlobAnswer { mirror: self.clone(), size: Some(info.size), origin };
+        let direct = self.direct(digest, Some(info.size), Source::of(target));
+        let answer = BlobAnswer { mirror: self.clone(), size: Some(info.size), origin, direct };
         Ok(Some(Served::new(outcome, answer)))
     }
 
@@ -187,11 +189,11 @@ impl Mirror {
         let verdict = fill.verdict(&source).await?;
         let direct = self.direct(fill.digest(), verdict.size, source);
         let (outcome, origin) = match (verdict.unstored, started) {
-            (true, _) => (Outcome::Bypass, Origin::Direct(direct)),
-            (false, true) => (Outcome::Miss, Origin::Filling { fill: Arc::clone(fill), direct }),
-            (false, false) => (Outcome::Join, Origin::Filling { fill: Arc::clone(fill), direct }),
+            (true, _) => (Outcome::Bypass, Origin::Upstream),
+            (false, true) => (Outcome::Miss, Origin::Filling(Arc::clone(fill))),
+            (false, false) => (Outcome::Join, Origin::Filling(Arc::clone(fill))),
         };
-        Ok(Served::new(outcome, BlobAnswer { mirror: self.clone(), size: verdict.size, origin }))
+        Ok(Served::new(outcome, BlobAnswer { mirror: self.clone(), size: verdict.size, origin, direct }))
     }
 
     fn direct(&self, digest: &Digest, size: Option<u64>, source: Source) -> Direct {

@@ -4,22 +4,27 @@
 //! hashed on its way, and its last bytes are withheld until the digest matches.
 
 use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::oci::{Digest, Hasher};
-use crate::store::BlobFile;
+use crate::store::{BlobFile, Ranges};
 use crate::upstream::{Ask, Cause, RedirectMemo, Transfer};
 
-use super::fill::{Delivery, ReadError, Source, WITHHELD};
+use super::fill::{Delivery, Phase, Progress, ReadError, Source, WITHHELD};
 
 /// Chunks on their way to one reader; the transfer waits when they are not taken.
 const WINDOW: usize = 8;
+
+/// How much of a file is read at once.
+const READ: u64 = 1 << 20;
 
 /// How often a transfer is taken up again without a byte in between.
 const ATTEMPTS: u32 = 4;
@@ -35,7 +40,7 @@ pub(super) struct Direct {
 }
 
 impl Direct {
-    /// Streams `start..end`. `file` still holds what comes before `start`, where a fill was given up on the way.
+    /// Streams `start..end` to a reader who had what comes before, if anything, from a file.
     ///
     /// The task ends with its reader, with the mirror, or with the body.
     pub(super) fn stream(
@@ -43,13 +48,13 @@ impl Direct {
         start: u64,
         end: u64,
         delivery: Delivery,
-        file: Option<Arc<BlobFile>>,
+        before: Option<Before>,
     ) -> mpsc::Receiver<Result<Bytes, ReadError>> {
         let (tell, stream) = mpsc::channel(WINDOW);
         let direct = self.clone();
         self.tasks.spawn(async move {
             let stop = direct.stop.clone();
-            let work = direct.run(start, end, delivery, file, tell.clone());
+            let work = direct.run(start, end, delivery, before, tell.clone());
             tokio::select! {
                 ended = work => {
                     if let Err(error) = ended {
@@ -71,15 +76,33 @@ impl Direct {
         start: u64,
         end: u64,
         delivery: Delivery,
-        file: Option<Arc<BlobFile>>,
+        before: Option<Before>,
         tell: mpsc::Sender<Result<Bytes, ReadError>>,
     ) -> Result<(), ReadError> {
-        let mut sluice =
-            Sluice { start, end, at: start, proof: None, held: VecDeque::new(), held_len: 0, tell };
+        let mut sluice = Sluice {
+            start,
+            end,
+            at: start,
+            proof: None,
+            sent: None,
+            held: VecDeque::new(),
+            held_len: 0,
+            tell,
+        };
         if delivery == Delivery::Verified {
-            let (at, hasher) = self.hash_before(start, file).await;
-            sluice.at = at;
-            sluice.proof = Some(hasher);
+            let hashed = self.hash_before(start, before.as_ref()).await;
+            let unproven = before.filter(|before| before.fill.is_some() && before.from < start);
+            (sluice.at, sluice.proof, sluice.sent) = match (hashed, unproven) {
+                (Ok((at, hasher)), unproven) => {
+                    (at, Some(hasher), unproven.filter(|before| before.from.max(at) < start))
+                }
+                // Nobody can read any more what was sent. The fill has hashed it as it came.
+                (Err(fresh), Some(unproven)) if unproven.is_proven_by_its_fill().await => {
+                    (0, Some(fresh), None)
+                }
+                (Err(fresh), None) => (0, Some(fresh), None),
+                (Err(_), Some(_)) => return Err(unprovable()),
+            };
         }
         let memo = RedirectMemo::default();
         let mut broken = 0;
@@ -133,32 +156,74 @@ impl Direct {
         }
     }
 
-    /// The hash over everything before `start`, from the file where it can be read, else from the first byte on.
-    async fn hash_before(&self, start: u64, file: Option<Arc<BlobFile>>) -> (u64, Hasher) {
-        let fresh = Hasher::new(self.digest.algorithm());
-        let Some(file) = file.filter(|_| start > 0) else { return (0, fresh) };
+    /// The hash over what comes before `start`, as far as the file has it without a gap; a fresh one if the file cannot
+    /// be read.
+    async fn hash_before(&self, start: u64, before: Option<&Before>) -> Result<(u64, Hasher), Hasher> {
         let algorithm = self.digest.algorithm();
+        let there = before.map_or(0, |before| before.present.prefix().min(start));
+        let Some(Before { file, .. }) = before.filter(|_| there > 0) else {
+            return Ok((0, Hasher::new(algorithm)));
+        };
+        let file = Arc::clone(file);
         let hashed = spawn_blocking(move || {
             let mut hasher = Hasher::new(algorithm);
-            let mut buffer = vec![0; 1 << 20];
             let mut at = 0;
-            while at < start {
-                let length = usize::try_from(start - at).unwrap_or(buffer.len()).min(buffer.len());
-                match file.read_at(&mut buffer[..length], at) {
-                    Ok(0) | Err(_) => return None,
-                    Ok(read) => {
-                        hasher.update(&buffer[..read]);
-                        at += read as u64;
-                    }
-                }
+            while at < there {
+                let end = there.min(at + READ);
+                hasher.update(&read(&file, at..end)?);
+                at = end;
             }
-            Some(hasher)
+            Ok::<_, io::Error>(hasher)
         });
         match hashed.await {
-            Ok(Some(hasher)) => (start, hasher),
-            _ => (0, fresh),
+            Ok(Ok(hasher)) => Ok((there, hasher)),
+            _ => Err(Hasher::new(algorithm)),
         }
     }
+}
+
+/// What a reader had before it went on past the store.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// The file that it came from.
+    pub(super) file: Arc<BlobFile>,
+    /// What of the file is there.
+    pub(super) present: Ranges,
+    /// The first byte that the reader was sent.
+    pub(super) from: u64,
+    /// The fill whose file it is, while nobody has proven its bytes right.
+    pub(super) fill: Option<watch::Receiver<Progress>>,
+}
+
+impl Before {
+    /// Waits for what the fill finds of the bytes, which it hashes as they come and not as they are read.
+    async fn is_proven_by_its_fill(&self) -> bool {
+        let Some(mut fill) = self.fill.clone() else { return true };
+        let generation = fill.borrow().generation;
+        let over =
+            |progress: &Progress| progress.generation != generation || progress.phase != Phase::Running;
+        let ended = fill.wait_for(over).await;
+        ended.is_ok_and(|end| end.generation == generation && end.phase == Phase::Verified)
+    }
+}
+
+fn unprovable() -> ReadError {
+    ReadError("what was sent before cannot be proven right".to_owned())
+}
+
+/// Reads all of a range of a file.
+fn read(file: &BlobFile, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], range.start + filled as u64) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(buffer)
 }
 
 /// Passes on what the reader asked, hashes what it must, and holds the last bytes back.
@@ -168,6 +233,9 @@ struct Sluice {
     /// The next byte from upstream.
     at: u64,
     proof: Option<Hasher>,
+    /// What was sent from a file without proof, and is not in the hash: it has to be what upstream sends now, since
+    /// it is that which the hash is of.
+    sent: Option<Before>,
     held: VecDeque<Bytes>,
     held_len: u64,
     tell: mpsc::Sender<Result<Bytes, ReadError>>,
@@ -186,6 +254,18 @@ impl Sluice {
         }
         let from = self.at;
         self.at += chunk.len() as u64;
+        if let Some(Before { file, from: first, .. }) = &self.sent {
+            let again = from.max(*first)..self.at.min(self.start);
+            if again.start < again.end {
+                let file = Arc::clone(file);
+                let range = again.clone();
+                let was = spawn_blocking(move || read(&file, range)).await;
+                let is = chunk.slice((again.start - from) as usize..(again.end - from) as usize);
+                if !was.is_ok_and(|was| was.is_ok_and(|was| was == is)) {
+                    return Err(unprovable());
+                }
+            }
+        }
         let before = usize::try_from(self.start.saturating_sub(from)).unwrap_or(usize::MAX);
         chunk.advance(before.min(chunk.len()));
         let beyond = usize::try_from(self.at.saturating_sub(self.end)).unwrap_or(usize::MAX);

@@ -35,6 +35,10 @@ impl Spans for BlobSpans {
         }))
     }
 
+    fn unreadable(&mut self, at: u64) -> bool {
+        self.reader.as_mut().is_some_and(|reader| reader.leave_file(at))
+    }
+
     fn remaining(&self) -> Option<u64> {
         (self.end != u64::MAX).then(|| self.end.saturating_sub(self.start))
     }

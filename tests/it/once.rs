@@ -11,8 +11,9 @@ use self::crowd::{FAST, Habit, LATE, LEAVING, RANGES, SLOW_ONES, Scene};
 use crate::support::client::{Connection, Reading};
 use crate::support::eventually;
 use crate::support::images::{Object, layer};
-use crate::support::upstream::{Hold, act, on};
-use crate::world::World;
+use crate::support::mirror::Setup;
+use crate::support::upstream::{Hold, Upstream, act, on};
+use crate::world::{REPOSITORY, World};
 
 const MIB: u64 = 1 << 20;
 
@@ -137,7 +138,7 @@ async fn g1_any_mix_of_requests_costs_every_byte_once() {
 async fn g1_transfers_that_break_and_stand_still_are_taken_up_at_their_byte() {
     let blob = layer(1, 40 * MIB);
     let world = World::with("idle_timeout = \"300ms\"").await;
-    world.upstream.push_blob(crate::world::REPOSITORY, &blob);
+    world.upstream.push_blob(REPOSITORY, &blob);
     for (nth, after) in [(1, 5_000_001), (2, 1), (3, 7_000_000), (5, 333_333)] {
         world.upstream.script(on().get().blobs().nth(nth), act().cut(after));
     }
@@ -160,7 +161,10 @@ async fn g1_transfers_that_break_and_stand_still_are_taken_up_at_their_byte() {
 #[tokio::test]
 async fn g1_a_restart_costs_no_byte_that_was_here() {
     let blob = layer(2, 40 * MIB);
-    let world = World::holding_blob(&blob).await;
+    let upstream = Upstream::start().await;
+    upstream.push_blob(REPOSITORY, &blob);
+    let mirror = Setup::of(&upstream).set("server", "drain_timeout = \"100ms\"").start().await;
+    let world = World { upstream, mirror };
     let gate = world.upstream.gate(&blob.digest);
     gate.allow(10 * MIB);
     gate.allow_range(16 * MIB..20 * MIB);

@@ -83,6 +83,49 @@ async fn t22_every_way_to_fall_short_is_an_error_and_never_an_end() {
     }
 }
 
+/// A producer whose file breaks, and that has its bytes in memory too.
+struct Twice {
+    file: Option<Arc<File>>,
+    content: Bytes,
+    asked_again_at: Option<u64>,
+}
+
+impl Spans for Twice {
+    fn poll_span(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        let piece = match (self.file.take(), self.asked_again_at) {
+            (Some(file), _) => Piece::Span(Span { file, start: 0, end: self.content.len() as u64 }),
+            (None, Some(at)) => Piece::Bytes(self.content.slice(at as usize..)),
+            (None, None) => return Poll::Ready(None),
+        };
+        Poll::Ready(Some(Ok(piece)))
+    }
+
+    fn unreadable(&mut self, at: u64) -> bool {
+        self.asked_again_at = Some(at);
+        true
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        Some(self.content.len() as u64)
+    }
+}
+
+#[tokio::test]
+async fn g7_what_cannot_be_read_is_asked_for_again_from_the_byte_that_was_reached() {
+    let all = content(3 * COPY + 5);
+    // Cut from outside after the first copy; broken from the start.
+    let cut = File::of(all[..COPY + 9].to_vec());
+    let broken =
+        Arc::new(File { content: all.clone(), at_most: 9, broken: true, reads: AtomicUsize::new(0) });
+    for (file, reached) in [(cut, COPY), (broken, 0)] {
+        let content = Bytes::from(all.clone());
+        let twice = Twice { file: Some(file), content, asked_again_at: None };
+        let (got, error) = drain(Region::new(twice).into()).await;
+        assert_eq!(error, None, "from {reached}");
+        assert!(got == all, "from {reached}");
+    }
+}
+
 #[tokio::test]
 async fn a_transport_takes_spans_uncopied_also_after_bytes_were_copied() {
     let all = content(3 * COPY);

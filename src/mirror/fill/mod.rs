@@ -23,7 +23,7 @@ mod wants;
 
 pub use reader::{BlobReader, Delivery, Piece, ReadError};
 
-pub(super) use progress::WITHHELD;
+pub(super) use progress::{Phase, Progress, WITHHELD};
 pub(super) use reader::Origin;
 pub(super) use source::Source;
 pub(super) use table::{Fill, Fills, Place};

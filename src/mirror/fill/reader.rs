@@ -8,12 +8,12 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::ReusableBoxFuture;
 
-use crate::store::BlobFile;
+use crate::store::{BlobFile, Ranges};
 use crate::telemetry::ReaderGuard;
 
 use super::super::answer::Refusal;
-use super::super::direct::Direct;
-use super::progress::{Progress, Step};
+use super::super::direct::{Before, Direct};
+use super::progress::{Phase, Progress, Step};
 use super::table::Fill;
 use super::wants::{Want, Wants};
 
@@ -58,17 +58,20 @@ impl std::error::Error for ReadError {}
 #[derive(Clone, Debug)]
 pub(in crate::mirror) enum Origin {
     Stored(Arc<BlobFile>),
-    Filling { fill: Arc<Fill>, direct: Direct },
-    Direct(Direct),
+    Filling(Arc<Fill>),
+    Upstream,
 }
 
 /// Reads one run of bytes of a blob, for one client.
 #[must_use]
 pub struct BlobReader {
     state: State,
+    start: u64,
     position: u64,
     end: u64,
     delivery: Delivery,
+    /// How it goes on where the disk does not.
+    direct: Direct,
     _gauge: ReaderGuard,
 }
 
@@ -84,12 +87,12 @@ struct Filling {
     waiting: Option<ReusableBoxFuture<'static, watch::Receiver<Progress>>>,
     want: Want,
     generation: Option<u32>,
-    direct: Direct,
 }
 
 impl BlobReader {
     pub(in crate::mirror) fn new(
         origin: Origin,
+        direct: Direct,
         start: u64,
         end: u64,
         delivery: Delivery,
@@ -97,16 +100,36 @@ impl BlobReader {
     ) -> Self {
         let state = match origin {
             Origin::Stored(file) => State::Stored(file),
-            Origin::Filling { fill, direct } => State::Filling(Box::new(Filling {
+            Origin::Filling(fill) => State::Filling(Box::new(Filling {
                 progress: fill.progress.subscribe(),
                 waiting: None,
                 want: Wants::add(&fill.wants, start, end),
                 generation: None,
-                direct,
             })),
-            Origin::Direct(direct) => State::Direct(direct.stream(start, end, delivery, None)),
+            Origin::Upstream => State::Direct(direct.stream(start, end, delivery, None)),
         };
-        Self { state, position: start, end, delivery, _gauge: gauge }
+        Self { state, start, position: start, end, delivery, direct, _gauge: gauge }
+    }
+
+    /// The bytes from `at` on, of a span that was given last, could not be read: brings them from upstream, past the
+    /// store. Not where what was sent cannot be proven by what is still to come.
+    pub fn leave_file(&mut self, at: u64) -> bool {
+        let before = match &self.state {
+            State::Stored(file) => {
+                let mut present = Ranges::new();
+                present.insert(0..file.size());
+                Before { file: Arc::clone(file), present, from: self.start, fill: None }
+            }
+            State::Filling(filling) => match filling.before(self.start) {
+                Some(before) => before,
+                None => return false,
+            },
+            State::Direct(_) | State::Over => return false,
+        };
+        tracing::error!(digest = %self.direct.digest, at, "a blob's file cannot be read; upstream is asked for the rest");
+        self.position = at;
+        self.state = State::Direct(self.direct.stream(at, self.end, self.delivery, Some(before)));
+        true
     }
 
     /// The next bytes; none when the asked run is complete. After an error there is nothing more.
@@ -149,8 +172,9 @@ impl BlobReader {
                             filling.want.moved_to(end);
                             return Poll::Ready(Some(Ok(Piece::Span { file, start, end })));
                         }
-                        Ok(Next::Leave(file)) => {
-                            let stream = filling.direct.stream(self.position, self.end, self.delivery, file);
+                        Ok(Next::Leave) => {
+                            let before = filling.before(self.start);
+                            let stream = self.direct.stream(self.position, self.end, self.delivery, before);
                             self.state = State::Direct(stream);
                         }
                         Err(error) => {
@@ -166,11 +190,20 @@ impl BlobReader {
 
 enum Next {
     Read(Arc<BlobFile>, u64),
-    /// Go on without the store; the file still holds what was read so far.
-    Leave(Option<Arc<BlobFile>>),
+    /// Go on without the store.
+    Leave,
 }
 
 impl Filling {
+    /// What the reader had, if that is of the file which is filled now.
+    fn before(&self, from: u64) -> Option<Before> {
+        let progress = self.progress.borrow();
+        let same = self.generation.is_none_or(|begun| begun == progress.generation);
+        let file = progress.file.clone().filter(|_| same)?;
+        let fill = (progress.phase != Phase::Verified).then(|| self.progress.clone());
+        Some(Before { file, present: progress.present.clone(), from, fill })
+    }
+
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
@@ -194,7 +227,7 @@ impl Filling {
                     self.generation = Some(progress.generation);
                     return Poll::Ready(Ok(Next::Read(file, there)));
                 }
-                Step::Leave => return Poll::Ready(Ok(Next::Leave(progress.file.clone()))),
+                Step::Leave => return Poll::Ready(Ok(Next::Leave)),
                 Step::Fail(refusal) => return Poll::Ready(Err(cut(&refusal))),
                 Step::Wait => {}
             }
