@@ -18,7 +18,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use auth::{Issued, TokenStyle, Tokens, basic};
@@ -37,6 +37,8 @@ use super::images::{Image, Object};
 pub struct Upstream {
     inner: Arc<Inner>,
     task: Mutex<Option<JoinHandle<()>>>,
+    /// Holds the port while nobody listens on it: else another test could be given it meanwhile.
+    held: Mutex<Option<TcpSocket>>,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,7 @@ impl Upstream {
             tokens: Mutex::default(),
         });
         let task = tokio::spawn(accept(Arc::clone(&inner), listener));
-        Self { inner, task: Mutex::new(Some(task)) }
+        Self { inner, task: Mutex::new(Some(task)), held: Mutex::default() }
     }
 
     /// Where it listens.
@@ -114,13 +116,22 @@ impl Upstream {
         if let Some(task) = task {
             task.abort();
             let _ = task.await;
+            *self.held.lock().unwrap() = Some(self.bind());
         }
     }
 
     /// Opens the same port again.
     pub async fn up(&self) {
-        let listener = TcpListener::bind(self.inner.address).await.unwrap();
+        let held = self.held.lock().unwrap().take();
+        let listener = held.unwrap_or_else(|| self.bind()).listen(1024).unwrap();
         *self.task.lock().unwrap() = Some(tokio::spawn(accept(Arc::clone(&self.inner), listener)));
+    }
+
+    fn bind(&self) -> TcpSocket {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.inner.address).unwrap();
+        socket
     }
 
     /// Holds this image, under `tag` if there is one.
