@@ -1,5 +1,6 @@
 //! Requests that go away at any of their awaits, over a real store and an upstream on loopback.
 
+mod ends;
 mod upstream;
 
 use std::pin::pin;

@@ -63,7 +63,6 @@ impl Driver {
     /// Runs the fill to its end. Whatever happens, a panic included, readers learn of it and the table forgets it.
     pub(super) async fn run(self) {
         let gauge = self.fills.metrics.fill();
-        let _leave = Leave(&self);
         let result = match self.drive().await {
             Ok(true) => FillResult::Committed,
             Ok(false) => FillResult::Failed,
@@ -542,12 +541,11 @@ impl Recorder {
     }
 }
 
-/// Takes the fill out of the table and makes sure that its readers know of its end.
-struct Leave<'a>(&'a Driver);
-
-impl Drop for Leave<'_> {
+/// Takes the fill out of the table and makes sure that its readers know of its end, however its task ends; also when it
+/// is dropped before it ran at all.
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.0.fill.progress.send_if_modified(|progress| {
+        self.fill.progress.send_if_modified(|progress| {
             let lost = progress.phase == Phase::Running;
             if lost {
                 progress.phase =
@@ -555,6 +553,6 @@ impl Drop for Leave<'_> {
             }
             lost
         });
-        self.0.fills.leave(&self.0.fill);
+        self.fills.leave(&self.fill);
     }
 }
