@@ -15,6 +15,7 @@ mod config;
 mod crash;
 mod crowd;
 mod disk;
+mod gaps;
 mod kit;
 mod manifests;
 mod members;

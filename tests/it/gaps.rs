@@ -1,0 +1,224 @@
+//! What no other module shows: guards whose loss would go unnoticed without these.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use roadstead::store::fs::{Access, Disk, DiskFile, Entry, RealDisk, Space};
+
+use crate::support::client::{Connection, End};
+use crate::support::images::{Object, image, layer};
+use crate::support::mirror::{REGISTRY, Setup};
+use crate::support::upstream::{Hold, Upstream, act, on, status};
+use crate::world::{REPOSITORY, TAG, World};
+
+const MB: u64 = 1_000_000;
+
+/// The real disk, on which opening some files can hang.
+#[derive(Debug, Default)]
+struct StuckDisk {
+    /// Files whose path contains this are not opened; empty: all are.
+    stuck: Mutex<String>,
+    freed: Condvar,
+}
+
+/// Files are stuck until this goes, however the test ends: a thread that hangs would keep it from ending.
+struct Stuck<'a>(&'a StuckDisk);
+
+impl StuckDisk {
+    fn stick(&self, part: &str) -> Stuck<'_> {
+        part.clone_into(&mut self.stuck.lock().unwrap());
+        Stuck(self)
+    }
+}
+
+impl Drop for Stuck<'_> {
+    fn drop(&mut self) {
+        self.0.stuck.lock().unwrap().clear();
+        self.0.freed.notify_all();
+    }
+}
+
+impl Disk for StuckDisk {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        let stuck = |part: &mut String| !part.is_empty() && path.to_string_lossy().contains(part.as_str());
+        let free = self.freed.wait_while(self.stuck.lock().unwrap(), stuck).unwrap();
+        drop(free);
+        RealDisk.open(path, access)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        RealDisk.list(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_dir(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        RealDisk.space(path)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn g3_a_disk_that_hangs_costs_a_client_twenty_five_seconds_and_no_more() {
+    let disk = Arc::new(StuckDisk::default());
+    let upstream = Upstream::start().await;
+    let mirror = Setup::of(&upstream).disk(disk.clone()).start().await;
+    let world = World { upstream, mirror };
+    let blob = layer(1, MB);
+    world.upstream.push_blob(REPOSITORY, &blob);
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+    let world = world.restart().await;
+    let stuck = disk.stick(&blob.digest[7..]);
+    let (begun, request) = (Instant::now(), world.blob(&blob.digest));
+    let mut asking = Connection::open(world.mirror.address()).await;
+    asking.write(&request).await;
+    world.mirror.get("/v2/").send().await.expect(200);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let answer = asking.read(&request).await.rest().await.expect_error(504, "UNAVAILABLE");
+    assert!(begun.elapsed() < Duration::from_secs(27), "{:?}", begun.elapsed());
+    assert_eq!(answer.end, End::Complete);
+    drop(stuck);
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+}
+
+#[tokio::test]
+async fn g8_g2_what_a_former_run_left_is_proven_before_it_is_served_as_whole() {
+    let blob = layer(2, 4 * MB);
+    let world = World::holding_blob(&blob).await;
+    let gate = world.upstream.gate(&blob.digest);
+    gate.allow(3 * MB);
+    let mut reading = world.blob(&blob.digest).open().await;
+    gate.held_at(3 * MB).await;
+    reading.until(2 * MB).await;
+    drop(reading);
+    let setup = world.mirror.stop().await;
+    let mirror = setup.start().await;
+    let world = World { mirror, upstream: world.upstream };
+    let left: Vec<_> = world.mirror.files("/partial/").into_iter().filter(|file| is_content(file)).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    let mut bytes = std::fs::read(&left[0]).unwrap();
+    bytes[1_500_000] ^= 1;
+    std::fs::write(&left[0], bytes).unwrap();
+    gate.open();
+    // As fast as it can come, so that most of it is served before the digest is known.
+    let answer = world.blob(&blob.digest).send().await;
+    assert!(answer.end != End::Complete || answer.body == blob.bytes, "wrong bytes were served as complete");
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+    world.mirror.settled().await;
+    world.upstream.down().await;
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+}
+
+/// The bytes of an unfinished blob, and not the record of them.
+fn is_content(file: &Path) -> bool {
+    file.extension().is_none()
+}
+
+#[tokio::test]
+async fn g5_many_who_ask_for_a_stale_tag_at_once_cost_one_head() {
+    let image = image(3, &[10]);
+    let world = World::with("tag_ttl = \"0s\"").await;
+    world.upstream.push(REPOSITORY, Some(TAG), &image);
+    world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
+    let before = world.upstream.seen().len();
+    let hold = Hold::new();
+    world.upstream.script(on().manifests(), act().hold(&hold));
+    let asking: Vec<_> = (0..50).map(|_| tokio::spawn(world.manifest(TAG).send())).collect();
+    hold.arrived(1).await;
+    // The others have to be there before the one question is answered; those who are late ask one of their own.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    hold.release();
+    for one in asking {
+        one.await.unwrap().expect_bytes(&image.manifest.bytes);
+    }
+    let asked = &world.upstream.seen()[before..];
+    assert!(asked.len() <= 2, "{} questions", asked.len());
+    assert!(asked.iter().all(|seen| seen.asked.method == "HEAD"));
+}
+
+#[tokio::test]
+async fn g10_late_is_504_wrong_is_502_and_away_is_503_for_manifests_and_blobs() {
+    let image = image(4, &[1000]);
+    let other = Object::new("text/plain", "something else").bytes;
+    for (trouble, expected) in
+        [(act().hang(), 504), (status(500), 503), (act().drop_connection(), 503), (status(404), 404)]
+    {
+        let world = World::with("header_timeout = \"300ms\"").await;
+        world.upstream.push(REPOSITORY, Some(TAG), &image);
+        world.upstream.script(on(), trouble);
+        for request in
+            [world.manifest(TAG), world.manifest(&image.manifest.digest), world.blob(&image.layers[0].digest)]
+        {
+            let answer = request.send().await;
+            assert_eq!(answer.status, expected);
+            assert_eq!(answer.header("www-authenticate"), None);
+        }
+    }
+    let world = World::holding(&image).await;
+    world.upstream.script(on().manifests(), act().body(other));
+    world.manifest(&image.manifest.digest).send().await.expect_error(502, "UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn g6_credentials_that_upstream_refuses_are_covered_by_the_cache() {
+    let image = image(5, &[1000]);
+    let upstream = Upstream::start().await;
+    upstream.push(REPOSITORY, Some(TAG), &image);
+    upstream.require_basic(None, "ann", "secret");
+    let lines = "default = true\ntag_ttl = \"0s\"\nusername = \"ann\"\npassword = \"secret\"\n";
+    let mirror = Setup::empty().upstream(REGISTRY, &upstream, lines).start().await;
+    let world = World { upstream, mirror };
+    world.pull(&image).await;
+    // From now on the password is another one.
+    world.upstream.require_basic(None, "ann", "changed");
+    let stale = world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
+    assert_eq!(stale.cache_status(), "hit; detail=stale; fwd-status=401");
+    world.pull(&image).await;
+    // What is not here is neither absent nor forbidden: the mirror's own access is at fault.
+    world.manifest("other").send().await.expect_error(503, "UNAVAILABLE");
+}
+
+#[tokio::test]
+async fn what_is_not_served_is_said_so_and_asks_nobody() {
+    let world = World::new().await;
+    let digest = layer(6, 10).digest;
+    world.mirror.get(&format!("/v2/{REPOSITORY}/tags/list")).send().await.expect_error(404, "UNSUPPORTED");
+    let referrers = world.mirror.get(&format!("/v2/{REPOSITORY}/referrers/{digest}"));
+    referrers.send().await.expect_error(404, "MANIFEST_UNKNOWN");
+    world.mirror.get("/token").send().await.expect_error(404, "NAME_UNKNOWN");
+    assert_eq!(world.upstream.connections(), 0);
+}
+
+#[tokio::test]
+async fn g2_g7_a_body_that_is_streamed_past_the_store_is_proven_too() {
+    for size in [10_000, 3 * MB] {
+        let upstream = Upstream::start().await;
+        let blob = layer(7, size);
+        upstream.push_blob(REPOSITORY, &blob);
+        let mirror = Setup::of(&upstream).set("store", "max_blob = \"1KiB\"").start().await;
+        let world = World { upstream, mirror };
+        world.upstream.script(on().get().blobs(), act().flip(size - 1));
+        for request in [world.blob(&blob.digest), world.blob(&blob.digest).range("0-")] {
+            let answer = request.send().await;
+            assert_ne!(answer.end, End::Complete, "wrong bytes were served as complete");
+        }
+        world.upstream.behave();
+        let answer = world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+        assert_eq!(answer.cache_status(), "fwd=bypass");
+    }
+}
