@@ -1,6 +1,9 @@
 //! Manifests by digest: memory, store, then upstream, asked once, verified, kept verbatim.
 
+use std::time::Duration;
+
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::oci::{Digest, Reference, Tag};
 use crate::store::Seen;
@@ -10,6 +13,10 @@ use crate::upstream::{FetchedManifest, ManifestHead};
 use super::answer::{ManifestAnswer, Refusal, Served};
 use super::membership::Kind;
 use super::site::{Mirror, Target};
+
+/// How long an answer waits for its manifest to be stored. What follows a manifest is asked for by what it names, so it is
+/// worth a moment; but no answer waits for a disk that hangs (G3).
+const KEPT_WITHIN: Duration = Duration::from_secs(1);
 
 impl Mirror {
     /// A manifest by tag or digest.
@@ -137,13 +144,16 @@ impl Mirror {
         self.absent().forget(&target.question("manifests", &manifest.digest));
         let (store, kept) = (self.store().clone(), manifest.clone());
         let put = move || store.put_manifest(&kept.digest, &kept.media_type, &kept.bytes, anonymous, &seen);
-        match spawn_blocking(put).await {
-            Ok(Ok(())) => self.memory().insert(manifest.digest.clone(), manifest.clone()),
-            Ok(Err(error)) => {
+        match timeout(KEPT_WITHIN, spawn_blocking(put)).await {
+            Ok(Ok(Ok(()))) => self.memory().insert(manifest.digest.clone(), manifest.clone()),
+            Ok(Ok(Err(error))) => {
                 tracing::warn!(digest = %manifest.digest, %error, "a manifest could not be stored; it is served all the same");
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::error!(digest = %manifest.digest, %error, "the task that stores a manifest ended")
+            }
+            Err(_) => {
+                tracing::warn!(digest = %manifest.digest, "the disk is slow; a manifest is served while it is still being stored");
             }
         }
         manifest

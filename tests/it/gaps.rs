@@ -10,45 +10,59 @@ use roadstead::store::fs::{Access, Disk, DiskFile, Entry, RealDisk, Space};
 use crate::support::client::{Connection, End};
 use crate::support::images::{Object, image, layer};
 use crate::support::mirror::{REGISTRY, Setup};
+use crate::support::soon;
 use crate::support::upstream::{Hold, Upstream, act, on, status};
 use crate::world::{REPOSITORY, TAG, World};
 
 const MB: u64 = 1_000_000;
 
-/// The real disk, on which opening some files can hang.
+/// The real disk, on which some calls can hang.
 #[derive(Debug, Default)]
 struct StuckDisk {
-    /// Files whose path contains this are not opened; empty: all are.
-    stuck: Mutex<String>,
+    /// What hangs: this call, for paths that contain this text.
+    stuck: Mutex<Option<(Call, String)>>,
     freed: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Open,
+    Rename,
 }
 
 /// Files are stuck until this goes, however the test ends: a thread that hangs would keep it from ending.
 struct Stuck<'a>(&'a StuckDisk);
 
 impl StuckDisk {
-    fn stick(&self, part: &str) -> Stuck<'_> {
-        part.clone_into(&mut self.stuck.lock().unwrap());
+    fn stick(&self, call: Call, part: &str) -> Stuck<'_> {
+        *self.stuck.lock().unwrap() = Some((call, part.to_owned()));
         Stuck(self)
+    }
+
+    fn pass(&self, call: Call, path: &Path) {
+        let path = path.to_string_lossy();
+        let hangs = |stuck: &mut Option<(Call, String)>| {
+            stuck.as_ref().is_some_and(|(stuck, part)| *stuck == call && path.contains(part.as_str()))
+        };
+        drop(self.freed.wait_while(self.stuck.lock().unwrap(), hangs).unwrap());
     }
 }
 
 impl Drop for Stuck<'_> {
     fn drop(&mut self) {
-        self.0.stuck.lock().unwrap().clear();
+        *self.0.stuck.lock().unwrap() = None;
         self.0.freed.notify_all();
     }
 }
 
 impl Disk for StuckDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        let stuck = |part: &mut String| !part.is_empty() && path.to_string_lossy().contains(part.as_str());
-        let free = self.freed.wait_while(self.stuck.lock().unwrap(), stuck).unwrap();
-        drop(free);
+        self.pass(Call::Open, path);
         RealDisk.open(path, access)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.pass(Call::Rename, to);
         RealDisk.rename(from, to)
     }
 
@@ -83,7 +97,7 @@ async fn g3_a_disk_that_hangs_costs_a_client_twenty_five_seconds_and_no_more() {
     world.upstream.push_blob(REPOSITORY, &blob);
     world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
     let world = world.restart().await;
-    let stuck = disk.stick(&blob.digest[7..]);
+    let stuck = disk.stick(Call::Open, &blob.digest[7..]);
     let (begun, request) = (Instant::now(), world.blob(&blob.digest));
     let mut asking = Connection::open(world.mirror.address()).await;
     asking.write(&request).await;
@@ -93,6 +107,67 @@ async fn g3_a_disk_that_hangs_costs_a_client_twenty_five_seconds_and_no_more() {
     assert!(begun.elapsed() < Duration::from_secs(27), "{:?}", begun.elapsed());
     assert_eq!(answer.end, End::Complete);
     drop(stuck);
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+}
+
+#[tokio::test]
+async fn g3_a_body_does_not_wait_for_its_blob_to_be_durable() {
+    let disk = Arc::new(StuckDisk::default());
+    let upstream = Upstream::start().await;
+    let mirror = Setup::of(&upstream).disk(disk.clone()).start().await;
+    let world = World { upstream, mirror };
+    let blob = layer(8, MB);
+    world.upstream.push_blob(REPOSITORY, &blob);
+    let stuck = disk.stick(Call::Rename, &blob.digest[7..]);
+    for _ in 0..2 {
+        world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+    }
+    assert_eq!(world.upstream.sent_of(&blob.digest), MB);
+    drop(stuck);
+    world.mirror.settled().await;
+    world.upstream.down().await;
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+}
+
+#[tokio::test]
+async fn g3_a_manifest_does_not_wait_for_a_disk_that_hangs() {
+    let disk = Arc::new(StuckDisk::default());
+    let image = image(9, &[10]);
+    let upstream = Upstream::start().await;
+    upstream.push(REPOSITORY, Some(TAG), &image);
+    let mirror = Setup::of(&upstream).disk(disk.clone()).start().await;
+    let world = World { upstream, mirror };
+    let stuck = disk.stick(Call::Rename, &image.manifest.digest[7..]);
+    for reference in [TAG, &image.manifest.digest] {
+        let begun = Instant::now();
+        world.manifest(reference).send().await.expect_bytes(&image.manifest.bytes);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+    drop(stuck);
+    // Once the disk has come back, what it was given is there.
+    let kept = async {
+        while world.manifest(&image.manifest.digest).send().await.cache_status() != "hit" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon("the manifest kept", kept).await;
+}
+
+#[tokio::test]
+async fn g2_who_has_bytes_of_a_wrong_blob_is_cut_when_it_is_fetched_anew() {
+    let blob = layer(10, 4 * MB);
+    let world = World::holding_blob(&blob).await;
+    let gate = world.upstream.gate(&blob.digest);
+    world.upstream.script(on().get().blobs().nth(1), act().flip(100));
+    gate.allow(2 * MB);
+    let mut early = world.blob(&blob.digest).open().await;
+    early.until(MB).await;
+    // Waits for the digest, so nothing of it has been sent, and it is still to be had right.
+    let late = world.blob(&blob.digest).range(&format!("{}-", 4 * MB - 100)).open().await;
+    gate.open();
+    let (early, late) = tokio::join!(early.rest(), late.rest());
+    assert!(matches!(early.end, End::CutAt(_)), "{:?}", early.end);
+    late.expect_range(&blob.bytes, 4 * MB as usize - 100, 4 * MB as usize - 1);
     world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
 }
 
