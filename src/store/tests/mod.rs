@@ -3,6 +3,7 @@
 mod content;
 mod faults;
 mod knowledge;
+mod power;
 mod restart;
 mod room;
 
