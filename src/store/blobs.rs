@@ -10,13 +10,13 @@ use super::fs::{Access, DiskFile, Meta};
 use super::layout::Tree;
 use super::model::BlobEntry;
 use super::sidecar;
-use crate::oci::{Digest, Hasher};
+use crate::oci::Digest;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tracing::{info, warn};
+use tracing::warn;
 
 /// An open file of a blob: whole and verified, or filling.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct BlobFile {
     size: u64,
     /// Committed: not a byte of it changes any more.
     sealed: AtomicBool,
+    /// A sync has failed: nobody knows any more what of it is durable.
+    broken: AtomicBool,
 }
 
 /// What is known of a committed blob without touching the disk.
@@ -44,7 +46,7 @@ pub(super) struct OpenFiles {
 
 impl BlobFile {
     pub(super) fn new(file: Box<dyn DiskFile>, size: u64, sealed: bool) -> Self {
-        Self { file, size, sealed: AtomicBool::new(sealed) }
+        Self { file, size, sealed: AtomicBool::new(sealed), broken: AtomicBool::new(false) }
     }
 
     /// Reads at a position; fewer bytes than asked are possible, none means the end. Of a filling blob only what is
@@ -76,8 +78,14 @@ impl BlobFile {
         self.sealed.store(sealed, Ordering::Release);
     }
 
+    /// Makes what was written durable. Once it has failed it always does: the system tells only once that it has lost
+    /// pages, and a second sync would pass them for durable.
     pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync()
+        self.file.sync().inspect_err(|_| self.broken.store(true, Ordering::Release))?;
+        if self.broken.load(Ordering::Acquire) {
+            return Err(io::Error::other("a sync of the file has failed before"));
+        }
+        Ok(())
     }
 
     pub(super) fn meta(&self) -> io::Result<Meta> {
@@ -97,6 +105,13 @@ impl OpenFiles {
     /// Whether anybody has the blob open.
     pub(super) fn is_held(&self, digest: &Digest) -> bool {
         self.lock().get(digest).is_some_and(|file| file.strong_count() > 0)
+    }
+
+    /// The blob whose open file this is, unless another has taken its place.
+    pub(super) fn find(&self, file: &Arc<BlobFile>) -> Option<Digest> {
+        let table = self.lock();
+        let found = table.iter().find(|(_, open)| std::ptr::eq(open.as_ptr(), Arc::as_ptr(file)))?;
+        Some(found.0.clone())
     }
 
     pub(super) fn forget(&self, digest: &Digest) {
@@ -153,41 +168,12 @@ impl Core {
             return Ok(None);
         }
         let file = BlobFile::new(file, meta.len, true);
-        if !entry.is_same_file(&meta) && !self.verify_again(digest, &file, &meta)? {
+        if !entry.is_same_file(&meta) && !self.reexamine(digest, &file, &meta) {
             return Ok(None);
         }
         let file = self.open.share(digest, Arc::new(file));
         self.change(|model| model.touch(digest));
         Ok(Some(file))
-    }
-
-    /// A file of the right size that is not the one we wrote may be a restored backup or a moved volume, which should
-    /// cost no transfer, or anything else: its content decides.
-    fn verify_again(&self, digest: &Digest, file: &BlobFile, meta: &Meta) -> Result<bool, StoreError> {
-        let mut hasher = Hasher::new(digest.algorithm());
-        let mut buf = vec![0; 1 << 20];
-        let mut position = 0;
-        loop {
-            match file.read_at(&mut buf, position).map_err(StoreError::io("read a blob"))? {
-                0 => break,
-                read => {
-                    hasher.update(&buf[..read]);
-                    position += read as u64;
-                }
-            }
-        }
-        if hasher.finish() != *digest {
-            self.distrust_blob(digest, "it was replaced by something else");
-            return Ok(false);
-        }
-        info!(target: "roadstead::store", %digest, "the file of a blob was replaced, but its content is right");
-        self.change(|model| {
-            if let Some(entry) = model.blobs.peek_mut(digest) {
-                (entry.inode, entry.mtime) = (meta.inode, meta.mtime);
-                model.dirty.blobs.insert(digest.clone());
-            }
-        });
-        Ok(true)
     }
 
     /// Takes over a blob's file that memory does not know, with what its marker says.

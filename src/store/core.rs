@@ -1,12 +1,14 @@
 //! What all parts of the store share: the disk, the paths, the lock around the model, and the small steps that more
 //! than one part takes.
 //!
-//! Lock order: room, model, table of open files. The last two are never held across a call of the disk. *Room* is held by
+//! Lock order: turn, room, model, table of open files. The last two are never held across a call of the disk. *Turn* is
+//! that of reading a blob again (`doubt`). *Room* is held by
 //! whoever takes names away from files, until they are gone, and taken by whoever is about to make such a file, so that
 //! nobody removes the file that another has just made under the same name.
 
 use super::blobs::OpenFiles;
-use super::fs::{self, Disk};
+use super::doubt::Turns;
+use super::fs::{self, Disk, Space};
 use super::layout::{Layout, Tree, flat};
 use super::model::{Model, now};
 use super::policy::Policy;
@@ -32,6 +34,9 @@ pub(super) struct Core {
     pub(super) policy: Policy,
     state: Mutex<State>,
     room: Mutex<()>,
+    pub(super) turns: Turns,
+    /// The budget in bytes as it was when the file system last told its size.
+    budget_bytes: AtomicU64,
     /// Something urgent waits for the index thread, or it is to stop.
     pub(super) wake: Condvar,
     /// The index thread got further, or gave up.
@@ -79,6 +84,8 @@ impl Core {
             policy,
             state: Mutex::new(State { model: Model::new(), changed: 0, durable: 0, degraded: false }),
             room: Mutex::default(),
+            turns: Turns::default(),
+            budget_bytes: AtomicU64::new(0),
             wake: Condvar::new(),
             progress: Condvar::new(),
             open: OpenFiles::default(),
@@ -250,11 +257,10 @@ impl Core {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let limit = self.limit_by_configuration();
         let state = self.state();
         Stats {
             used_bytes: state.model.ledger.used(),
-            max_bytes: limit,
+            max_bytes: self.budget_bytes.load(Ordering::Relaxed),
             blobs: state.model.blobs.len() as u64,
             manifests: state.model.manifests.len() as u64,
             unfinished: state.model.unfinished.len() as u64,
@@ -265,20 +271,32 @@ impl Core {
         }
     }
 
-    /// The budget in bytes, whatever the disk has free.
-    pub(super) fn limit_by_configuration(&self) -> u64 {
-        match self.budget {
-            Budget::Bytes(bytes) => bytes,
-            Budget::Percent(percent) => {
-                // A disk that does not answer gives no room.
-                let total = self.disk.space(self.layout.root()).map_or(0, |space| space.total);
-                total / 100 * u64::from(percent.min(100))
-            }
-        }
+    /// The budget in bytes, whatever the disk has free. `space` is what the file system says of itself.
+    pub(super) fn budget(&self, space: &io::Result<Space>) -> u64 {
+        let budget = match (self.budget, space) {
+            (Budget::Bytes(bytes), _) => bytes,
+            (Budget::Percent(percent), Ok(space)) => space.total / 100 * u64::from(percent.min(100)),
+            // A disk that does not answer gives no room; its size is most likely what it was.
+            (Budget::Percent(_), Err(_)) => return 0,
+        };
+        self.budget_bytes.store(budget, Ordering::Relaxed);
+        budget
+    }
+
+    /// Asks the file system, for the first figures.
+    pub(super) fn learn_budget(&self) {
+        self.budget(&self.disk.space(self.layout.root()));
     }
 }
 
 impl Core {
+    /// The blob whose open file this is cannot be read any more. A file that has left the store already harms nobody.
+    pub(super) fn distrust_file(&self, file: &Arc<super::blobs::BlobFile>) {
+        if let Some(digest) = self.open.find(file) {
+            self.distrust_blob(&digest, "it could not be read, or was wrong");
+        }
+    }
+
     /// A blob's file is not what was committed: forget it, and let it be fetched again.
     pub(super) fn distrust_blob(&self, digest: &Digest, why: &str) {
         let _room = self.room();

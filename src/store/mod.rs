@@ -24,6 +24,7 @@
 
 mod blobs;
 mod core;
+mod doubt;
 mod error;
 mod evict;
 pub mod fs;
@@ -88,7 +89,7 @@ pub enum Budget {
 pub struct Stats {
     /// Bytes that count against the budget, reservations included.
     pub used_bytes: u64,
-    /// The budget.
+    /// The budget, as it was when room was last made.
     pub max_bytes: u64,
     /// Committed blobs.
     pub blobs: u64,
@@ -137,6 +138,7 @@ impl Store {
         let layout = Layout::new(&options.path);
         let lock = lock::acquire(&*disk, &layout)?;
         let core = Arc::new(Core::new(disk, layout, options, policy));
+        core.learn_budget();
         let (index, loaded) = recover::load_index(&core);
         let leftovers = core.layout.partials();
         recover::count_leftovers(&core).map_err(OpenError::io("list", &leftovers))?;
@@ -203,9 +205,10 @@ impl Store {
         }
     }
 
-    /// A read of a committed blob failed, or what it gave was wrong: drops it and puts its file aside. Blocks.
-    pub fn distrust(&self, digest: &Digest) {
-        self.core().distrust_blob(digest, "it could not be read, or was wrong");
+    /// A read of a committed blob's open file failed, or what it gave was wrong: drops the blob and puts its file aside,
+    /// unless it has another file by now. Blocks.
+    pub fn distrust(&self, file: &Arc<BlobFile>) {
+        self.core().distrust_file(file);
     }
 
     /// Begins to fill a blob of that size, or goes on where a former fill stopped. Reserves all of it, for which others
@@ -324,7 +327,8 @@ impl Store {
         self.core().change(|model| model.touch(digest));
     }
 
-    /// What the store holds, and how it fares. One question to the file system when the budget is a part of it.
+    /// What the store holds, and how it fares; from memory. A budget that is a part of the file system is what it was when
+    /// room was last made.
     pub fn stats(&self) -> Stats {
         self.core().stats()
     }

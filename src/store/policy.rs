@@ -16,6 +16,9 @@ pub(super) struct Policy {
     /// Kept free of content, so that the index may grow between one look at its size and the next; at most a sixteenth of
     /// the budget.
     pub(super) index_spare: u64,
+    /// The largest blob that is read whole before its request is answered, when its file has been replaced: what slow
+    /// disks read within a second or so.
+    pub(super) read_at_once: u64,
     /// Commits of the index begin at most this often.
     pub(super) commit_every: Duration,
 }
@@ -28,6 +31,7 @@ impl Default for Policy {
             low_mark: 90,
             manifest_part: 32,
             index_spare: 512 << 10,
+            read_at_once: 64 << 20,
             commit_every: Duration::from_millis(200),
         }
     }

@@ -245,8 +245,11 @@ fn drop_committed_leftovers(core: &Core) {
         left.filter(|digest| state.model.blobs.contains(*digest)).cloned().collect()
     };
     for digest in left {
+        // A blob that becomes an unfinished one again is both for a moment.
+        let _room = core.room();
         let ended = core.change(|model| {
             let idle = model.unfinished.get(&digest).is_some_and(|entry| entry.filling.is_none());
+            let idle = idle && model.blobs.contains(&digest);
             if idle {
                 model.end_unfinished(&digest);
             }

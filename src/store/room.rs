@@ -75,11 +75,10 @@ impl Core {
 
     /// What may be used now, and what the budget alone would allow.
     fn limit(&self) -> (u64, u64) {
-        let budget = self.limit_by_configuration();
+        let space = self.disk.space(self.layout.root());
+        let budget = self.budget(&space);
         let budget = budget - self.policy.index_spare.min(budget / 16);
-        let Ok(Space { total, available }) = self.disk.space(self.layout.root()) else {
-            return (budget, budget);
-        };
+        let Ok(Space { total, available }) = space else { return (budget, budget) };
         let (used, filling) = {
             let state = self.state();
             let entries = state.model.unfinished.values();

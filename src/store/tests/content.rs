@@ -111,10 +111,14 @@ fn a_file_that_was_restored_from_a_backup_is_read_and_kept() {
 fn a_distrusted_blob_is_put_aside() {
     let fixture = Fixture::new();
     let digest = commit(&fixture.store, b"bad", "a");
-    fixture.store.distrust(&digest);
+    let file = fixture.store.open_blob(&digest).unwrap().unwrap();
+    fixture.store.distrust(&file);
     assert_eq!(fixture.store.blob(&digest), None);
     assert!(!exists(&fixture.layout().content(Tree::Blobs, &digest)));
     assert_eq!(RealDisk.list(&fixture.layout().quarantine()).unwrap().len(), 1);
+    commit(&fixture.store, b"bad", "a");
+    fixture.store.distrust(&file);
+    assert!(fixture.store.blob(&digest).is_some(), "another file has come since");
 }
 
 #[test]
@@ -193,6 +197,30 @@ fn an_unfinished_blob_whose_record_and_size_disagree_starts_anew() {
     let (digest, partial) = fill(&fixture.store, &content(1, 100)).unwrap();
     partial.keep(&[0..50, 50..100].into_iter().collect());
     assert!(fixture.store.partial(&digest, 101).unwrap().present().is_empty(), "another size");
+}
+
+#[test]
+fn an_unfinished_blob_of_another_size_makes_way_for_the_new_one() {
+    for size in [1, 3_999, 4_001, 9_000] {
+        let fixture = Fixture::new();
+        let former = content(1, 4_000);
+        let bytes = content(2, size);
+        let digest = sha256(&bytes);
+        let partial = fixture.store.partial(&digest, 4_000).unwrap();
+        partial.file().write_at(&former, 0).unwrap();
+        partial.keep(&std::iter::once(0..4_000).collect());
+        let fixture = fixture.restart();
+        let partial = fixture.store.partial(&digest, size as u64).unwrap();
+        assert_eq!((partial.file().size(), partial.present().is_empty()), (size as u64, true), "{size}");
+        let unfinished = fixture.store.core().state().model.ledger.unfinished;
+        assert_eq!(unfinished, size as u64, "the former one is not counted any more");
+        // What the former record said is not believed of the new file, whenever the power goes.
+        assert_eq!(fixture.killed().store.recorded(&digest), None, "{size}");
+        partial.file().write_at(&bytes, 0).unwrap();
+        partial.commit(true, "docker.io", &repo("a")).unwrap();
+        assert_eq!(read_blob(&fixture.store, &digest), Some(bytes));
+        assert!(RealDisk.list(&fixture.layout().partials()).unwrap().is_empty());
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use restart::wait_for_settled;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 fn faulty() -> (FaultDisk, tempfile::TempDir, Store) {
     let disk = FaultDisk::new();
@@ -54,6 +54,25 @@ fn a_commit_that_fails_leaves_the_bytes_for_the_next_try() {
         partial.commit(true, "docker.io", &repo("a")).unwrap();
         assert_eq!(read_blob(&store, &digest), Some(bytes));
     }
+}
+
+#[test]
+fn g8_a_sync_that_has_failed_once_is_never_taken_back() {
+    let (disk, _dir, store) = faulty();
+    let (digest, partial) = fill(&store, &content(1, 100)).unwrap();
+    let failed = AtomicBool::new(false);
+    disk.set(move |op, path| {
+        // The system tells of lost pages once.
+        let lost = op == Op::Sync && !is_index(path) && !failed.swap(true, Ordering::SeqCst);
+        lost.then_some(io::ErrorKind::Other)
+    });
+    let all: Ranges = [0..100, 0..1].into_iter().collect();
+    assert!(partial.record(&all).is_err());
+    assert!(partial.record(&all).is_err());
+    assert!(matches!(partial.commit(true, "docker.io", &repo("a")), Err(StoreError::Io { .. })));
+    assert_eq!((store.blob(&digest), store.recorded(&digest)), (None, None));
+    commit(&store, &content(1, 100), "a");
+    assert_eq!(read_blob(&store, &digest), Some(content(1, 100)));
 }
 
 #[test]

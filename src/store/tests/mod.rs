@@ -1,6 +1,7 @@
 //! The store as its users see it, over a real directory and over one that fails.
 
 mod content;
+mod doubt;
 mod faults;
 mod knowledge;
 mod power;
@@ -24,6 +25,7 @@ const EAGER: Policy = Policy {
     low_mark: 90,
     manifest_part: 1,
     index_spare: 0,
+    read_at_once: 64 << 20,
     commit_every: Duration::from_millis(2),
 };
 
@@ -187,6 +189,7 @@ enum Op {
     Write,
     Sync,
     SetLen,
+    Space,
 }
 
 type Verdict = dyn Fn(Op, &Path) -> Option<io::ErrorKind> + Send + Sync;
@@ -263,6 +266,7 @@ impl Disk for FaultDisk {
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
+        self.check(Op::Space, path)?;
         self.space.lock().unwrap().map_or_else(|| RealDisk.space(path), Ok)
     }
 }

@@ -189,6 +189,28 @@ fn a_budget_in_percent_follows_the_file_system() {
     assert_eq!(store.stats().max_bytes, 800_000);
 }
 
+#[test]
+fn figures_ask_no_disk() {
+    let disk = FaultDisk::new();
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { max_bytes: Budget::Percent(80), ..options(dir.path(), 0) };
+    let set = |total| *disk.space.lock().unwrap() = Some(Space { total, available: total });
+    set(1_000_000);
+    let store = Store::open(Arc::new(disk.clone()), options).unwrap();
+    assert!(store.flush());
+    let this = std::thread::current().id();
+    // The index thread may still be at it.
+    disk.set(move |_, _| {
+        assert_ne!(std::thread::current().id(), this, "the disk is asked");
+        None
+    });
+    assert_eq!(store.stats().max_bytes, 800_000);
+    disk.heal();
+    set(2_000_000);
+    commit(&store, b"something", "a");
+    assert_eq!(store.stats().max_bytes, 1_600_000, "as of when room was last made");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

@@ -86,11 +86,11 @@ pub struct StoreFigures<'a> {
     pub blobs: u64,
     /// Manifests stored.
     pub manifests: u64,
-    /// Whether the store can no longer take bytes, so that blobs are only passed through.
+    /// Whether the store's index cannot be written. What is served does not depend on it; the next start takes longer.
     pub degraded: bool,
     /// Blobs evicted so far, by reason; reasons are a fixed set.
     pub evictions: &'a [(&'static str, u64)],
-    /// Files put aside so far because their bytes were not what their name says.
+    /// Files put aside so far because they could not be read, or were not what their name says.
     pub quarantined: u64,
 }
 
@@ -285,9 +285,17 @@ fn register_store(registry: &mut Registry) -> Store {
     );
     registry.register("store_blobs", "Blobs stored", store.blobs.clone());
     registry.register("store_manifests", "Manifests stored", store.manifests.clone());
-    registry.register("store_degraded", "1 while blobs are only passed through", store.degraded.clone());
+    registry.register(
+        "store_degraded",
+        "1 while the index of the store cannot be written; what is served does not depend on it",
+        store.degraded.clone(),
+    );
     registry.register("store_evictions", "Blobs evicted, by reason", store.evictions.clone());
-    registry.register("store_quarantined", "Files put aside for wrong bytes", store.quarantined.clone());
+    registry.register(
+        "store_quarantined",
+        "Files put aside because they could not be trusted",
+        store.quarantined.clone(),
+    );
     store
 }
 
