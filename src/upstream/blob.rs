@@ -167,7 +167,7 @@ impl Upstream {
         let followed =
             self.follow(Reach::Guarded, &target, &http::Method::GET, &question.headers(), None).await;
         let answer = match followed {
-            Ok(reply) => self.judge(question, Reply { crossed: true, ..reply }).await,
+            Ok(reply) => self.judge(question, Reply { crossed: true, ..reply }, None).await,
             Err(failure) => Err(failure),
         };
         match answer {

@@ -42,7 +42,7 @@ impl Upstream {
                 };
                 let reply = ask(Some(proof.clone())).await?;
                 if !reply.is_challenge() || question.kind == Kind::BlobHead {
-                    return self.judge(question, reply).await;
+                    return self.judge(question, reply, Some(&proof)).await;
                 }
                 // What was good is not any more. A challenge to a bad proof may be for something else (another realm,
                 // Basic instead of Bearer), so the question is asked without one.
@@ -53,7 +53,7 @@ impl Upstream {
             }
         };
         if !reply.is_challenge() {
-            return self.judge(question, reply).await;
+            return self.judge(question, reply, None).await;
         }
         let scheme = choose(
             reply.response.headers(),
@@ -78,7 +78,7 @@ impl Upstream {
             });
         }
         self.schemes.remember(place, question.repository, scheme);
-        self.judge(question, reply).await
+        self.judge(question, reply, Some(&proof)).await
     }
 
     /// The `Authorization` that a scheme asks for.

@@ -23,7 +23,7 @@ use super::{blob, manifest};
 /// The longest that any call takes to a head, whatever the settings: clients give up after 30 s, and must hear from us first.
 const LONGEST: Duration = Duration::from_secs(19);
 
-/// How much of an error's body is logged.
+/// How many characters of an error's body are logged.
 const LOGGED: usize = 500;
 
 /// What is asked of a registry.
@@ -148,8 +148,13 @@ impl Upstream {
         self.metrics.upstream_request(kind, result);
     }
 
-    /// Lets a success of the right shape through.
-    pub(super) async fn judge(&self, question: &Question<'_>, reply: Reply) -> Result<Reply, Failure> {
+    /// Lets a success of the right shape through. `proof` is what was shown for it.
+    pub(super) async fn judge(
+        &self,
+        question: &Question<'_>,
+        reply: Reply,
+        proof: Option<&HeaderValue>,
+    ) -> Result<Reply, Failure> {
         let (status, headers) = (reply.response.status(), reply.response.headers());
         if status.is_success() {
             question.check(status, headers)?;
@@ -160,10 +165,24 @@ impl Upstream {
         if let Some(body) = drain(reply.response).await {
             tracing::debug!(
                 upstream = %self.name, url = %Bare(&url), status = status.as_u16(),
-                body = %String::from_utf8_lossy(&body[..body.len().min(LOGGED)]).escape_debug(),
+                body = %self.words(&body, &url, proof).escape_debug(),
                 "upstream's own words"
             );
         }
         Err(failure)
+    }
+
+    /// The beginning of an error's body, without our secrets: there are servers that repeat in it what they were sent.
+    fn words(&self, body: &[u8], url: &Url, proof: Option<&HeaderValue>) -> String {
+        let proof = proof.and_then(|proof| proof.to_str().ok()?.split_once(' ')).map(|(_, secret)| secret);
+        let password = self.credentials.as_ref().map(|credentials| credentials.password.as_str());
+        let query = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+        // Signatures are long; what is short in a query is a word that may stand anywhere.
+        let signed = query.map(|(_, value)| value).filter(|value| value.len() >= 8);
+        let mut words = String::from_utf8_lossy(body).into_owned();
+        for secret in proof.into_iter().chain(password).chain(signed).filter(|secret| !secret.is_empty()) {
+            words = words.replace(secret, "...");
+        }
+        words.chars().take(LOGGED).collect()
     }
 }

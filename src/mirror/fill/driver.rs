@@ -171,13 +171,17 @@ impl Driver {
         left.await.ok().flatten()
     }
 
-    /// Reserves room for the blob and opens its file. A size that is known is told even when there is no room, since
-    /// readers who stream for themselves need it.
+    /// Reserves room for the blob and opens its file. Where there is no room the size is told all the same, since readers
+    /// who stream for themselves need it; in one step with that there is none, or one of them would be told that the blob
+    /// is being stored.
     async fn reserve(&self, size: u64) -> Result<Partial, End> {
         let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
         let reserved = spawn_blocking(move || store.partial(&digest, size)).await;
         reserved.unwrap_or_else(|error| Err(lost_task("reserve room", error))).map_err(|error| {
-            self.fill.progress.send_modify(|progress| progress.size = Some(size));
+            self.fill.progress.send_modify(|progress| {
+                progress.size = Some(size);
+                progress.phase = Phase::Unstored;
+            });
             End::Unstored(error.to_string())
         })
     }
