@@ -22,4 +22,5 @@ mod members;
 mod once;
 mod ranges;
 mod serving;
+mod watching;
 mod world;

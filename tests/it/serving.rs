@@ -13,7 +13,7 @@ use std::process::{Output, Stdio};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::mirror::Setup;
+use crate::support::mirror::{Mirror, Setup};
 use crate::support::soon;
 
 const MB: u64 = 1_000_000;
@@ -38,6 +38,18 @@ async fn refused(address: SocketAddr) {
         }
     };
     soon("connections refused", refused).await;
+}
+
+/// Waits until nobody reads and nothing is filled.
+async fn at_rest(mirror: &Mirror) {
+    let at_rest = async {
+        for gauge in ["roadstead_readers", "roadstead_fills_running"] {
+            while mirror.metric(gauge, &[]).await > 0.0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+    };
+    soon("no reader and no fill", at_rest).await;
 }
 
 /// Lines of TOML that give an upstream a user and a password, which is in a file beside the data.

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{MB, MIB};
+use super::{MB, MIB, at_rest};
+use crate::support::PATIENCE;
 use crate::support::client::{Connection, End};
 use crate::support::images::layer;
-use crate::support::mirror::{Mirror, Setup};
+use crate::support::mirror::Setup;
 use crate::support::upstream::{Upstream, on};
-use crate::support::{PATIENCE, soon};
 use crate::world::{REPOSITORY, World};
 
 /// Timeouts of clients, short enough to be waited for.
@@ -17,18 +17,6 @@ async fn impatient() -> World {
     let upstream = Upstream::start().await;
     let mirror = Setup::of(&upstream).set("server", IMPATIENT).start().await;
     World { upstream, mirror }
-}
-
-/// Waits until nobody reads and nothing is filled.
-async fn at_rest(mirror: &Mirror) {
-    let at_rest = async {
-        for gauge in ["roadstead_readers", "roadstead_fills_running"] {
-            while mirror.metric(gauge, &[]).await > 0.0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        }
-    };
-    soon("no reader and no fill", at_rest).await;
 }
 
 /// What is sent for a request, and the statuses that may come for it; none: the connection is closed without one.
