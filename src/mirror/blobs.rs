@@ -201,3 +201,13 @@ impl Mirror {
         Direct { digest: digest.clone(), size, source, tasks, stop }
     }
 }
+
+impl BlobAnswer {
+    /// A read of the file that this answer gave out has failed, or ended early: a stored blob is put aside, so that the
+    /// next request fetches it again. One on its way is its fill's. Blocks.
+    pub fn distrust(&self) {
+        if let Origin::Stored(file) = &self.origin {
+            self.mirror.store().distrust(file);
+        }
+    }
+}

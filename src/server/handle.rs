@@ -21,10 +21,10 @@ use crate::mirror::Mirror;
 use crate::oci::Call;
 use crate::telemetry::{Metrics, Outcome};
 
-/// The longest that a client waits for the head of an answer (G3). containerd gives up at 30 s, and after a truthful
-/// error it still has the time to go to its next host. The mirror's own limits are shorter; this one is for what they
+/// The longest that a client waits for the head of an answer, from the head of its request (G3). containerd gives up at
+/// 30 s, and after a truthful error it still has the time to go to its next host. The mirror's own limits are shorter; this one is for what they
 /// do not cover, such as a disk that hangs.
-pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(25);
+pub(super) const HEAD_WITHIN: Duration = Duration::from_secs(24);
 
 /// What requests are answered from. Clones are handles to the same thing.
 #[derive(Clone, Debug)]
@@ -52,21 +52,23 @@ impl Service {
     {
         let (head, body) = received.into_parts();
         let mut line = Line::begin(&head, client, self.inner.metrics.clone());
-        if !head.headers.contains_key(EXPECT) {
-            discard(body).await;
-        }
+        let body = (!head.headers.contains_key(EXPECT)).then_some(body);
         let reply = match Request::parse(&head) {
-            Ok(request) => self.answer(&request, &mut line.subject).await,
-            Err(rejection) => rejection.reply(&line.subject),
+            Ok(request) => self.answer(&request, body, &mut line.subject).await,
+            Err(rejection) => {
+                let rejected = in_time(body, async { Err(rejection) }).await;
+                rejected.unwrap_or_else(|rejection| rejection.reply(&line.subject))
+            }
         };
         reply.send(head.method == Method::HEAD, line)
     }
 
-    async fn answer(&self, request: &Request, subject: &mut Subject) -> Reply {
-        let answered = timeout(HEAD_WITHIN, dispatch(&self.inner.mirror, request, subject)).await;
-        let reply = answered
-            .unwrap_or(Err(Rejection::OutOfTime))
-            .unwrap_or_else(|rejection| rejection.reply(subject));
+    async fn answer<B>(&self, request: &Request, body: Option<B>, subject: &mut Subject) -> Reply
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let answered = in_time(body, dispatch(&self.inner.mirror, request, subject)).await;
+        let reply = answered.unwrap_or_else(|rejection| rejection.reply(subject));
         match &request.query.ns {
             Some(ns) if subject.by_ns => reply.header(OCI_NAMESPACE, ascii(ns)),
             _ => reply,
@@ -111,6 +113,23 @@ async fn dispatch(mirror: &Mirror, request: &Request, subject: &mut Subject) -> 
         Call::Tags { .. } => Err(Rejection::NotServed(Unserved::Tags)),
         _ => Err(Rejection::NotServed(Unserved::Referrers)),
     }
+}
+
+/// The answer, after the request's body has come, both within [`HEAD_WITHIN`].
+async fn in_time<B, T>(
+    body: Option<B>,
+    asking: impl Future<Output = Result<T, Rejection>>,
+) -> Result<T, Rejection>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let answered = timeout(HEAD_WITHIN, async {
+        if let Some(body) = body {
+            discard(body).await;
+        }
+        asking.await
+    });
+    answered.await.unwrap_or(Err(Rejection::OutOfTime))
 }
 
 /// Takes a body that nobody wants off the wire. Otherwise the connection would be closed with bytes unread, and the
@@ -172,5 +191,15 @@ mod tests {
         assert_eq!(time_for(Full::new(Bytes::from_static(b"{}"))).await, Duration::ZERO);
         assert_eq!(time_for(Pieces(usize::MAX)).await, Duration::ZERO);
         assert_eq!(time_for(Pieces(1)).await, Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g3_the_time_for_an_answer_counts_from_the_head_of_the_request() {
+        for body in [None, Some(Pieces(1))] {
+            let begun = Instant::now();
+            let answered = in_time(body, std::future::pending::<Result<(), _>>()).await;
+            assert!(matches!(answered, Err(Rejection::OutOfTime)));
+            assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+        }
     }
 }

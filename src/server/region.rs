@@ -29,7 +29,10 @@ impl Spans for BlobSpans {
         let Self { blob, start, end, delivery, reader } = self;
         let reader = reader.get_or_insert_with(|| blob.reader(*start, *end, *delivery));
         Poll::Ready(ready!(reader.poll_piece(cx)).map(|piece| match piece {
-            Ok(mirror::Piece::Span { file, start, end }) => Ok(Piece::Span(Span { file, start, end })),
+            Ok(mirror::Piece::Span { file, start, end }) => {
+                let file = Arc::new(Watched { file, blob: Arc::clone(blob) });
+                Ok(Piece::Span(Span { file, start, end }))
+            }
             Ok(mirror::Piece::Bytes(bytes)) => Ok(Piece::Bytes(bytes)),
             Err(error) => Err(BodyError::Source(error.to_string())),
         }))
@@ -44,12 +47,24 @@ impl Spans for BlobSpans {
     }
 }
 
-impl ReadAt for BlobFile {
+/// A blob's file that tells when it cannot be read. Whoever reads it goes on without it, or is cut; the blob must not stay
+/// as it is, or so would everybody after him.
+struct Watched {
+    file: Arc<BlobFile>,
+    blob: Arc<BlobAnswer>,
+}
+
+impl ReadAt for Watched {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        Self::read_at(self, buf, offset)
+        let read = self.file.read_at(buf, offset);
+        let ends_early = matches!(read, Ok(0)) && !buf.is_empty() && offset < self.file.size();
+        if ends_early || read.is_err() {
+            self.blob.distrust();
+        }
+        read
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.as_file().map(File::as_fd)
+        self.file.as_file().map(File::as_fd)
     }
 }

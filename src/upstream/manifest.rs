@@ -69,8 +69,15 @@ impl Upstream {
         let reply = self.within(self.ask(&question(Kind::ManifestHead, repository, reference))).await?;
         let headers = reply.response.headers();
         let size = placed(Ask::Whole, reply.response.status(), headers)?.total;
+        let digest = digest(headers);
+        if let (Reference::Digest(asked), Some(told)) = (reference, &digest)
+            && asked != told
+        {
+            // Somebody who says yes to every question; membership must not rest on it.
+            return Err(Failure::garbage("another digest than was asked for"));
+        }
         Ok(ManifestHead {
-            digest: digest(headers),
+            digest,
             content_type: content_type(headers),
             size: size.filter(|_| coding(headers).is_none()),
         })

@@ -72,8 +72,8 @@ impl Question<'_> {
     fn check(&self, status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
         match self.kind {
             Kind::Manifest | Kind::ManifestHead => manifest::check(status, headers),
-            Kind::Blob => blob::placed(self.ask, status, headers).map(drop),
-            Kind::BlobHead | Kind::Token => Ok(()),
+            Kind::Blob | Kind::BlobHead => blob::placed(self.ask, status, headers).map(drop),
+            Kind::Token => Ok(()),
         }
     }
 }

@@ -22,5 +22,6 @@ mod members;
 mod once;
 mod ranges;
 mod serving;
+mod unreadable;
 mod watching;
 mod world;

@@ -214,3 +214,34 @@ async fn t70_what_no_registry_says_is_no_answer() {
         }
     }
 }
+
+#[tokio::test]
+async fn g9_a_head_that_a_registry_would_not_give_is_no_yes() {
+    for (status, header) in [
+        (200, "content-type: text/html; charset=utf-8"),
+        (202, "x: y"),
+        (204, "x: y"),
+        (206, "content-range: bytes 0-9/10"),
+    ] {
+        let server = Server::start(move |_, _| say(status, &[header], "")).await;
+        let upstream = upstream(settings(&[&server.url()]));
+        let blob = upstream.head_blob(&repository(), &digest()).await;
+        assert!(matches!(blob, Err(Failure::DidNotAnswer(_))), "{status} {header}: {blob:?}");
+        let manifest = upstream.head_manifest(&repository(), &Reference::Digest(digest())).await;
+        assert!(matches!(manifest, Err(Failure::DidNotAnswer(_))), "{status} {header}: {manifest:?}");
+    }
+}
+
+#[tokio::test]
+async fn g9_a_head_of_a_manifest_that_tells_of_another_digest_is_no_yes() {
+    let other = Digest::of(Algorithm::Sha256, b"other");
+    let told = format!("docker-content-digest: {other}");
+    let server = Server::start(move |_, _| say(200, &[&told, "content-type: application/x"], "")).await;
+    let upstream = upstream(settings(&[&server.url()]));
+    let refused = upstream.head_manifest(&repository(), &Reference::Digest(digest())).await;
+    assert!(matches!(refused, Err(Failure::DidNotAnswer(Cause::Garbage(_)))), "{refused:?}");
+    let same = upstream.head_manifest(&repository(), &Reference::Digest(other.clone())).await;
+    assert_eq!(same.map(|head| head.digest), Ok(Some(other.clone())));
+    let by_tag = upstream.head_manifest(&repository(), &tag()).await;
+    assert_eq!(by_tag.map(|head| head.digest), Ok(Some(other)));
+}
