@@ -9,6 +9,7 @@ mod cli;
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use roadstead::app;
@@ -17,6 +18,9 @@ use roadstead::demo::{self, Show};
 use roadstead::telemetry::log;
 
 use crate::cli::{Cli, Command, Demo, Serve};
+
+/// How long the end of the process waits for threads that a second signal has surprised.
+const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(1);
 
 /// How a command ended, when not well.
 enum Failure {
@@ -59,7 +63,8 @@ fn serve(args: Serve) -> Result<(), Failure> {
         LogFormat::Text => log::Format::Text,
         LogFormat::Json => log::Format::Json,
     };
-    let log = log::init(format, &config.log.level).map_err(failed)?;
+    // The last to go, with what is still to be written.
+    let (log, _flush) = log::init(format, &config.log.level).map_err(failed)?;
     let reload = move || {
         let config = Config::load(&sources)?;
         if let Err(error) = log.set_filter(&config.log.level) {
@@ -67,7 +72,11 @@ fn serve(args: Serve) -> Result<(), Failure> {
         }
         Ok(config)
     };
-    runtime()?.block_on(app::serve(config, reload)).map_err(failed)
+    let runtime = runtime()?;
+    let served = runtime.block_on(app::serve(config, reload)).map_err(failed);
+    // After a drain nothing runs any more; after a second signal a call of the disk may hang, and is left behind.
+    runtime.shutdown_timeout(LEFT_BEHIND_AFTER);
+    served
 }
 
 /// Plays it and prints what it showed. A guarantee that did not hold is a failure, and stands in the report.

@@ -33,8 +33,12 @@ pub async fn serve(
         }
     }
     tracing::info!("draining: no new connections; bodies under way finish");
+    // A task, so that what a hurried end drops is dropped on the runtime's threads, for which nobody waits long.
+    let mut stopped = tokio::spawn(running.stop());
     tokio::select! {
-        () = running.stop() => {}
+        ended = &mut stopped => if let Err(error) = ended {
+            tracing::error!(%error, "the drain ended early; the next start checks the store");
+        },
         // Whoever asks twice does not want to wait. What is on the disk is safe at any moment.
         _ = terminate.recv() => tracing::warn!("told to stop again; stopping at once"),
         _ = interrupt.recv() => tracing::warn!("told to stop again; stopping at once"),

@@ -2,10 +2,17 @@
 //!
 //! Access lines are ordinary events with the target [`ACCESS`], so that the filter can turn them off (`access=off`) or
 //! leave nothing but them (`off,access=info`).
+//!
+//! Nobody waits for the log. Lines are written by a thread of their own; where whoever reads standard error is too slow,
+//! a few thousand of them wait, and what comes then is dropped and counted ([`dropped`]).
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -13,6 +20,20 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 /// The target of access lines: one event a request.
 pub const ACCESS: &str = "access";
+
+/// How many lines may wait: some megabytes, and some seconds of a busy mirror.
+const WAITING: usize = 8 * 1024;
+
+/// How long the end of the process waits for its last lines to be taken.
+const FLUSH_WITHIN: Duration = Duration::from_millis(1500);
+
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// How many lines were dropped so far, because standard error did not take them in time.
+#[must_use]
+pub fn dropped() -> u64 {
+    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+}
 
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +55,24 @@ impl Handle {
     pub fn set_filter(&self, filter: &str) -> Result<(), LogError> {
         let filter = parse(filter)?;
         self.filter.reload(filter).map_err(|_| LogError::Taken)
+    }
+}
+
+/// The end of the log. Dropped, it writes what still waits, as far as that is taken within a moment.
+#[derive(Debug)]
+#[must_use]
+pub struct Flush(Option<WorkerGuard>);
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let guard = self.0.take();
+        let (done, flushed) = mpsc::channel();
+        // On another thread: where nobody reads our output, this may never end.
+        thread::spawn(move || {
+            drop(guard);
+            let _ = done.send(());
+        });
+        let _ = flushed.recv_timeout(FLUSH_WITHIN);
     }
 }
 
@@ -62,9 +101,12 @@ impl fmt::Display for LogError {
 impl std::error::Error for LogError {}
 
 /// Sends the process's events to standard error from now on. May be called once a process.
-pub fn init(format: Format, filter: &str) -> Result<Handle, LogError> {
+pub fn init(format: Format, filter: &str) -> Result<(Handle, Flush), LogError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).thread_name("log");
+    let (writer, guard) = writer.finish(io::stderr());
+    let counter = writer.error_counter();
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match format {
         Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         Format::Json => {
@@ -72,7 +114,8 @@ pub fn init(format: Format, filter: &str) -> Result<Handle, LogError> {
         }
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(|_| LogError::Taken)?;
-    Ok(Handle { filter: handle })
+    DROPPED.get_or_init(|| counter);
+    Ok((Handle { filter: handle }, Flush(Some(guard))))
 }
 
 fn parse(filter: &str) -> Result<Targets, LogError> {

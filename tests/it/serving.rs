@@ -3,6 +3,7 @@
 
 mod clients;
 mod drain;
+mod pressure;
 mod reload;
 mod start;
 mod trouble;

@@ -45,6 +45,7 @@ struct Inner {
     fills: [Counter; FillResult::ALL.len()],
     readers: Gauge,
     store: Store,
+    log_dropped: Counter,
 }
 
 /// What [`UpstreamMetrics`] takes its handles from.
@@ -103,6 +104,12 @@ impl Metrics {
         let times = register_times(&mut registry);
         let (fills_running, fills, readers) = register_fills(&mut registry);
         let store = register_store(&mut registry);
+        let log_dropped = Counter::default();
+        registry.register(
+            "log_lines_dropped",
+            "Lines of the log that standard error did not take in time",
+            log_dropped.clone(),
+        );
         let upstreams = RwLock::default();
         Self {
             inner: Arc::new(Inner {
@@ -114,6 +121,7 @@ impl Metrics {
                 fills,
                 readers,
                 store,
+                log_dropped,
             }),
         }
     }
@@ -190,6 +198,7 @@ impl Metrics {
     /// The text that is served under [`CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {
+        self.inner.log_dropped.inner().fetch_max(super::log::dropped(), Ordering::Relaxed);
         let mut text = String::new();
         let written = prometheus_client::encoding::text::encode(&mut text, &self.inner.registry);
         debug_assert!(written.is_ok(), "writing to a string does not fail");
