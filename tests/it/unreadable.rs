@@ -1,10 +1,11 @@
 //! A stored blob whose bytes the disk does not give any more: its readers go on from upstream, and the next request brings
-//! it into the store again. G7.
+//! it into the store again. And one whose file is another: what is in it decides. G1, G2, G7.
 
 use std::sync::Arc;
 
+use crate::support::client::End;
 use crate::support::disk::{FaultDisk, Op, fails};
-use crate::support::images::layer;
+use crate::support::images::{Object, layer};
 use crate::support::mirror::Setup;
 use crate::support::upstream::Upstream;
 use crate::world::{REPOSITORY, World, blob_path};
@@ -54,4 +55,52 @@ async fn g7_a_stored_blob_that_is_cut_while_it_is_read_is_fetched_again_though_i
     world.mirror.settled().await;
     let stored = world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
     assert_eq!(stored.cache_status(), "hit", "that the slow one found it too harms nobody");
+}
+
+/// More than is read before an answer.
+const LARGE: u64 = 70 * MB;
+
+/// A world after a restart, whose one large blob has another file, with such bytes in it.
+async fn replaced(blob: &Object, bytes: &[u8]) -> World {
+    let world = World::holding_blob(blob).await;
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+    world.mirror.settled().await;
+    let World { mirror, upstream } = world;
+    let path = mirror.files("/blobs/").into_iter().find(|path| path.ends_with(&blob.digest[7..])).unwrap();
+    let setup = mirror.stop().await;
+    let copy = path.with_extension("copy");
+    std::fs::write(&copy, bytes).unwrap();
+    std::fs::rename(copy, path).unwrap();
+    World { mirror: setup.start().await, upstream }
+}
+
+#[tokio::test]
+async fn g1_a_large_blob_that_was_restored_from_a_backup_is_served_without_upstream() {
+    let blob = layer(3, LARGE);
+    let world = replaced(&blob, &blob.bytes).await;
+    world.upstream.down().await;
+    let request = || world.blob(&blob.digest).send();
+    let (one, two, three) = tokio::join!(request(), request(), request());
+    for answer in [one, two, three] {
+        answer.expect_bytes(&blob.bytes);
+    }
+    world.mirror.settled().await;
+    assert_eq!(request().await.expect_bytes(&blob.bytes).cache_status(), "hit");
+    assert_eq!(world.upstream.sent_of(&blob.digest), LARGE);
+    assert!(world.mirror.files("/partial/").is_empty() && world.mirror.files("/quarantine/").is_empty());
+}
+
+#[tokio::test]
+async fn g2_a_large_blob_that_was_replaced_by_something_else_never_completes_and_is_fetched_again() {
+    let blob = layer(4, LARGE);
+    let mut other = blob.bytes.to_vec();
+    other[12_345] ^= 1;
+    let world = replaced(&blob, &other).await;
+    let first = world.blob(&blob.digest).send().await;
+    if first.end == End::Complete {
+        first.expect_bytes(&blob.bytes);
+    }
+    world.mirror.settled().await;
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+    assert_eq!(world.mirror.files("/quarantine/").len(), 1);
 }
