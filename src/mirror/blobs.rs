@@ -10,9 +10,12 @@ use crate::telemetry::Outcome;
 
 use super::answer::{BlobHead, Refusal, Served, Wanted};
 use super::direct::Direct;
-use super::fill::{BlobReader, Delivery, Fill, Origin, Place, Source};
+use super::fill::{BlobReader, Delivery, Fill, Origin, Place, Source, Turned};
 use super::membership::{Kind, Standing};
 use super::site::{Mirror, Target};
+
+/// How often a request looks anew when what it found was gone a moment later.
+const ROUNDS: usize = 5;
 
 /// A blob that can be read, whole or in part, as often as the request needs.
 #[derive(Debug)]
@@ -47,40 +50,58 @@ impl Mirror {
         digest: &Digest,
         wanted: Wanted,
     ) -> Result<Served<BlobAnswer>, Refusal> {
-        if let Some(answer) = self.stored_blob(target, digest).await? {
-            return Ok(answer);
+        for _ in 0..ROUNDS {
+            if let Some(answer) = self.stored_blob(target, digest).await? {
+                return Ok(answer);
+            }
+            if let Some(answer) = self.filled_blob(target, digest, wanted.clone()).await? {
+                return Ok(answer);
+            }
         }
+        Err(Refusal::Internal { reason: format!("{digest} came and went while it was asked for") })
+    }
+
+    /// A blob from a fill, under way or new. None when the store has it after all, or when the fill that was under way
+    /// ended for reasons that are not this request's: then it is worth to look again.
+    async fn filled_blob(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        wanted: Wanted,
+    ) -> Result<Option<Served<BlobAnswer>>, Refusal> {
         let source = Source::of(target);
-        if let Some(fill) = self.fills().find(digest) {
-            self.admit_to(&fill, target, &source).await?;
-            return self.answer_from(&fill, source, false).await;
-        }
         let question = target.question("blobs", digest);
-        if let Some(status) = self.absent().recall(&question) {
-            return Err(Refusal::SaidNo { status });
-        }
-        if self.adopted(digest).await
-            && let Some(answer) = self.stored_blob(target, digest).await?
-        {
-            return Ok(answer);
-        }
-        match self.fills().start(digest, source.clone(), wanted) {
-            Place::Stored => {
-                let answer = self.stored_blob(target, digest).await?;
-                answer.ok_or_else(|| Refusal::Internal {
-                    reason: format!("{digest} left the store as it was read"),
-                })
+        let (fill, started) = match self.fills().find(digest) {
+            Some(fill) => (fill, false),
+            None => {
+                if let Some(status) = self.absent().recall(&question) {
+                    return Err(Refusal::SaidNo { status });
+                }
+                if self.adopted(digest).await {
+                    return Ok(None);
+                }
+                match self.fills().start(digest, source.clone(), wanted) {
+                    Place::Stored => return Ok(None),
+                    Place::Joined(fill) => (fill, false),
+                    Place::Started(fill) => (fill, true),
+                }
             }
-            Place::Joined(fill) => {
-                self.admit_to(&fill, target, &source).await?;
-                self.answer_from(&fill, source, false).await
+        };
+        if !started && (fill.has_failed() || !self.admit_to(&fill, target, &source).await?) {
+            fill.gone().await;
+            return Ok(None);
+        }
+        match self.answer_from(&fill, source, started).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Turned::Away) => {
+                fill.gone().await;
+                Ok(None)
             }
-            Place::Started(fill) => {
-                let answer = self.answer_from(&fill, source, true).await;
-                if let Err(Refusal::SaidNo { status }) = &answer {
+            Err(Turned::Refused(refusal)) => {
+                if let (Refusal::SaidNo { status }, true) = (&refusal, started) {
                     self.absent().remember(question, *status, target.site.policy().negative_ttl);
                 }
-                answer
+                Err(refusal)
             }
         }
     }
@@ -121,19 +142,21 @@ impl Mirror {
     /// Asks upstream about a blob in a repository, once for all who want to know; a yes makes it a member.
     pub(super) async fn ask_blob_head(&self, target: &Target, digest: &Digest) -> Result<BlobHead, Refusal> {
         let question = target.question("blobs", digest);
-        let waiter = self.blob_head_flights().join(question, || {
+        let waiter = self.blob_head_flights().join(question, |tell| {
             let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
-            async move {
-                let head = target.site.upstream().head_blob(&target.repository, &digest).await?;
-                if head.size == Some(0) && !digest.is_empty_content() {
-                    let reason = format!("{} says that {digest} is empty", target.site.name());
-                    return Err(Refusal::WrongContent { reason });
-                }
-                mirror.store().add_member(target.site.name(), &target.repository, &digest);
-                Ok(BlobHead { size: head.size })
-            }
+            async move { tell.answer(mirror.blob_head_upstream(&target, &digest).await) }
         });
         waiter.answer().await.unwrap_or_else(|lost| Err(Refusal::Internal { reason: lost.to_string() }))
+    }
+
+    async fn blob_head_upstream(&self, target: &Target, digest: &Digest) -> Result<BlobHead, Refusal> {
+        let head = target.site.upstream().head_blob(&target.repository, digest).await?;
+        if head.size == Some(0) && !digest.is_empty_content() {
+            let reason = format!("{} says that {digest} is empty", target.site.name());
+            return Err(Refusal::WrongContent { reason });
+        }
+        self.store().add_member(target.site.name(), &target.repository, digest);
+        Ok(BlobHead { size: head.size })
     }
 
     /// A committed blob, if it is here, fit to be read, and may be served under this repository.
@@ -170,14 +193,14 @@ impl Mirror {
         matches!(spawn_blocking(move || store.adopt_blob(&digest)).await, Ok(Ok(Some(_))))
     }
 
-    /// Lets a request join a fill only where its repository is known, or found, to have the blob.
-    async fn admit_to(&self, fill: &Arc<Fill>, target: &Target, source: &Source) -> Result<(), Refusal> {
+    /// Lets a request join a fill only where its repository is known, or found, to have the blob; false when the fill
+    /// is ending and takes nobody any more.
+    async fn admit_to(&self, fill: &Arc<Fill>, target: &Target, source: &Source) -> Result<bool, Refusal> {
         if fill.has_source(source) {
-            return Ok(());
+            return Ok(true);
         }
         self.admit(target, fill.digest(), Kind::Blob, fill.is_anonymous()).await?;
-        fill.add_source(source.clone());
-        Ok(())
+        Ok(fill.add_source(source.clone()))
     }
 
     async fn answer_from(
@@ -185,13 +208,15 @@ impl Mirror {
         fill: &Arc<Fill>,
         source: Source,
         started: bool,
-    ) -> Result<Served<BlobAnswer>, Refusal> {
+    ) -> Result<Served<BlobAnswer>, Turned> {
+        let client = fill.client();
         let verdict = fill.verdict(&source).await?;
         let direct = self.direct(fill.digest(), verdict.size, source);
-        let (outcome, origin) = match (verdict.unstored, started) {
-            (true, _) => (Outcome::Bypass, Origin::Upstream),
-            (false, true) => (Outcome::Miss, Origin::Filling(Arc::clone(fill))),
-            (false, false) => (Outcome::Join, Origin::Filling(Arc::clone(fill))),
+        let (outcome, origin) = if verdict.unstored {
+            (Outcome::Bypass, Origin::Upstream)
+        } else {
+            let outcome = if started { Outcome::Miss } else { Outcome::Join };
+            (outcome, Origin::Filling { fill: Arc::clone(fill), client })
         };
         Ok(Served::new(outcome, BlobAnswer { mirror: self.clone(), size: verdict.size, origin, direct }))
     }

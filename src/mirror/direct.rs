@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::oci::{Digest, Hasher};
 use crate::store::{BlobFile, Ranges};
-use crate::upstream::{Ask, Cause, RedirectMemo, Transfer};
+use crate::upstream::{Ask, Cause, Transfer};
 
 use super::fill::{Delivery, Phase, Progress, ReadError, Source, WITHHELD};
 
@@ -28,6 +28,14 @@ const READ: u64 = 1 << 20;
 
 /// How often a transfer is taken up again without a byte in between.
 const ATTEMPTS: u32 = 4;
+
+/// What a stream gives.
+#[derive(Debug)]
+pub(super) enum Chunk {
+    Bytes(Bytes),
+    /// All of it came, and is right as far as that was to be proven. A stream that ends without this was cut off.
+    End,
+}
 
 /// What a reader needs to go on by itself.
 #[derive(Clone, Debug)]
@@ -49,7 +57,7 @@ impl Direct {
         end: u64,
         delivery: Delivery,
         before: Option<Before>,
-    ) -> mpsc::Receiver<Result<Bytes, ReadError>> {
+    ) -> mpsc::Receiver<Result<Chunk, ReadError>> {
         let (tell, stream) = mpsc::channel(WINDOW);
         let direct = self.clone();
         self.tasks.spawn(async move {
@@ -77,7 +85,7 @@ impl Direct {
         end: u64,
         delivery: Delivery,
         before: Option<Before>,
-        tell: mpsc::Sender<Result<Bytes, ReadError>>,
+        tell: mpsc::Sender<Result<Chunk, ReadError>>,
     ) -> Result<(), ReadError> {
         let mut sluice = Sluice {
             start,
@@ -104,7 +112,6 @@ impl Direct {
                 (Err(_), Some(_)) => return Err(unprovable()),
             };
         }
-        let memo = RedirectMemo::default();
         let mut broken = 0;
         loop {
             let ask = match (delivery, sluice.at) {
@@ -113,7 +120,7 @@ impl Direct {
                 (Delivery::AsArrived, at) => Ask::Range { start: at, end },
             };
             let upstream = self.source.site.upstream();
-            let opened = upstream.blob(&self.source.repository, &self.digest, ask, &memo).await;
+            let opened = upstream.blob(&self.source.repository, &self.digest, ask, &self.source.memo).await;
             let reached = sluice.at;
             let cause = match opened {
                 Ok(transfer) => match self.pump(transfer, &mut sluice).await? {
@@ -132,6 +139,10 @@ impl Direct {
     /// Moves one transfer's bytes; tells why it broke, or nothing when all of it came.
     async fn pump(&self, mut transfer: Transfer, sluice: &mut Sluice) -> Result<Option<Cause>, ReadError> {
         let mut position = transfer.start;
+        if let Some(coding) = transfer.encoded.as_deref().filter(|_| self.size != transfer.total) {
+            // Its ranges are no ranges of the content.
+            return Err(ReadError(format!("upstream sends {coding} unasked, and the store cannot take it")));
+        }
         if position > sluice.at {
             return Ok(Some(Cause::Garbage("the range begins beyond what was asked".into())));
         }
@@ -143,6 +154,9 @@ impl Direct {
                     let known = usize::try_from(sluice.at.saturating_sub(position)).unwrap_or(usize::MAX);
                     chunk.advance(known.min(chunk.len()));
                     position += length;
+                    if self.size.is_some_and(|size| position > size) {
+                        return Err(ReadError("upstream sends more than the blob has".to_owned()));
+                    }
                     if !sluice.pass(chunk).await? {
                         return Ok(None);
                     }
@@ -238,7 +252,7 @@ struct Sluice {
     sent: Option<Before>,
     held: VecDeque<Bytes>,
     held_len: u64,
-    tell: mpsc::Sender<Result<Bytes, ReadError>>,
+    tell: mpsc::Sender<Result<Chunk, ReadError>>,
 }
 
 impl Sluice {
@@ -283,7 +297,7 @@ impl Sluice {
                 self.held.push_front(rest);
             }
             self.held_len -= free as u64;
-            self.send(front).await?;
+            self.send(Chunk::Bytes(front)).await?;
         }
         Ok(self.at < self.target())
     }
@@ -297,12 +311,12 @@ impl Sluice {
             }
         }
         while let Some(bytes) = self.held.pop_front() {
-            self.send(bytes).await?;
+            self.send(Chunk::Bytes(bytes)).await?;
         }
-        Ok(())
+        self.send(Chunk::End).await
     }
 
-    async fn send(&self, bytes: Bytes) -> Result<(), ReadError> {
-        self.tell.send(Ok(bytes)).await.map_err(|_| ReadError("the reader left".to_owned()))
+    async fn send(&self, chunk: Chunk) -> Result<(), ReadError> {
+        self.tell.send(Ok(chunk)).await.map_err(|_| ReadError("the reader left".to_owned()))
     }
 }

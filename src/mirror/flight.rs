@@ -1,8 +1,9 @@
 //! Questions under way: whoever asks the same one while it is asked waits for the one answer.
 //!
-//! The work is a task of its own, so a client that leaves neither stops it nor takes the answer from the others. An
-//! entry leaves the table with its task, however that ends, and only its own task removes it. A task that vanished
-//! without an answer is a failure that every waiter learns of, never a hang.
+//! The work is a task of its own, so a client that leaves neither stops it nor takes the answer from the others. It may
+//! tell its answer before it is done: what is left to do then is waited for by nobody. An entry leaves the table with
+//! the answer, or with its task, however that ends, and only its own task removes it. A task that vanished without an
+//! answer, at shutdown or by a panic, is a failure that every waiter learns of, never a hang.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,12 +11,29 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The table of questions under way.
 pub(super) struct Flights<K, T> {
     entries: Arc<Mutex<Entries<K, T>>>,
     tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Tells the waiters; dropped without, they learn that nobody will.
+pub(super) struct Tell<K: Eq + Hash, T> {
+    // Dropped before the channel, so that no entry is ever found whose waiters have been left alone.
+    leave: Leave<K, T>,
+    answer: watch::Sender<Option<T>>,
+}
+
+impl<K: Eq + Hash, T> Tell<K, T> {
+    /// Gives every waiter this answer. Who asks from now on starts anew: what the work has left to do is for the disk.
+    pub(super) fn answer(self, answer: T) {
+        drop(self.leave);
+        self.answer.send_replace(Some(answer));
+    }
 }
 
 struct Entries<K, T> {
@@ -51,15 +69,16 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    /// An empty table whose tasks are owned by `tasks`.
-    pub(super) fn new(tasks: TaskTracker) -> Self {
-        Self { entries: Arc::new(Mutex::new(Entries { next_id: 0, running: HashMap::new() })), tasks }
+    /// An empty table whose tasks are owned by `tasks` and end with `stop`.
+    pub(super) fn new(tasks: TaskTracker, stop: CancellationToken) -> Self {
+        let entries = Arc::new(Mutex::new(Entries { next_id: 0, running: HashMap::new() }));
+        Self { entries, tasks, stop }
     }
 
     /// Joins the work for `key`, starting it with `work` if none is under way.
-    pub(super) fn join<F>(&self, key: K, work: impl FnOnce() -> F) -> Waiter<T>
+    pub(super) fn join<F>(&self, key: K, work: impl FnOnce(Tell<K, T>) -> F) -> Waiter<T>
     where
-        F: Future<Output = T> + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
     {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, answer)) = entries.running.get(&key) {
@@ -67,15 +86,17 @@ where
         }
         let id = entries.next_id;
         entries.next_id += 1;
-        let (tell, answer) = watch::channel(None);
+        let (sender, answer) = watch::channel(None);
         entries.running.insert(key.clone(), (id, answer.clone()));
         drop(entries);
         let leave = Leave { entries: Arc::clone(&self.entries), key, id };
-        let work = work();
+        let work = work(Tell { leave, answer: sender });
+        let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let _leave = leave;
-            let answer = work.await;
-            tell.send_replace(Some(answer));
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
         });
         Waiter { started: true, answer }
     }
@@ -117,29 +138,37 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::oneshot;
 
-    async fn drained<K, T>(flights: &Flights<K, T>, tasks: &TaskTracker)
-    where
-        K: Clone + Eq + Hash + Send + 'static,
-        T: Clone + Send + Sync + 'static,
-    {
-        tasks.close();
-        tasks.wait().await;
-        assert_eq!(flights.len(), 0, "an entry outlived its task");
+    struct Scene<T> {
+        tasks: TaskTracker,
+        stop: CancellationToken,
+        flights: Flights<u8, T>,
+    }
+
+    impl<T: Clone + Send + Sync + 'static> Scene<T> {
+        fn new() -> Self {
+            let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+            Self { flights: Flights::new(tasks.clone(), stop.clone()), tasks, stop }
+        }
+
+        async fn end(self) {
+            self.tasks.close();
+            self.tasks.wait().await;
+            assert_eq!(self.flights.len(), 0, "an entry outlived its task");
+        }
     }
 
     #[tokio::test]
     async fn many_who_ask_the_same_start_one_piece_of_work() {
-        let tasks = TaskTracker::new();
-        let flights = Flights::new(tasks.clone());
-        let runs = Arc::new(AtomicUsize::new(0));
+        let scene = Scene::new();
+        let runs = AtomicUsize::new(0);
         let (open, gate) = oneshot::channel::<()>();
         let mut gate = Some(gate);
         let waiters: Vec<_> = (0..50)
             .map(|_| {
-                flights.join("key", || {
+                scene.flights.join(1, |tell| {
                     runs.fetch_add(1, Ordering::SeqCst);
                     let gate = gate.take().expect("the work starts once");
-                    async move { gate.await.map_or(0, |()| 7) }
+                    async move { tell.answer(gate.await.map_or(0, |()| 7)) }
                 })
             })
             .collect();
@@ -149,33 +178,59 @@ mod tests {
             assert_eq!(waiter.answer().await, Ok(7));
         }
         assert_eq!(runs.load(Ordering::SeqCst), 1);
-        drained(&flights, &tasks).await;
+        scene.end().await;
     }
 
     #[tokio::test]
     async fn the_one_who_started_it_may_leave() {
-        let tasks = TaskTracker::new();
-        let flights = Flights::new(tasks.clone());
+        let scene = Scene::new();
         let (open, gate) = oneshot::channel::<u32>();
-        let first = flights.join(1, || async move { gate.await.unwrap_or(0) });
-        let second = flights.join(1, || async { unreachable!("already under way") });
+        let first = scene.flights.join(1, |tell| async move { tell.answer(gate.await.unwrap_or(0)) });
+        let second = scene.flights.join(1, |_| async { unreachable!("already under way") });
         drop(first.answer());
         open.send(3).expect("the work waits");
         assert_eq!(second.answer().await, Ok(3));
-        drained(&flights, &tasks).await;
+        scene.end().await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_waits_for_nothing_that_comes_after_it() {
+        let scene = Scene::new();
+        let (open, gate) = oneshot::channel::<()>();
+        let first = scene.flights.join(1, |tell| async move {
+            tell.answer(5);
+            let _ = gate.await;
+        });
+        assert_eq!(first.answer().await, Ok(5));
+        let next = scene.flights.join(1, |tell| async move { tell.answer(6) });
+        assert!(next.started, "who asks after the answer asks anew");
+        assert_eq!(next.answer().await, Ok(6));
+        open.send(()).expect("the work waits");
+        scene.end().await;
     }
 
     #[tokio::test]
     async fn work_that_panics_is_told_to_every_waiter_and_leaves_the_table_empty() {
-        let tasks = TaskTracker::new();
-        let flights: Flights<u8, u8> = Flights::new(tasks.clone());
-        let first = flights.join(1, || async { panic!("on purpose") });
-        let second = flights.join(1, || async { panic!("on purpose") });
+        let scene: Scene<u8> = Scene::new();
+        let first = scene.flights.join(1, |_| async { panic!("on purpose") });
+        let second = scene.flights.join(1, |_| async { panic!("on purpose") });
         assert_eq!(first.answer().await, Err(Lost));
         assert_eq!(second.answer().await, Err(Lost));
-        let again = flights.join(1, || async { 5 });
+        let again = scene.flights.join(1, |tell| async move { tell.answer(5) });
         assert!(again.started);
         assert_eq!(again.answer().await, Ok(5));
-        drained(&flights, &tasks).await;
+        scene.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_ends_work_that_would_never_end() {
+        let scene: Scene<u8> = Scene::new();
+        let waiter = scene.flights.join(1, |tell| async move {
+            std::future::pending::<()>().await;
+            drop(tell);
+        });
+        scene.stop.cancel();
+        assert_eq!(waiter.answer().await, Err(Lost));
+        scene.end().await;
     }
 }

@@ -1,22 +1,23 @@
 //! Manifests by digest: memory, store, then upstream, asked once, verified, kept verbatim.
 
-use std::time::Duration;
-
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use crate::oci::{Digest, Reference, Tag};
 use crate::store::Seen;
 use crate::telemetry::Outcome;
-use crate::upstream::{FetchedManifest, ManifestHead};
+use crate::upstream::{Cause, Failure, FetchedManifest};
 
 use super::answer::{ManifestAnswer, Refusal, Served};
 use super::membership::Kind;
 use super::site::{Mirror, Target};
 
-/// How long an answer waits for its manifest to be stored. What follows a manifest is asked for by what it names, so it is
-/// worth a moment; but no answer waits for a disk that hangs (G3).
-const KEPT_WITHIN: Duration = Duration::from_secs(1);
+/// A manifest in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) manifest: ManifestAnswer,
+    /// Whether it was had without credentials.
+    anonymous: bool,
+}
 
 impl Mirror {
     /// A manifest by tag or digest.
@@ -51,9 +52,17 @@ impl Mirror {
         {
             return Ok(Served::new(Outcome::Hit, manifest));
         }
-        let waiter = self.manifest_flights().join(question.clone(), || {
+        let waiter = self.manifest_flights().join(question.clone(), |tell| {
             let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
-            async move { mirror.fetch_by_digest(&target, &digest).await }
+            async move {
+                match mirror.fetch_by_digest(&target, &digest).await {
+                    Ok(manifest) => {
+                        tell.answer(Ok(manifest.clone()));
+                        mirror.store_later(target, manifest, None);
+                    }
+                    Err(refusal) => tell.answer(Err(refusal)),
+                }
+            }
         });
         let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
         let fetched =
@@ -70,12 +79,14 @@ impl Mirror {
         target: &Target,
         digest: &Digest,
     ) -> Result<Option<ManifestAnswer>, Refusal> {
+        if let Some(Kept { manifest, anonymous }) = self.memory().get(digest) {
+            self.admit(target, digest, Kind::Manifest, anonymous).await?;
+            self.store().touch(digest);
+            return Ok(Some(manifest));
+        }
         let Some(anonymous) = self.store().is_manifest_anonymous(digest) else { return Ok(None) };
         self.admit(target, digest, Kind::Manifest, anonymous).await?;
         self.store().touch(digest);
-        if let Some(manifest) = self.memory().get(digest) {
-            return Ok(Some(manifest));
-        }
         let (store, wanted) = (self.store().clone(), digest.clone());
         match spawn_blocking(move || store.manifest(&wanted)).await {
             Ok(Ok(Some(stored))) => {
@@ -84,7 +95,7 @@ impl Mirror {
                     media_type: stored.media_type.as_str().into(),
                     bytes: stored.bytes,
                 };
-                self.memory().insert(digest.clone(), manifest.clone());
+                self.memory().insert(digest.clone(), Kept { manifest: manifest.clone(), anonymous });
                 Ok(Some(manifest))
             }
             Ok(Ok(None)) => Ok(None),
@@ -101,7 +112,7 @@ impl Mirror {
         matches!(spawn_blocking(move || store.adopt_manifest(&digest)).await, Ok(Ok(true)))
     }
 
-    /// Asks upstream for a manifest by digest and keeps it, if it is what was asked for (T4).
+    /// Asks upstream for a manifest by digest and keeps it in memory, if it is what was asked for (T4).
     pub(super) async fn fetch_by_digest(
         &self,
         target: &Target,
@@ -120,55 +131,105 @@ impl Mirror {
                 ),
             });
         }
-        Ok(self.keep_manifest(target, found, fetched, None).await)
+        Ok(self.remember_manifest(target, found, fetched))
     }
 
-    /// Keeps a verified manifest in memory and store. A store that cannot take it costs only the next fetch.
-    pub(super) async fn keep_manifest(
+    /// Takes a verified manifest into memory, as a member of the repository it came through. The disk comes later:
+    /// no answer waits for a durable write (G3), and a disk that takes nothing costs no second pull while the manifest
+    /// is remembered.
+    pub(super) fn remember_manifest(
         &self,
         target: &Target,
         digest: Digest,
         fetched: FetchedManifest,
-        tag: Option<&Tag>,
     ) -> ManifestAnswer {
         let FetchedManifest { bytes, content_type, .. } = fetched;
         // A media type has no parameters here, and clients compare it as text (T2).
         let media_type = content_type.split(';').next().unwrap_or_default().trim().into();
         let manifest = ManifestAnswer { digest, media_type, bytes };
+        self.absent().forget(&target.question("manifests", &manifest.digest));
+        self.store().add_member(target.site.name(), &target.repository, &manifest.digest);
+        let kept = Kept { manifest: manifest.clone(), anonymous: target.site.upstream().anonymous() };
+        self.memory().insert(manifest.digest.clone(), kept);
+        self.recent().learn(target, &manifest);
+        manifest
+    }
+
+    /// Puts a manifest into the store while nobody waits for it, but the shutdown: that waits for all tasks.
+    pub(super) fn store_later(&self, target: Target, manifest: ManifestAnswer, tag: Option<Tag>) {
+        let mirror = self.clone();
+        self.tasks().spawn(async move {
+            let stored = mirror.store_manifest(&target, &manifest, tag.as_ref()).await;
+            if let (true, Some(tag)) = (stored, tag) {
+                mirror.recent().release(&target, &tag);
+            }
+        });
+    }
+
+    /// Puts a manifest into the store, and binds the tag to it that it was asked by. Whether that worked out.
+    async fn store_manifest(&self, target: &Target, manifest: &ManifestAnswer, tag: Option<&Tag>) -> bool {
         let seen = Seen {
             upstream: target.site.name().to_owned(),
             repository: target.repository.clone(),
             tag: tag.cloned(),
         };
         let anonymous = target.site.upstream().anonymous();
-        self.absent().forget(&target.question("manifests", &manifest.digest));
         let (store, kept) = (self.store().clone(), manifest.clone());
         let put = move || store.put_manifest(&kept.digest, &kept.media_type, &kept.bytes, anonymous, &seen);
-        match timeout(KEPT_WITHIN, spawn_blocking(put)).await {
-            Ok(Ok(Ok(()))) => self.memory().insert(manifest.digest.clone(), manifest.clone()),
-            Ok(Ok(Err(error))) => {
-                tracing::warn!(digest = %manifest.digest, %error, "a manifest could not be stored; it is served all the same");
-            }
+        match spawn_blocking(put).await {
+            Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                tracing::error!(digest = %manifest.digest, %error, "the task that stores a manifest ended")
+                tracing::warn!(
+                    digest = %manifest.digest, %error,
+                    "a manifest could not be stored; it is served from memory while it is there"
+                );
+                false
             }
-            Err(_) => {
-                tracing::warn!(digest = %manifest.digest, "the disk is slow; a manifest is served while it is still being stored");
+            Err(error) => {
+                tracing::error!(digest = %manifest.digest, %error, "the task that stores a manifest ended early");
+                false
             }
         }
-        manifest
     }
 
-    /// Asks upstream whether a repository has a manifest; a yes to a digest makes it a member.
-    pub(super) async fn ask_manifest_head(
+    /// Asks upstream whether a repository has a manifest that is here already, once for all who want to know: by a
+    /// HEAD, by a GET where HEAD is refused. A yes makes it a member.
+    pub(super) async fn ask_manifest_admission(
         &self,
         target: &Target,
-        reference: &Reference,
-    ) -> Result<ManifestHead, Refusal> {
-        let head = target.site.upstream().head_manifest(&target.repository, reference).await?;
-        if let Reference::Digest(digest) = reference {
-            self.store().add_member(target.site.name(), &target.repository, digest);
+        digest: &Digest,
+    ) -> Result<(), Refusal> {
+        let waiter = self.admission_flights().join(target.question("manifests", digest), |tell| {
+            let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
+            async move { tell.answer(mirror.ask_admission(&target, &digest).await) }
+        });
+        waiter.answer().await.unwrap_or_else(|lost| Err(Refusal::Internal { reason: lost.to_string() }))
+    }
+
+    async fn ask_admission(&self, target: &Target, digest: &Digest) -> Result<(), Refusal> {
+        let reference = Reference::Digest(digest.clone());
+        match target.site.upstream().head_manifest(&target.repository, &reference).await {
+            Ok(head) if head.digest.as_ref().is_none_or(|told| told == digest) => {
+                self.store().add_member(target.site.name(), &target.repository, digest);
+                Ok(())
+            }
+            Ok(_) => Err(Refusal::WrongContent {
+                reason: format!("{} names another digest when asked about {digest}", target.site.name()),
+            }),
+            Err(failure) if is_head_refused(&failure) => {
+                self.fetch_by_digest(target, digest).await.map(|_| ())
+            }
+            Err(failure) => Err(failure.into()),
         }
-        Ok(head)
+    }
+}
+
+/// Whether upstream refuses the method rather than the object: registries exist that answer 401, 403 or 405 to every
+/// HEAD.
+pub(super) fn is_head_refused(failure: &Failure) -> bool {
+    match failure {
+        Failure::SaidNo(no) => matches!(no.status, 401 | 403),
+        Failure::DidNotAnswer(Cause::Status(status)) => matches!(status, 400 | 405 | 501),
+        _ => false,
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::answer::Refusal;
 use super::site::{Mirror, Target};
-use crate::oci::{Digest, Reference};
+use crate::oci::Digest;
 
 /// How long a request waits, at the most, for what a crash has left to be read.
 const RECOLLECTION: Duration = Duration::from_secs(5);
@@ -23,8 +23,8 @@ pub(super) enum Standing {
     Stranger,
 }
 
-/// Decides from what the store knows. `anonymous` says that neither the cached content nor this upstream needs
-/// credentials of ours.
+/// Decides from what the store knows. `anonymous` says that the bytes were had without credentials of ours, so that
+/// whoever knows their name could have them anyway.
 pub(super) fn standing(is_member: bool, is_named: bool, anonymous: bool) -> Standing {
     if is_member || (is_named && anonymous) { Standing::Member } else { Standing::Stranger }
 }
@@ -42,8 +42,8 @@ impl Mirror {
         let (store, upstream) = (self.store(), target.site.name());
         standing(
             store.is_member(upstream, &target.repository, digest),
-            store.is_named(upstream, &target.repository, digest).is_some(),
-            anonymous && target.site.upstream().anonymous(),
+            self.recent().named(store, &target.site, &target.repository, digest).is_some(),
+            anonymous,
         )
     }
 
@@ -64,9 +64,7 @@ impl Mirror {
             Standing::Member => Ok(()),
             Standing::Stranger => match kind {
                 Kind::Blob => self.ask_blob_head(target, digest).await.map(|_| ()),
-                Kind::Manifest => {
-                    self.ask_manifest_head(target, &Reference::Digest(digest.clone())).await.map(|_| ())
-                }
+                Kind::Manifest => self.ask_manifest_admission(target, digest).await,
             },
         }
     }

@@ -17,6 +17,8 @@ use super::absent::{Absent, Question};
 use super::answer::{BlobHead, ManifestAnswer, Refusal};
 use super::fill::Fills;
 use super::flight::Flights;
+use super::manifests::Kept;
+use super::recent::Recent;
 use super::tags::Resolution;
 
 /// What the mirror is built from.
@@ -66,6 +68,10 @@ impl Site {
     /// The name clients know it by.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
     }
 
     pub(super) fn upstream(&self) -> &Upstream {
@@ -124,11 +130,13 @@ pub struct Mirror(Arc<Parts>);
 struct Parts {
     store: Store,
     sites: RwLock<Arc<Sites>>,
-    memory: Cache<Digest, ManifestAnswer>,
+    memory: Cache<Digest, Kept>,
     absent: Absent,
+    recent: Recent,
     manifests: Flights<Question, Result<ManifestAnswer, Refusal>>,
     tags: Flights<Question, Resolution>,
     blob_heads: Flights<Question, Result<BlobHead, Refusal>>,
+    admissions: Flights<Question, Result<(), Refusal>>,
     fills: Fills,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -140,21 +148,24 @@ impl Mirror {
     pub fn new(options: Options) -> Self {
         let Options { store, namespaces, sites, memory_max_bytes, metrics } = options;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let recent = Recent::new();
         let memory = Cache::builder()
             .max_capacity(memory_max_bytes)
-            .weigher(|_: &Digest, manifest: &ManifestAnswer| {
+            .weigher(|_: &Digest, Kept { manifest, .. }: &Kept| {
                 u32::try_from(manifest.bytes.len() + manifest.media_type.len() + 256).unwrap_or(u32::MAX)
             })
             .build();
         Self(Arc::new(Parts {
-            fills: Fills::new(store.clone(), metrics.clone(), tasks.clone(), stop.clone()),
+            fills: Fills::new(store.clone(), recent.clone(), metrics.clone(), tasks.clone(), stop.clone()),
             store,
             sites: RwLock::new(Arc::new(Sites::new(namespaces, sites))),
             memory,
             absent: Absent::new(),
-            manifests: Flights::new(tasks.clone()),
-            tags: Flights::new(tasks.clone()),
-            blob_heads: Flights::new(tasks.clone()),
+            recent,
+            manifests: Flights::new(tasks.clone(), stop.clone()),
+            tags: Flights::new(tasks.clone(), stop.clone()),
+            blob_heads: Flights::new(tasks.clone(), stop.clone()),
+            admissions: Flights::new(tasks.clone(), stop.clone()),
             tasks,
             stop,
             metrics,
@@ -213,12 +224,16 @@ impl Mirror {
         &self.0.store
     }
 
-    pub(super) fn memory(&self) -> &Cache<Digest, ManifestAnswer> {
+    pub(super) fn memory(&self) -> &Cache<Digest, Kept> {
         &self.0.memory
     }
 
     pub(super) fn absent(&self) -> &Absent {
         &self.0.absent
+    }
+
+    pub(super) fn recent(&self) -> &Recent {
+        &self.0.recent
     }
 
     pub(super) fn manifest_flights(&self) -> &Flights<Question, Result<ManifestAnswer, Refusal>> {
@@ -231,6 +246,10 @@ impl Mirror {
 
     pub(super) fn blob_head_flights(&self) -> &Flights<Question, Result<BlobHead, Refusal>> {
         &self.0.blob_heads
+    }
+
+    pub(super) fn admission_flights(&self) -> &Flights<Question, Result<(), Refusal>> {
+        &self.0.admissions
     }
 
     pub(super) fn fills(&self) -> &Fills {

@@ -9,11 +9,13 @@ use tokio::time::timeout;
 
 use crate::oci::{Algorithm, Digest, ManifestKind, Reference, Tag};
 use crate::telemetry::Outcome;
-use crate::upstream::{Cause, Failure, FetchedManifest};
+use crate::upstream::{Failure, FetchedManifest};
 
+use super::absent::Question;
 use super::answer::{ManifestAnswer, Refusal, Served};
-use super::flight::Lost;
+use super::flight::{Lost, Tell};
 use super::freshness::{Freshness, freshness};
+use super::manifests::is_head_refused;
 use super::site::{Mirror, Target};
 
 /// What asking upstream about a tag came to.
@@ -32,10 +34,10 @@ impl Mirror {
         target: &Target,
         tag: &Tag,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
-        let mut binding = self.store().binding(target.site.name(), &target.repository, tag);
+        let mut binding = self.recent().binding(self.store(), target, tag);
         if binding.is_none() && !self.store().knows_manifests() {
             self.recollect().await;
-            binding = self.store().binding(target.site.name(), &target.repository, tag);
+            binding = self.recent().binding(self.store(), target, tag);
         }
         let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
         let policy = target.site.policy();
@@ -54,9 +56,9 @@ impl Mirror {
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });
         }
-        let waiter = self.tag_flights().join(question.clone(), || {
+        let waiter = self.tag_flights().join(question.clone(), |tell| {
             let (mirror, target, tag) = (self.clone(), target.clone(), tag.clone());
-            async move { mirror.fetch_by_tag(&target, &tag).await }
+            async move { mirror.fetch_by_tag(&target, &tag, tell).await }
         });
         let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
         match waiter.answer().await.unwrap_or_else(lost) {
@@ -79,9 +81,9 @@ impl Mirror {
         tag: &Tag,
         bound: Digest,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
-        let waiter = self.tag_flights().join(target.question("tags", tag), || {
+        let waiter = self.tag_flights().join(target.question("tags", tag), |tell| {
             let (mirror, target, tag, bound) = (self.clone(), target.clone(), tag.clone(), bound.clone());
-            async move { mirror.confirm(&target, &tag, &bound).await }
+            async move { mirror.confirm(&target, &tag, &bound, tell).await }
         });
         let patience = target.site.policy().revalidate_timeout;
         let resolution = match timeout(patience, waiter.answer()).await {
@@ -125,72 +127,86 @@ impl Mirror {
     }
 
     /// Asks upstream whether a tag still is what it was, by a HEAD; by a GET where HEAD fails or names no digest.
-    async fn confirm(&self, target: &Target, tag: &Tag, bound: &Digest) -> Resolution {
+    async fn confirm(&self, target: &Target, tag: &Tag, bound: &Digest, tell: Tell<Question, Resolution>) {
         let (upstream, name) = (target.site.upstream(), target.site.name());
         let head = upstream.head_manifest(&target.repository, &Reference::Tag(tag.clone())).await;
-        let now_bound = match head {
-            Ok(head) => head.digest,
-            Err(failure) if is_head_refused(&failure) => None,
-            Err(Failure::SaidNo(no)) => {
-                self.store().unbind(name, &target.repository, tag);
-                return Resolution::Failed(Refusal::SaidNo { status: no.status });
-            }
-            Err(failure) => return Resolution::Failed(failure.into()),
-        };
-        match now_bound {
-            Some(digest) if digest == *bound => {
+        match head.map(|head| head.digest) {
+            Ok(Some(digest)) if digest == *bound => {
                 self.store().bind(name, &target.repository, tag, bound, SystemTime::now());
-                Resolution::Confirmed(digest)
+                tell.answer(Resolution::Confirmed(digest));
             }
-            Some(digest) => self.follow(target, tag, &digest).await,
-            None => self.fetch_by_tag(target, tag).await,
+            Ok(Some(digest)) => self.follow(target, tag, &digest, tell).await,
+            Ok(None) => self.fetch_by_tag(target, tag, tell).await,
+            Err(failure) if is_head_refused(&failure) => self.fetch_by_tag(target, tag, tell).await,
+            Err(Failure::SaidNo(no)) => {
+                self.forget_tag(target, tag);
+                tell.answer(Resolution::Failed(Refusal::SaidNo { status: no.status }));
+            }
+            Err(failure) => tell.answer(Resolution::Failed(failure.into())),
         }
     }
 
     /// Binds a tag that moved to what it is now, once that is here.
-    async fn follow(&self, target: &Target, tag: &Tag, digest: &Digest) -> Resolution {
+    async fn follow(&self, target: &Target, tag: &Tag, digest: &Digest, tell: Tell<Question, Resolution>) {
         let manifest = match self.stored_manifest(target, digest).await {
             Ok(Some(manifest)) => Ok(manifest),
             _ => self.fetch_by_digest(target, digest).await,
         };
         match manifest {
-            Ok(manifest) => {
-                self.store().bind(target.site.name(), &target.repository, tag, digest, SystemTime::now());
-                Resolution::Bound(manifest)
-            }
+            Ok(manifest) => self.take_over(target, tag, manifest, tell),
             // Upstream named this digest a moment ago; that it has it no more says nothing about the tag.
-            Err(Refusal::SaidNo { status }) => Resolution::Failed(Refusal::DidNotAnswer {
+            Err(Refusal::SaidNo { status }) => tell.answer(Resolution::Failed(Refusal::DidNotAnswer {
                 reason: format!("upstream names {digest} for {tag} but does not have it"),
                 status: Some(status),
-            }),
-            Err(refusal) => Resolution::Failed(refusal),
+            })),
+            Err(refusal) => tell.answer(Resolution::Failed(refusal)),
         }
     }
 
-    async fn fetch_by_tag(&self, target: &Target, tag: &Tag) -> Resolution {
+    /// Fetches what a tag is, and binds it, once that is here: an old binding covers an outage until then.
+    async fn fetch_by_tag(&self, target: &Target, tag: &Tag, tell: Tell<Question, Resolution>) {
+        let name = target.site.name();
         let reference = Reference::Tag(tag.clone());
         let fetched = match target.site.upstream().manifest(&target.repository, &reference).await {
             Ok(fetched) => fetched,
             Err(Failure::SaidNo(no)) => {
                 if matches!(no.status, 404 | 410) {
-                    self.store().unbind(target.site.name(), &target.repository, tag);
+                    self.forget_tag(target, tag);
                 }
-                return Resolution::Failed(Refusal::SaidNo { status: no.status });
+                return tell.answer(Resolution::Failed(Refusal::SaidNo { status: no.status }));
             }
-            Err(failure) => return Resolution::Failed(failure.into()),
+            Err(failure) => return tell.answer(Resolution::Failed(failure.into())),
         };
         if ManifestKind::of_media_type(&fetched.content_type) == Some(ManifestKind::Schema1) {
             tracing::warn!(
-                upstream = target.site.name(), repository = %target.repository, %tag,
+                upstream = name, repository = %target.repository, %tag,
                 "upstream has only a schema 1 manifest, which no client of today takes; answered as not found"
             );
-            return Resolution::Failed(Refusal::SaidNo { status: 404 });
+            return tell.answer(Resolution::Failed(Refusal::SaidNo { status: 404 }));
         }
-        let digest = digest_of(&fetched);
-        let manifest = self.keep_manifest(target, digest, fetched, Some(tag)).await;
-        self.store().bind(target.site.name(), &target.repository, tag, &manifest.digest, SystemTime::now());
+        let manifest = self.remember_manifest(target, digest_of(&fetched), fetched);
         self.absent().forget(&target.question("tags", tag));
-        Resolution::Bound(manifest)
+        self.take_over(target, tag, manifest, tell);
+    }
+
+    /// Binds a tag to what it is now: at once for those who ask, and in the store when the manifest is there, because
+    /// an old binding covers an outage until then. A disk that takes no manifest leaves the new binding to memory.
+    fn take_over(
+        &self,
+        target: &Target,
+        tag: &Tag,
+        manifest: ManifestAnswer,
+        tell: Tell<Question, Resolution>,
+    ) {
+        self.recent().bind(target, tag, &manifest.digest);
+        tell.answer(Resolution::Bound(manifest.clone()));
+        self.store_later(target.clone(), manifest, Some(tag.clone()));
+    }
+
+    /// Upstream says that there is no such tag.
+    fn forget_tag(&self, target: &Target, tag: &Tag) {
+        self.recent().release(target, tag);
+        self.store().unbind(target.site.name(), &target.repository, tag);
     }
 }
 
@@ -202,16 +218,6 @@ fn digest_of(fetched: &FetchedManifest) -> Digest {
         .filter(|claimed| Digest::of(claimed.algorithm(), &fetched.bytes) == **claimed)
         .cloned()
         .unwrap_or_else(|| Digest::of(Algorithm::Sha256, &fetched.bytes))
-}
-
-/// Whether upstream refuses the method rather than the object: registries exist that answer 401, 403 or 405 to every
-/// HEAD.
-fn is_head_refused(failure: &Failure) -> bool {
-    match failure {
-        Failure::SaidNo(no) => matches!(no.status, 401 | 403),
-        Failure::DidNotAnswer(Cause::Status(status)) => matches!(status, 400 | 405 | 501),
-        _ => false,
-    }
 }
 
 fn lost(lost: Lost) -> Resolution {

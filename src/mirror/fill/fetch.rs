@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::oci::Digest;
-use crate::upstream::{Ask, Cause, Failure, RedirectMemo, Transfer};
+use crate::upstream::{Ask, Cause, Failure, Transfer};
 
 use super::coding::Reading;
 use super::progress::Progress;
@@ -28,7 +28,6 @@ pub(super) struct Work {
     pub(super) size: u64,
     pub(super) sink: Arc<Sink>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
-    pub(super) memo: Arc<RedirectMemo>,
     pub(super) reading: Reading,
     /// Writes that may outlive the transfer that ordered them; the file is not done with before they are.
     pub(super) writes: TaskTracker,
@@ -99,10 +98,11 @@ impl Order {
         };
         let upstream = self.source.site.upstream();
         if work.reading != Reading::AsSent {
-            let transfer = upstream.blob_decoded(&self.source.repository, &work.digest, &work.memo).await?;
+            let transfer =
+                upstream.blob_decoded(&self.source.repository, &work.digest, &self.source.memo).await?;
             return Ok(Box::new(transfer));
         }
-        upstream.blob(&self.source.repository, &work.digest, ask, &work.memo).await.map(Box::new)
+        upstream.blob(&self.source.repository, &work.digest, ask, &self.source.memo).await.map(Box::new)
     }
 
     /// Moves bytes until the range is there. One piece is on its way to the disk while the next is gathered.
@@ -172,9 +172,7 @@ impl Order {
                 usize::try_from(from - position).unwrap_or(0)..usize::try_from(to - position).unwrap_or(0);
             (from, chunk.slice(range))
         };
-        if !self.sequential {
-            return vec![cut(start, end)];
-        }
+        // What is present may be hashed already, so nothing is ever written over it.
         work.progress.borrow().present.missing_in(start..end).map(|gap| cut(gap.start, gap.end)).collect()
     }
 }

@@ -10,11 +10,14 @@
 //! is the task, `reader` is a client's view, `table` is who may join.
 
 mod coding;
+mod crew;
 mod driver;
 mod fetch;
+mod opening;
 mod plan;
 mod progress;
 mod reader;
+mod recorder;
 mod retry;
 mod sink;
 mod source;
@@ -26,4 +29,4 @@ pub use reader::{BlobReader, Delivery, Piece, ReadError};
 pub(super) use progress::{Phase, Progress, WITHHELD};
 pub(super) use reader::Origin;
 pub(super) use source::Source;
-pub(super) use table::{Fill, Fills, Place};
+pub(super) use table::{Fill, Fills, Place, Turned};

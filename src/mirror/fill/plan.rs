@@ -147,7 +147,7 @@ mod tests {
         for (there, under_way, wants, expected, why) in [
             (vec![0..PIECE - HANDOVER], vec![first()], vec![], None, "not yet"),
             (vec![almost()], vec![first()], vec![], Some(after.clone()), "now"),
-            (vec![almost()], vec![first(), after.clone()], vec![], None, "once"),
+            (vec![almost()], vec![first(), after], vec![], None, "once"),
             (
                 vec![almost(), PIECE..200 * MIB],
                 vec![first()],

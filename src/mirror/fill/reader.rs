@@ -12,10 +12,10 @@ use crate::store::{BlobFile, Ranges};
 use crate::telemetry::ReaderGuard;
 
 use super::super::answer::Refusal;
-use super::super::direct::{Before, Direct};
+use super::super::direct::{Before, Chunk, Direct};
 use super::progress::{Phase, Progress, Step};
 use super::table::Fill;
-use super::wants::{Want, Wants};
+use super::wants::{Client, Want};
 
 /// Whether the last bytes of a body wait for the digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl std::error::Error for ReadError {}
 #[derive(Clone, Debug)]
 pub(in crate::mirror) enum Origin {
     Stored(Arc<BlobFile>),
-    Filling(Arc<Fill>),
+    Filling { fill: Arc<Fill>, client: Arc<Client> },
     Upstream,
 }
 
@@ -78,7 +78,7 @@ pub struct BlobReader {
 enum State {
     Stored(Arc<BlobFile>),
     Filling(Box<Filling>),
-    Direct(mpsc::Receiver<Result<Bytes, ReadError>>),
+    Direct(mpsc::Receiver<Result<Chunk, ReadError>>),
     Over,
 }
 
@@ -100,10 +100,10 @@ impl BlobReader {
     ) -> Self {
         let state = match origin {
             Origin::Stored(file) => State::Stored(file),
-            Origin::Filling(fill) => State::Filling(Box::new(Filling {
+            Origin::Filling { fill, client } => State::Filling(Box::new(Filling {
                 progress: fill.progress.subscribe(),
                 waiting: None,
-                want: Wants::add(&fill.wants, start, end),
+                want: client.wants(start, end),
                 generation: None,
             })),
             Origin::Upstream => State::Direct(direct.stream(start, end, delivery, None)),
@@ -147,21 +147,17 @@ impl BlobReader {
                 }
                 State::Direct(stream) => {
                     let next = ready!(stream.poll_recv(cx));
+                    if let Some(Ok(Chunk::Bytes(bytes))) = next {
+                        self.position += bytes.len() as u64;
+                        return Poll::Ready(Some(Ok(Piece::Bytes(bytes))));
+                    }
+                    let short = self.end != u64::MAX;
+                    self.state = State::Over;
                     return Poll::Ready(match next {
-                        Some(Ok(bytes)) => {
-                            self.position += bytes.len() as u64;
-                            Some(Ok(Piece::Bytes(bytes)))
-                        }
-                        Some(Err(error)) => {
-                            self.state = State::Over;
-                            Some(Err(error))
-                        }
-                        None => {
-                            self.state = State::Over;
-                            // A blob of unknown size ends where its stream does; its task has checked the digest.
-                            (self.end != u64::MAX)
-                                .then(|| Err(ReadError("the transfer ended early".to_owned())))
-                        }
+                        Some(Err(error)) => Some(Err(error)),
+                        // A blob of unknown size ends where its proven stream does.
+                        Some(Ok(_)) if !short => None,
+                        _ => Some(Err(ReadError("the transfer ended early".to_owned()))),
                     });
                 }
                 State::Filling(filling) => {

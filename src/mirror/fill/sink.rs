@@ -5,6 +5,7 @@
 //! came out of order are read back from the file when the prefix reaches them.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ pub(super) struct Sink {
     /// Set when the hash has run to the end, or could not.
     verdict: OnceLock<Verdict>,
     settled: Notify,
+    given_up: AtomicBool,
 }
 
 struct Hash {
@@ -54,7 +56,16 @@ impl Sink {
     ) -> Self {
         let hasher = Some(Hasher::new(digest.algorithm()));
         let hash = Mutex::new(Hash { hasher, upto: 0 });
-        Self { digest, size, file, progress, hash, verdict: OnceLock::new(), settled: Notify::new() }
+        Self {
+            digest,
+            size,
+            file,
+            progress,
+            hash,
+            verdict: OnceLock::new(),
+            settled: Notify::new(),
+            given_up: AtomicBool::new(false),
+        }
     }
 
     /// Writes consecutive chunks at `offset`, tells the readers, and moves the hash as far as it goes.
@@ -75,6 +86,11 @@ impl Sink {
     /// Hashes what is present at the frontier of the hash.
     pub(super) fn catch_up(&self) {
         self.hash_on(0, &[]);
+    }
+
+    /// Nobody waits for the verdict any more: hashing ends soon, wherever it is.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
     }
 
     /// Waits for the verdict on the whole.
@@ -105,7 +121,10 @@ impl Sink {
             let done = self.settle(&mut hash);
             let upto = hash.upto;
             drop(hash);
-            if done || self.progress.borrow().present.run_end(upto).is_none() {
+            if done
+                || self.given_up.load(Ordering::Relaxed)
+                || self.progress.borrow().present.run_end(upto).is_none()
+            {
                 return;
             }
         }
@@ -113,7 +132,7 @@ impl Sink {
 
     fn read_back(&self, hash: &mut Hash) {
         let mut buffer = Vec::new();
-        while self.verdict.get().is_none() {
+        while self.verdict.get().is_none() && !self.given_up.load(Ordering::Relaxed) {
             let Some(there) = self.progress.borrow().present.run_end(hash.upto) else { return };
             let len = usize::try_from(there - hash.upto).unwrap_or(READ_BACK).min(READ_BACK);
             buffer.resize(len, 0);

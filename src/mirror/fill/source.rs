@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::oci::Repository;
+use crate::upstream::RedirectMemo;
 
 use super::super::site::{Site, Target};
 
@@ -11,11 +12,13 @@ use super::super::site::{Site, Target};
 pub(in crate::mirror) struct Source {
     pub(in crate::mirror) site: Arc<Site>,
     pub(in crate::mirror) repository: Repository,
+    /// Where this source's redirects led, while the fill runs.
+    pub(in crate::mirror) memo: Arc<RedirectMemo>,
 }
 
 impl Source {
     pub(in crate::mirror) fn of(target: &Target) -> Self {
-        Self { site: Arc::clone(&target.site), repository: target.repository.clone() }
+        Self { site: Arc::clone(&target.site), repository: target.repository.clone(), memo: Arc::default() }
     }
 }
 

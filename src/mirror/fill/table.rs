@@ -13,10 +13,11 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 use super::super::answer::{Refusal, Wanted};
+use super::super::recent::Recent;
 use super::driver::Driver;
 use super::progress::{Phase, Progress};
 use super::source::Source;
-use super::wants::Wants;
+use super::wants::{Client, Wants};
 
 /// One blob on its way.
 #[derive(Debug)]
@@ -24,11 +25,30 @@ pub(in crate::mirror) struct Fill {
     pub(super) digest: Digest,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) wants: Arc<Wants>,
-    sources: Mutex<Vec<Source>>,
+    sources: Mutex<Sources>,
+    /// Tells that the fill has left the table.
+    gone: CancellationToken,
     /// Whether some source, also one that is dropped by now, needs credentials: then what came may be private.
     private: AtomicBool,
     /// What its first reader wants, before anybody knows the size.
     pub(super) opening: Wanted,
+}
+
+/// The pairs that a fill may use, in the order in which they are asked.
+#[derive(Debug)]
+struct Sources {
+    list: Vec<Source>,
+    /// The fill found the list empty and is ending: who comes now has to start another.
+    closed: bool,
+}
+
+/// Why a fill gives a request nothing.
+#[derive(Clone, Debug)]
+pub(in crate::mirror) enum Turned {
+    /// The answer for this request's repository.
+    Refused(Refusal),
+    /// The fill ended for reasons of other repositories: look again, or start one, when it is gone.
+    Away,
 }
 
 /// What upstream said to a fill: enough to send headers.
@@ -42,14 +62,30 @@ pub(in crate::mirror) struct Verdict {
 impl Fill {
     /// Waits for upstream's word on the blob, as asked through `source`.
     ///
-    /// A source that upstream refused gets that refusal, even where another source goes on to fill the blob.
-    pub(in crate::mirror) async fn verdict(&self, source: &Source) -> Result<Verdict, Refusal> {
+    /// A source that said no gets that, even where another goes on to fill the blob; one that did not answer is served
+    /// by the others. Nobody is given what upstream said about somebody else's repository.
+    pub(in crate::mirror) async fn verdict(&self, source: &Source) -> Result<Verdict, Turned> {
         let mut progress = self.progress.subscribe();
         let decided = progress.wait_for(|progress| decide(progress, source).is_some()).await;
         match decided {
             Ok(progress) => decide(&progress, source).unwrap_or_else(|| Err(lost())),
             Err(_) => Err(lost()),
         }
+    }
+
+    /// Whether it has failed: who comes now has to start another, when it is gone.
+    pub(in crate::mirror) fn has_failed(&self) -> bool {
+        matches!(self.progress.borrow().phase, Phase::Failed(_))
+    }
+
+    /// Waits until the fill is out of the table.
+    pub(in crate::mirror) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// Counts one more client, from before it knows anything.
+    pub(in crate::mirror) fn client(&self) -> Arc<Client> {
+        Wants::client(&self.wants)
     }
 
     pub(in crate::mirror) fn digest(&self) -> &Digest {
@@ -61,18 +97,27 @@ impl Fill {
         self.progress.borrow().size
     }
 
-    /// Adds a pair through which the blob may be fetched as well.
-    pub(in crate::mirror) fn add_source(&self, source: Source) {
-        self.private.fetch_or(!source.site.upstream().anonymous(), Ordering::Relaxed);
+    /// Adds a pair through which the blob may be fetched as well; false when the fill is ending for want of one.
+    pub(in crate::mirror) fn add_source(&self, source: Source) -> bool {
         let mut sources = self.sources();
-        if !sources.contains(&source) {
-            sources.push(source);
+        if sources.closed {
+            return false;
         }
+        self.private.fetch_or(!source.site.upstream().anonymous(), Ordering::Relaxed);
+        // It was asked about and confirmed just now, whatever it said, or did not say, before.
+        self.progress.send_if_modified(|progress| {
+            progress.refused.retain(|(refused, _)| *refused != source);
+            false
+        });
+        if !sources.list.contains(&source) {
+            sources.list.push(source);
+        }
+        true
     }
 
     /// Whether the blob is being fetched through this very pair.
     pub(in crate::mirror) fn has_source(&self, source: &Source) -> bool {
-        self.sources().contains(source)
+        self.sources().list.contains(source)
     }
 
     /// Whether no pair that it is fetched through needs credentials.
@@ -80,36 +125,55 @@ impl Fill {
         !self.private.load(Ordering::Relaxed)
     }
 
-    pub(super) fn first_source(&self) -> Option<Source> {
-        self.sources().first().cloned()
+    /// The pair to ask next. When there is none, there never will be: the fill has to end.
+    pub(super) fn next_source(&self) -> Option<Source> {
+        let mut sources = self.sources();
+        sources.closed = sources.list.is_empty();
+        sources.list.first().cloned()
+    }
+
+    pub(super) fn all_sources(&self) -> Vec<Source> {
+        self.sources().list.clone()
     }
 
     /// Upstream said no to this pair, or it failed beyond its budget: it is asked no more.
     pub(super) fn drop_source(&self, source: &Source, refusal: Refusal) {
-        self.sources().retain(|other| other != source);
+        self.sources().list.retain(|other| other != source);
         self.progress.send_modify(|progress| progress.refused.push((source.clone(), refusal)));
     }
 
-    fn sources(&self) -> std::sync::MutexGuard<'_, Vec<Source>> {
+    /// Why the last pair was dropped.
+    pub(super) fn last_refusal(&self) -> Refusal {
+        let refused = self.progress.borrow().refused.last().map(|(_, refusal)| refusal.clone());
+        refused.unwrap_or_else(|| Refusal::Internal { reason: "a fill had nobody to ask".to_owned() })
+    }
+
+    fn sources(&self) -> std::sync::MutexGuard<'_, Sources> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn decide(progress: &Progress, source: &Source) -> Option<Result<Verdict, Refusal>> {
-    if let Some((_, refusal)) = progress.refused.iter().find(|(refused, _)| refused == source) {
-        return Some(Err(refusal.clone()));
+fn decide(progress: &Progress, source: &Source) -> Option<Result<Verdict, Turned>> {
+    let own = progress.refused.iter().find(|(refused, _)| refused == source).map(|(_, refusal)| refusal);
+    if let Some(no @ Refusal::SaidNo { .. }) = own {
+        return Some(Err(Turned::Refused(no.clone())));
     }
     let verdict = |unstored| Some(Ok(Verdict { size: progress.size, unstored }));
-    match &progress.phase {
-        Phase::Failed(refusal) => Some(Err(refusal.clone())),
-        Phase::Unstored => verdict(true),
-        Phase::Verified => verdict(false),
-        Phase::Running => progress.size.and_then(|_| verdict(false)),
+    match (&progress.phase, own) {
+        (Phase::Failed(_), Some(own)) => Some(Err(Turned::Refused(own.clone()))),
+        // These are about the blob or about us, not about a repository.
+        (Phase::Failed(refusal @ (Refusal::WrongContent { .. } | Refusal::Internal { .. })), None) => {
+            Some(Err(Turned::Refused(refusal.clone())))
+        }
+        (Phase::Failed(_), None) => Some(Err(Turned::Away)),
+        (Phase::Unstored, _) => verdict(true),
+        (Phase::Verified, _) => verdict(false),
+        (Phase::Running, _) => progress.size.and_then(|_| verdict(false)),
     }
 }
 
-fn lost() -> Refusal {
-    Refusal::Internal { reason: "the fill ended without a word".to_owned() }
+fn lost() -> Turned {
+    Turned::Refused(Refusal::Internal { reason: "the fill ended without a word".to_owned() })
 }
 
 /// The table of fills under way: at most one per digest.
@@ -117,6 +181,7 @@ fn lost() -> Refusal {
 pub(in crate::mirror) struct Fills {
     running: Arc<Mutex<HashMap<Digest, Arc<Fill>>>>,
     pub(super) store: Store,
+    pub(super) recent: Recent,
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -135,11 +200,12 @@ pub(in crate::mirror) enum Place {
 impl Fills {
     pub(in crate::mirror) fn new(
         store: Store,
+        recent: Recent,
         metrics: Metrics,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { running: Arc::default(), store, metrics, tasks, stop }
+        Self { running: Arc::default(), store, recent, metrics, tasks, stop }
     }
 
     /// The fill of this digest that is under way.
@@ -162,7 +228,8 @@ impl Fills {
             progress: Arc::new(watch::channel(Progress::default()).0),
             wants: Arc::default(),
             private: AtomicBool::new(!source.site.upstream().anonymous()),
-            sources: Mutex::new(vec![source]),
+            sources: Mutex::new(Sources { list: vec![source], closed: false }),
+            gone: CancellationToken::new(),
             opening,
         });
         running.insert(digest.clone(), Arc::clone(&fill));
@@ -177,6 +244,8 @@ impl Fills {
         if running.get(&fill.digest).is_some_and(|entry| Arc::ptr_eq(entry, fill)) {
             running.remove(&fill.digest);
         }
+        drop(running);
+        fill.gone.cancel();
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Fill>>> {

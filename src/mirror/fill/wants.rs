@@ -1,7 +1,7 @@
 //! What the readers of a fill have still to read, for the order in which it is fetched.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(super) struct Wants {
     list: Mutex<Vec<Arc<Place>>>,
-    /// Readers that have received nothing yet: they alone can be given another file.
+    /// Clients that have received nothing yet: they alone can be given another file.
     untouched: AtomicUsize,
     changed: Notify,
 }
@@ -21,21 +21,26 @@ struct Place {
     end: u64,
 }
 
+/// One client of a fill, from its request on: counted as untouched until one of its readers has received something.
+#[derive(Debug)]
+pub(in crate::mirror) struct Client {
+    wants: Arc<Wants>,
+    touched: AtomicBool,
+}
+
 /// One reader's want; gone when dropped.
 #[derive(Debug)]
 pub(super) struct Want {
-    wants: Arc<Wants>,
+    client: Arc<Client>,
     place: Arc<Place>,
     touched: bool,
 }
 
 impl Wants {
-    pub(super) fn add(wants: &Arc<Self>, start: u64, end: u64) -> Want {
-        let place = Arc::new(Place { position: AtomicU64::new(start), end });
-        wants.list.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&place));
+    /// Counts a client, who may be given another file until it has received something.
+    pub(super) fn client(wants: &Arc<Self>) -> Arc<Client> {
         wants.untouched.fetch_add(1, Ordering::Relaxed);
-        wants.changed.notify_one();
-        Want { wants: Arc::clone(wants), place, touched: false }
+        Arc::new(Client { wants: Arc::clone(wants), touched: AtomicBool::new(false) })
     }
 
     /// What is still wanted, by whoever came first, first.
@@ -47,7 +52,7 @@ impl Wants {
             .collect()
     }
 
-    /// Whether some reader has received nothing yet.
+    /// Whether some client has received nothing yet.
     pub(super) fn any_untouched(&self) -> bool {
         self.untouched.load(Ordering::Relaxed) > 0
     }
@@ -58,16 +63,36 @@ impl Wants {
     }
 }
 
+impl Client {
+    pub(super) fn wants(self: &Arc<Self>, start: u64, end: u64) -> Want {
+        let place = Arc::new(Place { position: AtomicU64::new(start), end });
+        self.wants.list.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&place));
+        self.wants.changed.notify_one();
+        Want { client: Arc::clone(self), place, touched: false }
+    }
+
+    fn touch(&self) {
+        if !self.touched.swap(true, Ordering::Relaxed) {
+            self.wants.untouched.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.touch();
+    }
+}
+
 impl Want {
     /// The reader has received everything before `position`.
     pub(super) fn moved_to(&mut self, position: u64) {
         self.place.position.store(position, Ordering::Relaxed);
-        if !self.touched {
-            self.touched = true;
-            self.wants.untouched.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.touched = true;
+        self.client.touch();
     }
 
+    /// Whether this reader has received something.
     pub(super) fn touched(&self) -> bool {
         self.touched
     }
@@ -75,10 +100,7 @@ impl Want {
 
 impl Drop for Want {
     fn drop(&mut self) {
-        let mut list = self.wants.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.client.wants.list.lock().unwrap_or_else(PoisonError::into_inner);
         list.retain(|place| !Arc::ptr_eq(place, &self.place));
-        if !self.touched {
-            self.wants.untouched.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::super::answer::Refusal;
-use super::super::fill::{Place, Source};
+use super::super::fill::{Place, Source, Turned};
 use super::{Scene, Wanted, content};
 use crate::oci::{Algorithm, Digest};
 
@@ -47,7 +47,7 @@ async fn g4_a_fill_whose_task_ended_early_is_told_to_its_readers_and_forgotten()
     };
     let Place::Started(fill) = begun else { panic!("there was nothing before") };
     let verdict = timeout(SOON, fill.verdict(&source)).await.expect("readers are told");
-    assert!(matches!(verdict, Err(Refusal::Internal { .. })), "{verdict:?}");
+    assert!(matches!(verdict, Err(Turned::Refused(Refusal::Internal { .. }))), "{verdict:?}");
     assert!(scene.mirror.fills().find(&digest).is_none(), "it is still in the table");
     assert!(scene.read(&digest).await == bytes, "the next request begins anew");
     scene.end().await;

@@ -1,0 +1,225 @@
+//! How a fill begins: upstream's word on the blob, through one source after the other, and the file to fill.
+
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::store::{Partial, StoreError};
+use crate::upstream::{Ask, Failure, Transfer};
+
+use super::super::answer::Wanted;
+use super::coding::{self, Reading};
+use super::driver::{Driver, End};
+use super::plan;
+use super::progress::Phase;
+use super::source::Source;
+
+/// How long the headers of waiting requests are held back for the disk (G3). After that they go out all the same.
+const DISK_HOLDS_HEADERS: Duration = Duration::from_secs(1);
+
+/// After which time a disk that does not answer is taken for one that refuses (G7).
+const DISK_IS_LOST: Duration = Duration::from_secs(10);
+
+/// What a generation starts with.
+pub(super) struct Opened {
+    pub(super) partial: Partial,
+    pub(super) size: u64,
+    pub(super) source: Source,
+    /// The transfer that brought upstream's word, unless everything was on the disk already.
+    pub(super) transfer: Option<Box<Transfer>>,
+    pub(super) reading: Reading,
+}
+
+/// Upstream's word on the blob.
+struct FirstAnswer {
+    /// The size, where upstream told one.
+    size: Option<u64>,
+    /// The transfer that came with it.
+    transfer: Option<Box<Transfer>>,
+    /// How to read its bytes.
+    reading: Reading,
+}
+
+/// What a fill asks first.
+enum First {
+    Whole,
+    Range(Range<u64>),
+    Suffix(u64),
+    /// Every byte is here already.
+    Nothing,
+}
+
+impl Driver {
+    /// Gets upstream's word and the file.
+    pub(super) async fn open(&self) -> Result<Opened, End> {
+        let mut left = self.leftover().await;
+        loop {
+            let Some(source) = self.fill.next_source() else {
+                return Err(End::Refused(self.fill.last_refusal()));
+            };
+            let first = match &left {
+                Some((partial, size)) => {
+                    match plan::next(*size, &partial.present(), &[], &self.fill.wants.snapshot()) {
+                        Some(range) => First::Range(range),
+                        None => First::Nothing,
+                    }
+                }
+                None => self.first_of_nothing(&source),
+            };
+            let FirstAnswer { size: told, transfer, reading } =
+                match self.first_transfer(&source, first).await {
+                    Ok(found) => found,
+                    Err(failure) => {
+                        self.fill.drop_source(&source, failure.into());
+                        continue;
+                    }
+                };
+            let known = left.as_ref().map(|(_, size)| *size);
+            let Some(size) = told.or(known).or_else(|| self.hint(&source)) else {
+                return Err(End::Unstored("upstream does not tell its size".to_owned()));
+            };
+            if size == 0 && !self.fill.digest.is_empty_content() {
+                // No reader may be told so, not even the first: an empty body would be complete at once (T31).
+                return Err(End::WrongDigest(format!("upstream says that {} is empty", self.fill.digest)));
+            }
+            let partial = match left.take() {
+                Some((partial, known)) if known == size => partial,
+                Some((other, _)) => {
+                    // Upstream told another size in a former run; that file is of no use.
+                    let dropped = spawn_blocking(move || other.discard()).await;
+                    dropped.map_err(|error| End::Unstored(error.to_string()))?;
+                    self.reserve(size).await?
+                }
+                None => self.reserve(size).await?,
+            };
+            partial.set_anonymous(self.fill.is_anonymous());
+            let (file, present) = (partial.file(), partial.present());
+            self.fill.progress.send_modify(|progress| {
+                progress.size = Some(size);
+                progress.file = Some(file);
+                progress.present = present;
+            });
+            return Ok(Opened { partial, size, source, transfer, reading });
+        }
+    }
+
+    /// What a former run, or a former fill, left of this blob.
+    async fn leftover(&self) -> Option<(Partial, u64)> {
+        if self.fill.progress.borrow().generation > 0 {
+            return None;
+        }
+        let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
+        let left = spawn_blocking(move || {
+            let (size, _) = store.recorded(&digest)?;
+            Some((store.partial(&digest, size).ok()?, size))
+        });
+        timeout(DISK_HOLDS_HEADERS, left).await.ok()?.ok()?
+    }
+
+    /// Reserves room for the blob and opens its file. The size is told to those who wait when there is no room, since
+    /// readers who stream for themselves need it, and when the disk takes its time.
+    async fn reserve(&self, size: u64) -> Result<Partial, End> {
+        let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
+        let mut reserved = spawn_blocking(move || store.partial(&digest, size));
+        let tell = || self.fill.progress.send_modify(|progress| progress.size = Some(size));
+        let reserved = match timeout(DISK_HOLDS_HEADERS, &mut reserved).await {
+            Ok(reserved) => Ok(reserved),
+            Err(_) => {
+                tell();
+                timeout(DISK_IS_LOST, reserved).await
+            }
+        };
+        let partial = match reserved {
+            Ok(reserved) => reserved.unwrap_or_else(|error| Err(lost_task("reserve room", error))),
+            Err(_) => Err(StoreError::Io { doing: "reserve room", error: io::ErrorKind::TimedOut.into() }),
+        };
+        partial.map_err(|error| {
+            // In one step, or somebody would be told that the blob is being stored.
+            self.fill.progress.send_modify(|progress| {
+                progress.size = Some(size);
+                progress.phase = Phase::Unstored;
+            });
+            End::Unstored(error.to_string())
+        })
+    }
+
+    /// What to ask first where nothing is here: what the first reader wants, in one piece.
+    fn first_of_nothing(&self, source: &Source) -> First {
+        let hint = self.hint(source);
+        let within = |start: u64, end: u64| match hint {
+            Some(size) if start >= size => First::Range(0..size.min(plan::PIECE)),
+            Some(size) => First::Range(plan::opening(&(start..end.min(size)))),
+            None => First::Range(plan::opening(&(start..end))),
+        };
+        match &self.fill.opening {
+            Wanted::Whole | Wanted::From(0) if hint.is_some_and(|size| size <= plan::PIECE) => First::Whole,
+            Wanted::Whole => within(0, u64::MAX),
+            Wanted::From(first) => within(*first, u64::MAX),
+            Wanted::Closed { first, last } => within(*first, last.saturating_add(1)),
+            Wanted::Suffix(length) => match hint {
+                Some(size) => within(size.saturating_sub(*length), size),
+                None => First::Suffix((*length).min(plan::PIECE)),
+            },
+            Wanted::Several(ranges) => match ranges.first() {
+                Some((first, last)) => within(*first, last.saturating_add(1)),
+                None => within(0, u64::MAX),
+            },
+        }
+    }
+
+    /// The size by a manifest of the repository: for planning, and for upstreams that tell none.
+    fn hint(&self, source: &Source) -> Option<u64> {
+        let Source { site, repository, .. } = source;
+        let named = self.fills.recent.named(&self.fills.store, site, repository, &self.fill.digest);
+        named.filter(|size| *size > 0)
+    }
+
+    async fn first_transfer(&self, source: &Source, first: First) -> Result<FirstAnswer, Failure> {
+        let (upstream, repository, digest) = (source.site.upstream(), &source.repository, &self.fill.digest);
+        let memo = &source.memo;
+        let ask = match first {
+            First::Nothing => {
+                // All bytes are here from a former run; upstream is asked only for its word on the repository.
+                if !self.fills.store.is_member(source.site.name(), repository, digest) {
+                    upstream.head_blob(repository, digest).await?;
+                }
+                return Ok(FirstAnswer { size: None, transfer: None, reading: Reading::AsSent });
+            }
+            First::Whole => Ask::Whole,
+            First::Range(range) => Ask::Range { start: range.start, end: range.end },
+            First::Suffix(length) => Ask::Suffix(length),
+        };
+        let transfer = match upstream.blob(repository, digest, ask, memo).await {
+            Ok(transfer) => transfer,
+            // A first guess beyond the end of the blob, or any range of an empty one: begin at the start.
+            Err(Failure::RangeNotSatisfiable { total }) => {
+                let ask = match total {
+                    Some(total) if total > plan::PIECE => Ask::Range { start: 0, end: plan::PIECE },
+                    _ => Ask::Whole,
+                };
+                upstream.blob(repository, digest, ask, memo).await?
+            }
+            Err(failure) => return Err(failure),
+        };
+        let hint = self.hint(source);
+        let reading = coding::reading_of(&transfer, hint, upstream, repository, digest).await;
+        if let Reading::Decoded { size } = reading {
+            let transfer = upstream.blob_decoded(repository, digest, memo).await?;
+            return Ok(FirstAnswer { size: Some(size), transfer: Some(Box::new(transfer)), reading });
+        }
+        let size = match transfer.total {
+            Some(total) => Some(total),
+            // A HEAD may cost a body where ranges are ignored, so the manifest's word will do.
+            None if hint.is_some() => hint,
+            None => upstream.head_blob(repository, digest).await.ok().and_then(|head| head.size),
+        };
+        Ok(FirstAnswer { size, transfer: Some(Box::new(transfer)), reading })
+    }
+}
+
+fn lost_task(doing: &'static str, error: JoinError) -> StoreError {
+    StoreError::Io { doing, error: io::Error::other(error) }
+}

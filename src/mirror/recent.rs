@@ -1,0 +1,92 @@
+//! What was learned a moment ago and is not in the store yet, because no answer waits for the disk (G3).
+//!
+//! A client that has a manifest asks for its layers at once, and the next node for the same tag; both have to find what
+//! the first request brought. Where the disk takes nothing, this is all there is. Bounded, and of no use after a
+//! restart: what counts then is what the store holds.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use moka::sync::Cache;
+
+use crate::oci::{Digest, Manifest, Repository, Tag};
+use crate::store::{Binding, Store};
+
+use super::answer::ManifestAnswer;
+use super::site::{Site, Target};
+
+/// Bounds what is remembered of digests that manifests name; an image has some tens.
+const MOST_NAMED: u64 = 100_000;
+const MOST_BOUND: u64 = 10_000;
+/// The store has it long before.
+const NAMED_FOR: Duration = Duration::from_secs(600);
+
+/// A repository of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    upstream: Arc<str>,
+    repository: Repository,
+}
+
+/// Knowledge on its way to the store. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Recent {
+    named: Cache<(Place, Digest), u64>,
+    bound: Cache<(Place, Tag), (Digest, SystemTime)>,
+}
+
+impl Recent {
+    pub(super) fn new() -> Self {
+        Self {
+            named: Cache::builder().max_capacity(MOST_NAMED).time_to_live(NAMED_FOR).build(),
+            bound: Cache::builder().max_capacity(MOST_BOUND).build(),
+        }
+    }
+
+    /// Remembers what a manifest of this repository names.
+    pub(super) fn learn(&self, target: &Target, manifest: &ManifestAnswer) {
+        let Ok(parsed) = Manifest::parse(&manifest.media_type, &manifest.bytes) else { return };
+        for descriptor in parsed.blobs().chain(parsed.children()) {
+            let key = (place(&target.site, &target.repository), descriptor.digest.clone());
+            self.named.insert(key, descriptor.size);
+        }
+    }
+
+    /// Whether a manifest of this repository names the digest, and the size that it gives, 0 where it gives none.
+    pub(super) fn named(
+        &self,
+        store: &Store,
+        site: &Arc<Site>,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Option<u64> {
+        let stored = store.is_named(site.name(), repository, digest);
+        stored.or_else(|| self.named.get(&(place(site, repository), digest.clone())))
+    }
+
+    /// Binds a tag until the store does.
+    pub(super) fn bind(&self, target: &Target, tag: &Tag, digest: &Digest) {
+        let key = (place(&target.site, &target.repository), tag.clone());
+        self.bound.insert(key, (digest.clone(), SystemTime::now()));
+    }
+
+    /// The store has taken over, or upstream says that there is no such tag.
+    pub(super) fn release(&self, target: &Target, tag: &Tag) {
+        self.bound.invalidate(&(place(&target.site, &target.repository), tag.clone()));
+    }
+
+    /// What a tag stands for, by the last that was heard.
+    pub(super) fn binding(&self, store: &Store, target: &Target, tag: &Tag) -> Option<Binding> {
+        let stored = store.binding(target.site.name(), &target.repository, tag);
+        let recent = self.bound.get(&(place(&target.site, &target.repository), tag.clone()));
+        match (stored, recent) {
+            (Some(stored), Some((_, confirmed))) if stored.confirmed >= confirmed => Some(stored),
+            (_, Some((digest, confirmed))) => Some(Binding { digest, confirmed }),
+            (stored, None) => stored,
+        }
+    }
+}
+
+fn place(site: &Site, repository: &Repository) -> Place {
+    Place { upstream: site.shared_name(), repository: repository.clone() }
+}
