@@ -8,9 +8,14 @@ use super::error::OpenError;
 use super::fs::{self, Access, Disk, DiskFile};
 use super::layout::Layout;
 use std::io;
+use std::time::Duration;
 
 /// The format that this program reads and writes. A change of what files mean needs another one, and a way up to it.
 pub(super) const VERSION: &str = "1";
+
+/// A process that has ended may leave its lock for a moment to a child that it was just starting.
+const ATTEMPTS: u32 = 25;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(20);
 
 /// Possession of a store, until dropped.
 #[derive(Debug)]
@@ -36,7 +41,13 @@ pub(super) fn acquire(disk: &dyn Disk, layout: &Layout) -> Result<Lock, OpenErro
 fn hold(disk: &dyn Disk, layout: &Layout) -> Result<Lock, OpenError> {
     let path = layout.lock();
     let file = disk.open(&path, Access::Create).map_err(OpenError::io("open the lock", &path))?;
-    if !file.try_lock().map_err(OpenError::io("lock", &path))? {
+    let mut attempts = 0;
+    while !file.try_lock().map_err(OpenError::io("lock", &path))? {
+        attempts += 1;
+        if attempts < ATTEMPTS {
+            std::thread::sleep(BETWEEN_ATTEMPTS);
+            continue;
+        }
         let holder =
             fs::read(disk, &path).ok().and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
         return Err(OpenError::Locked { path: layout.root().to_owned(), holder });
