@@ -504,6 +504,34 @@ async fn t36_what_two_images_share_stays_when_one_of_them_goes() {
 }
 
 #[tokio::test]
+async fn t36_what_has_a_reader_is_not_evicted_and_goes_when_it_has_none() {
+    let upstream = Upstream::start().await;
+    let read = layer(27, 4 * MB);
+    upstream.push_blob(REPOSITORY, &read);
+    let mirror = Setup::of(&upstream).set("store", "max_bytes = \"16MiB\"").start().await;
+    let world = World { upstream, mirror };
+    world.blob(&read.digest).send().await.expect_bytes(&read.bytes);
+    world.mirror.settled().await;
+    let crowd_out = async |seeds: std::ops::Range<u64>| {
+        for seed in seeds {
+            let other = layer(seed, 3 * MB);
+            world.upstream.push_blob(REPOSITORY, &other);
+            world.blob(&other.digest).send().await.expect_bytes(&other.bytes);
+            world.mirror.settled().await;
+        }
+        world.mirror.files(&format!("/blobs/sha256/{}/{}", &read.digest[7..9], &read.digest[7..])).len()
+    };
+    let request = world.blob(&read.digest);
+    let mut narrow = Connection::open_narrow(world.mirror.address()).await;
+    narrow.write(&request).await;
+    let slow = narrow.read(&request).await;
+    assert_eq!(crowd_out(600..608).await, 1, "somebody reads it");
+    assert!(taken(&world.mirror.data()) <= 16 << 20);
+    slow.rest().await.expect_bytes(&read.bytes);
+    assert_eq!(crowd_out(608..616).await, 0, "nobody reads it");
+}
+
+#[tokio::test]
 async fn t36_a_file_that_is_removed_under_its_readers_is_read_to_its_end() {
     let blob = layer(24, 8 * MB);
     let world = World::holding_blob(&blob).await;

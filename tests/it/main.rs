@@ -19,6 +19,7 @@ mod gaps;
 mod kit;
 mod manifests;
 mod members;
+mod model;
 mod once;
 mod ranges;
 mod serving;
