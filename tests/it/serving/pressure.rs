@@ -35,6 +35,7 @@ async fn g3_a_log_that_nobody_reads_stops_nobody() {
         .arg(config)
         .env_clear()
         .stdin(Stdio::null())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
