@@ -41,8 +41,9 @@ pub(super) async fn serve<S, H, F, B>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(MAX_HEAD_BYTES)
-        // A client may close its sending side after the request and still wants the answer.
-        .half_close(true)
+        // Who closes its sending side is gone: no client of registries does so and waits, and a body that waits for
+        // upstream would not notice otherwise.
+        .half_close(false)
         .serve_connection(transport, service);
     let mut connection = pin!(connection);
     let ended = async {

@@ -78,7 +78,7 @@ impl Upstream {
     }
 
     async fn start_with(tls: Option<Tls>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).listen(1024).unwrap();
         let inner = Arc::new(Inner {
             address: listener.local_addr().unwrap(),
             tls,
@@ -114,24 +114,18 @@ impl Upstream {
     pub async fn down(&self) {
         let task = self.task.lock().unwrap().take();
         if let Some(task) = task {
+            // Held before it is let go, or another test might be given the port in between.
+            *self.held.lock().unwrap() = Some(bind(self.inner.address));
             task.abort();
             let _ = task.await;
-            *self.held.lock().unwrap() = Some(self.bind());
         }
     }
 
     /// Opens the same port again.
     pub async fn up(&self) {
         let held = self.held.lock().unwrap().take();
-        let listener = held.unwrap_or_else(|| self.bind()).listen(1024).unwrap();
+        let listener = held.unwrap_or_else(|| bind(self.inner.address)).listen(1024).unwrap();
         *self.task.lock().unwrap() = Some(tokio::spawn(accept(Arc::clone(&self.inner), listener)));
-    }
-
-    fn bind(&self) -> TcpSocket {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(self.inner.address).unwrap();
-        socket
     }
 
     /// Holds this image, under `tag` if there is one.
@@ -288,6 +282,15 @@ impl Inner {
 }
 
 /// Accepts until it is aborted; the connections end with it.
+/// A socket that has the address, and refuses connections until it listens.
+fn bind(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
+}
+
 async fn accept(inner: Arc<Inner>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {

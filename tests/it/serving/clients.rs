@@ -179,3 +179,26 @@ async fn g4_a_client_that_stalls_is_cut_and_the_others_are_served_meanwhile() {
     }
     assert_eq!(world.upstream.sent_of(&blob.digest), blob.size());
 }
+
+#[tokio::test]
+async fn g4_a_client_that_left_while_its_body_waits_for_upstream_holds_nothing() {
+    let world = World::new().await;
+    let blob = layer(90, 2 * MB);
+    world.upstream.push_blob(REPOSITORY, &blob);
+    let gate = world.upstream.gate(&blob.digest);
+    gate.allow(MB);
+    let mut reading = world.blob(&blob.digest).open().await;
+    gate.held_at(MB).await;
+    reading.until(MB).await;
+    assert_eq!(world.mirror.metric("roadstead_readers", &[]).await, 1.0);
+    drop(reading);
+    let left = async {
+        while world.mirror.metric("roadstead_readers", &[]).await > 0.0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, left).await.expect("nothing came that could have told that it left");
+    gate.open();
+    world.mirror.settled().await;
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+}
