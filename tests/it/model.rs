@@ -60,6 +60,11 @@ fn bend(dice: &mut Dice, upstream: &Upstream, blob: &Object) -> bool {
             upstream.script(next, act().flip(at));
             return true;
         }
+        // Seldom, because a size that changes in the middle is tried again for a while.
+        6 if dice.below(4) == 0 => {
+            upstream.script(next, act().truncate(at));
+            return true;
+        }
         _ => {}
     }
     false
@@ -131,7 +136,9 @@ async fn play(seed: u64) {
         for (asked, expected, closed, range) in asking {
             let Some(answer) = asked.await.unwrap() else { continue };
             let what = format!("seed {seed}, step {step}: {range:?} of {} {:?}", answer.status, answer.end);
-            assert!(matches!(answer.status, 200 | 206 | 502 | 503 | 504), "{what}");
+            // A range of half a blob may lie outside of what upstream says is all of it.
+            let misled = lied && answer.status == 416;
+            assert!(misled || matches!(answer.status, 200 | 206 | 502 | 503 | 504), "{what}");
             assert!(!matches!(answer.end, End::Silent(_)), "{what}");
             if matches!(answer.status, 200 | 206) && answer.end == End::Complete {
                 // Closed ranges are delivered as they arrive: who asks for them checks them.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use self::body::Body;
 use self::crowd::{FAST, Habit, LATE, LEAVING, RANGES, SLOW_ONES, Scene};
-use crate::support::client::{Connection, Reading};
+use crate::support::client::{Connection, End, Reading};
 use crate::support::eventually;
 use crate::support::images::{Object, layer};
 use crate::support::mirror::Setup;
@@ -208,6 +208,29 @@ async fn g3_who_comes_late_has_the_first_bytes_before_upstream_sends_another() {
     first.rest().await.expect_bytes(&blob.bytes);
     expect_quiet(&world).await;
     expect_once(&world, [&blob]);
+}
+
+#[tokio::test]
+async fn g2_who_was_told_a_wrong_size_is_cut_though_the_right_blob_comes_after_all() {
+    // Small enough to be withheld whole, so that all who wait have received nothing when the first attempt is wrong.
+    let blob = layer(11, 10_000);
+    for truncated in [1, 5000, 9999] {
+        let world = World::holding_blob(&blob).await;
+        let hold = Hold::new();
+        world.upstream.script(on().get().blobs().nth(1), act().truncate(truncated));
+        world.upstream.script(on().get().blobs().nth(2), act().hold(&hold));
+        let first = world.blob(&blob.digest).open().await;
+        assert_eq!(first.header("content-length"), Some(truncated.to_string().as_str()));
+        hold.arrived(1).await;
+        // It comes between the two, and is told nothing before upstream tells the right size.
+        let second = tokio::spawn(world.blob(&blob.digest).send());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        hold.release();
+        assert_ne!(first.rest().await.end, End::Complete, "{truncated} bytes were the whole blob");
+        second.await.unwrap().expect_bytes(&blob.bytes);
+        world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+        expect_quiet(&world).await;
+    }
 }
 
 /// A world where upstream is asked for a blob and keeps its status line back, and the one who asked first.

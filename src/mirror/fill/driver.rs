@@ -108,6 +108,8 @@ impl Driver {
     fn condemn(&self) {
         self.fill.progress.send_modify(|progress| {
             progress.generation += 1;
+            // Who sends wrong bytes may have told a wrong size too.
+            progress.size = None;
             progress.present = Ranges::new();
             progress.file = None;
         });

@@ -87,6 +87,8 @@ struct Filling {
     waiting: Option<ReusableBoxFuture<'static, watch::Receiver<Progress>>>,
     want: Want,
     generation: Option<u32>,
+    /// The size that the head of the answer told, or was made with.
+    told: Option<u64>,
 }
 
 impl BlobReader {
@@ -105,6 +107,7 @@ impl BlobReader {
                 waiting: None,
                 want: client.wants(start, end),
                 generation: None,
+                told: direct.size,
             })),
             Origin::Upstream => State::Direct(direct.stream(start, end, delivery, None)),
         };
@@ -216,6 +219,11 @@ impl Filling {
             if self.want.touched() && self.generation.is_some_and(|begun| begun != progress.generation) {
                 return Poll::Ready(Err(ReadError(
                     "upstream sent something else than this digest; the blob is fetched again".to_owned(),
+                )));
+            }
+            if self.told.zip(progress.size).is_some_and(|(told, size)| told != size) {
+                return Poll::Ready(Err(ReadError(
+                    "upstream told a size at first that is not the blob's".to_owned(),
                 )));
             }
             match progress.step(position, end, proven) {
