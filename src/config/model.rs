@@ -87,7 +87,7 @@ pub enum Budget {
 /// `[memory]`: what is kept in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Memory {
-    /// How much manifests, tokens and small blobs may take together; zero: nothing is kept.
+    /// How much manifests and small blobs may take together; zero: nothing is kept.
     pub max_bytes: u64,
 }
 

@@ -1,8 +1,11 @@
 //! Requests for blobs: from the store, from a running fill, else by a new one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::oci::Digest;
 use crate::store::{BlobFile, StoreError};
@@ -10,9 +13,13 @@ use crate::telemetry::Outcome;
 
 use super::answer::{BlobHead, Refusal, Served, Wanted};
 use super::direct::Direct;
-use super::fill::{BlobReader, Delivery, Fill, Origin, Place, Source, Turned};
+use super::fill::{BlobReader, Delivery, Fill, Origin, Place, Right, Source, Turned};
 use super::membership::{Kind, Standing};
+use super::memory::SMALL_BLOB;
 use super::site::{Mirror, Target};
+
+/// How long a request waits for the file of a fill that has failed.
+const FILE_IN_ORDER: Duration = Duration::from_secs(1);
 
 /// How often a request looks anew when what it found was gone a moment later.
 const ROUNDS: usize = 5;
@@ -88,15 +95,11 @@ impl Mirror {
             }
         };
         if !started && (fill.has_failed() || !self.admit_to(&fill, target, &source).await?) {
-            fill.gone().await;
-            return Ok(None);
+            return self.after(&fill, target, digest).await;
         }
         match self.answer_from(&fill, source, started).await {
             Ok(answer) => Ok(Some(answer)),
-            Err(Turned::Away) => {
-                fill.gone().await;
-                Ok(None)
-            }
+            Err(Turned::Away) => self.after(&fill, target, digest).await,
             Err(Turned::Refused(refusal)) => {
                 if let (Refusal::SaidNo { status }, true) = (&refusal, started) {
                     self.absent().remember(question, *status, target.site.policy().negative_ttl);
@@ -104,6 +107,23 @@ impl Mirror {
                 Err(refusal)
             }
         }
+    }
+
+    /// Waits until a fill that ended without the blob has put its file in order, to look again; where the disk takes
+    /// its time for that, streams past the store.
+    async fn after(
+        &self,
+        fill: &Arc<Fill>,
+        target: &Target,
+        digest: &Digest,
+    ) -> Result<Option<Served<BlobAnswer>>, Refusal> {
+        if timeout(FILE_IN_ORDER, fill.gone()).await.is_ok() {
+            return Ok(None);
+        }
+        let head = self.ask_blob_head(target, digest).await?;
+        let direct = self.direct(digest, head.size, Source::of(target));
+        let answer = BlobAnswer { mirror: self.clone(), size: head.size, origin: Origin::Upstream, direct };
+        Ok(Some(Served::new(Outcome::Bypass, answer)))
     }
 
     /// What a HEAD of a blob tells. Never transfers a body (T33).
@@ -167,8 +187,8 @@ impl Mirror {
     ) -> Result<Option<Served<BlobAnswer>>, Refusal> {
         let Some(info) = self.store().blob(digest) else { return Ok(None) };
         self.admit(target, digest, Kind::Blob, info.anonymous).await?;
-        let (outcome, origin) = match self.open(digest).await {
-            Ok(Some(file)) => (Outcome::Hit, Origin::Stored(file)),
+        let (outcome, origin) = match self.open(digest, info.size).await {
+            Ok(Some(origin)) => (Outcome::Hit, origin),
             // It was not what was committed, and the store has dropped it: it is fetched again.
             Ok(None) => return Ok(None),
             Err(error) => {
@@ -182,9 +202,24 @@ impl Mirror {
         Ok(Some(Served::new(outcome, answer)))
     }
 
-    async fn open(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
-        let (store, digest) = (self.store().clone(), digest.clone());
-        spawn_blocking(move || store.open_blob(&digest)).await.unwrap_or(Ok(None))
+    /// A committed blob's bytes: in memory where it is small, read once for that and verified again; else its file.
+    async fn open(&self, digest: &Digest, size: u64) -> Result<Option<Origin>, StoreError> {
+        if let Some(bytes) = self.memory().blob(digest) {
+            return Ok(Some(Origin::Memory(bytes)));
+        }
+        let (store, wanted) = (self.store().clone(), digest.clone());
+        let opened = spawn_blocking(move || {
+            let Some(file) = store.open_blob(&wanted)? else { return Ok(None) };
+            let small = if size <= SMALL_BLOB { read_whole(&file, &wanted) } else { None };
+            Ok(Some((file, small)))
+        });
+        Ok(opened.await.unwrap_or(Ok(None))?.map(|(file, small)| match small {
+            Some(bytes) => {
+                self.memory().keep_blob(digest, bytes.clone());
+                Origin::Memory(bytes)
+            }
+            None => Origin::Stored(file),
+        }))
     }
 
     /// Whether the file of a blob that the index did not know was found in its place, as after a crash.
@@ -200,7 +235,9 @@ impl Mirror {
             return Ok(true);
         }
         self.admit(target, fill.digest(), Kind::Blob, fill.is_anonymous()).await?;
-        Ok(fill.add_source(source.clone()))
+        let is_member = self.store().is_member(target.site.name(), &target.repository, fill.digest());
+        let right = if is_member { Right::Confirmed } else { Right::Named };
+        Ok(fill.add_source(source.clone(), right))
     }
 
     async fn answer_from(
@@ -235,4 +272,18 @@ impl BlobAnswer {
             self.mirror.store().distrust(file);
         }
     }
+}
+
+/// The bytes of a small file, if they can be read and are what they should be. Where not, whoever reads the file finds
+/// out. Blocks.
+fn read_whole(file: &BlobFile, digest: &Digest) -> Option<Bytes> {
+    let mut bytes = vec![0; usize::try_from(file.size()).ok()?];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64) {
+            Ok(0) | Err(_) => return None,
+            Ok(read) => filled += read,
+        }
+    }
+    (Digest::of(digest.algorithm(), &bytes) == *digest).then(|| bytes.into())
 }

@@ -9,15 +9,8 @@ use crate::upstream::{Cause, Failure, FetchedManifest};
 
 use super::answer::{ManifestAnswer, Refusal, Served};
 use super::membership::Kind;
+use super::memory::Kept;
 use super::site::{Mirror, Target};
-
-/// A manifest in memory.
-#[derive(Clone, Debug)]
-pub(super) struct Kept {
-    pub(super) manifest: ManifestAnswer,
-    /// Whether it was had without credentials.
-    anonymous: bool,
-}
 
 impl Mirror {
     /// A manifest by tag or digest.
@@ -55,6 +48,10 @@ impl Mirror {
         let waiter = self.manifest_flights().join(question.clone(), |tell| {
             let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
             async move {
+                // It may have come while this question was on its way to be asked.
+                if let Ok(Some(manifest)) = mirror.stored_manifest(&target, &digest).await {
+                    return tell.answer(Ok(manifest));
+                }
                 match mirror.fetch_by_digest(&target, &digest).await {
                     Ok(manifest) => {
                         tell.answer(Ok(manifest.clone()));
@@ -79,7 +76,7 @@ impl Mirror {
         target: &Target,
         digest: &Digest,
     ) -> Result<Option<ManifestAnswer>, Refusal> {
-        if let Some(Kept { manifest, anonymous }) = self.memory().get(digest) {
+        if let Some(Kept { manifest, anonymous }) = self.memory().manifest(digest) {
             self.admit(target, digest, Kind::Manifest, anonymous).await?;
             self.store().touch(digest);
             return Ok(Some(manifest));
@@ -95,7 +92,7 @@ impl Mirror {
                     media_type: stored.media_type.as_str().into(),
                     bytes: stored.bytes,
                 };
-                self.memory().insert(digest.clone(), Kept { manifest: manifest.clone(), anonymous });
+                self.memory().keep_manifest(Kept { manifest: manifest.clone(), anonymous });
                 Ok(Some(manifest))
             }
             Ok(Ok(None)) => Ok(None),
@@ -150,28 +147,30 @@ impl Mirror {
         self.absent().forget(&target.question("manifests", &manifest.digest));
         self.store().add_member(target.site.name(), &target.repository, &manifest.digest);
         let kept = Kept { manifest: manifest.clone(), anonymous: target.site.upstream().anonymous() };
-        self.memory().insert(manifest.digest.clone(), kept);
+        self.memory().keep_manifest(kept);
         self.recent().learn(target, &manifest);
         manifest
     }
 
-    /// Puts a manifest into the store while nobody waits for it, but the shutdown: that waits for all tasks.
+    /// Puts a manifest into the store while nobody waits for it, but the shutdown: that waits for all tasks. A tag that
+    /// was bound to it lately, and still is, is bound in the store from then on.
     pub(super) fn store_later(&self, target: Target, manifest: ManifestAnswer, tag: Option<Tag>) {
         let mirror = self.clone();
         self.tasks().spawn(async move {
-            let stored = mirror.store_manifest(&target, &manifest, tag.as_ref()).await;
+            let stored = mirror.store_manifest(&target, &manifest).await;
             if let (true, Some(tag)) = (stored, tag) {
-                mirror.recent().release(&target, &tag);
+                mirror.recent().hand_over(mirror.store(), &target, &tag, &manifest.digest);
             }
         });
     }
 
-    /// Puts a manifest into the store, and binds the tag to it that it was asked by. Whether that worked out.
-    async fn store_manifest(&self, target: &Target, manifest: &ManifestAnswer, tag: Option<&Tag>) -> bool {
+    /// Puts a manifest into the store. Whether that worked out.
+    async fn store_manifest(&self, target: &Target, manifest: &ManifestAnswer) -> bool {
+        // The tag is bound by whoever knows when upstream said so.
         let seen = Seen {
             upstream: target.site.name().to_owned(),
             repository: target.repository.clone(),
-            tag: tag.cloned(),
+            tag: None,
         };
         let anonymous = target.site.upstream().anonymous();
         let (store, kept) = (self.store().clone(), manifest.clone());

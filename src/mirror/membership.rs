@@ -60,12 +60,30 @@ impl Mirror {
             self.recollect().await;
             standing = self.standing_of(target, digest, anonymous);
         }
-        match standing {
-            Standing::Member => Ok(()),
-            Standing::Stranger => match kind {
-                Kind::Blob => self.ask_blob_head(target, digest).await.map(|_| ()),
-                Kind::Manifest => self.ask_manifest_admission(target, digest).await,
-            },
+        if standing == Standing::Member {
+            return Ok(());
+        }
+        let question = target.question(kind.as_str(), digest);
+        if let Some(status) = self.absent().recall(&question) {
+            return Err(Refusal::SaidNo { status });
+        }
+        let asked = match kind {
+            Kind::Blob => self.ask_blob_head(target, digest).await.map(|_| ()),
+            Kind::Manifest => self.ask_manifest_admission(target, digest).await,
+        };
+        if let Err(Refusal::SaidNo { status }) = &asked {
+            self.absent().remember(question, *status, target.site.policy().negative_ttl);
+        }
+        asked
+    }
+}
+
+impl Kind {
+    /// Where the distribution API has it.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Blob => "blobs",
+            Self::Manifest => "manifests",
         }
     }
 }

@@ -15,6 +15,7 @@ mod flight;
 mod freshness;
 mod manifests;
 mod membership;
+mod memory;
 mod recent;
 mod site;
 mod tags;

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use moka::Entry;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use crate::oci::{Digest, Manifest, Repository, Tag};
@@ -70,7 +72,20 @@ impl Recent {
         self.bound.insert(key, (digest.clone(), SystemTime::now()));
     }
 
-    /// The store has taken over, or upstream says that there is no such tag.
+    /// Binds a tag in the store, by the time that upstream said so, if it still is bound to this digest here: another
+    /// answer may have come while the manifest was being stored.
+    pub(super) fn hand_over(&self, store: &Store, target: &Target, tag: &Tag, digest: &Digest) {
+        let key = (place(&target.site, &target.repository), tag.clone());
+        self.bound.entry(key).and_compute_with(|entry| match entry.map(Entry::into_value) {
+            Some((bound, confirmed)) if bound == *digest => {
+                store.bind(target.site.name(), &target.repository, tag, digest, confirmed);
+                Op::Remove
+            }
+            _ => Op::Nop,
+        });
+    }
+
+    /// Upstream says that there is no such tag.
     pub(super) fn release(&self, target: &Target, tag: &Tag) {
         self.bound.invalidate(&(place(&target.site, &target.repository), tag.clone()));
     }

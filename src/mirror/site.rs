@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::oci::{Digest, Namespaces, Repository, SelectError};
+use crate::oci::{Namespaces, Repository, SelectError};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
@@ -17,7 +16,7 @@ use super::absent::{Absent, Question};
 use super::answer::{BlobHead, ManifestAnswer, Refusal};
 use super::fill::Fills;
 use super::flight::Flights;
-use super::manifests::Kept;
+use super::memory::Memory;
 use super::recent::Recent;
 use super::tags::Resolution;
 
@@ -130,7 +129,7 @@ pub struct Mirror(Arc<Parts>);
 struct Parts {
     store: Store,
     sites: RwLock<Arc<Sites>>,
-    memory: Cache<Digest, Kept>,
+    memory: Memory,
     absent: Absent,
     recent: Recent,
     manifests: Flights<Question, Result<ManifestAnswer, Refusal>>,
@@ -149,12 +148,7 @@ impl Mirror {
         let Options { store, namespaces, sites, memory_max_bytes, metrics } = options;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let recent = Recent::new();
-        let memory = Cache::builder()
-            .max_capacity(memory_max_bytes)
-            .weigher(|_: &Digest, Kept { manifest, .. }: &Kept| {
-                u32::try_from(manifest.bytes.len() + manifest.media_type.len() + 256).unwrap_or(u32::MAX)
-            })
-            .build();
+        let memory = Memory::new(memory_max_bytes);
         Self(Arc::new(Parts {
             fills: Fills::new(store.clone(), recent.clone(), metrics.clone(), tasks.clone(), stop.clone()),
             store,
@@ -224,7 +218,7 @@ impl Mirror {
         &self.0.store
     }
 
-    pub(super) fn memory(&self) -> &Cache<Digest, Kept> {
+    pub(super) fn memory(&self) -> &Memory {
         &self.0.memory
     }
 

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio::time::timeout;
 
 use crate::oci::{Algorithm, Digest, ManifestKind, Reference, Tag};
+use crate::store::Binding;
 use crate::telemetry::Outcome;
 use crate::upstream::{Failure, FetchedManifest};
 
@@ -40,14 +41,13 @@ impl Mirror {
             binding = self.recent().binding(self.store(), target, tag);
         }
         let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
-        let policy = target.site.policy();
-        match freshness(binding.confirmed, policy.tag_ttl, SystemTime::now()) {
-            Freshness::Fresh => match self.manifest_by_digest(target, &binding.digest).await {
-                // The manifest was evicted, and upstream has it no more: the tag must have moved.
-                Err(Refusal::SaidNo { .. }) => self.resolve_unknown(target, tag).await,
-                served => served,
-            },
-            Freshness::Stale => self.revalidate(target, tag, binding.digest).await,
+        if !is_fresh(target, &binding) {
+            return self.revalidate(target, tag, binding.digest).await;
+        }
+        match self.manifest_by_digest(target, &binding.digest).await {
+            // The manifest was evicted, and upstream has it no more: the tag must have moved.
+            Err(Refusal::SaidNo { .. }) => self.revalidate(target, tag, binding.digest).await,
+            served => served,
         }
     }
 
@@ -58,7 +58,14 @@ impl Mirror {
         }
         let waiter = self.tag_flights().join(question.clone(), |tell| {
             let (mirror, target, tag) = (self.clone(), target.clone(), tag.clone());
-            async move { mirror.fetch_by_tag(&target, &tag, tell).await }
+            async move {
+                // It may have been bound while this question was on its way to be asked.
+                let bound = mirror.recent().binding(mirror.store(), &target, &tag);
+                match bound.filter(|bound| is_fresh(&target, bound)) {
+                    Some(bound) => tell.answer(Resolution::Confirmed(bound.digest)),
+                    None => mirror.fetch_by_tag(&target, &tag, tell).await,
+                }
+            }
         });
         let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
         match waiter.answer().await.unwrap_or_else(lost) {
@@ -81,7 +88,8 @@ impl Mirror {
         tag: &Tag,
         bound: Digest,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
-        let waiter = self.tag_flights().join(target.question("tags", tag), |tell| {
+        let question = target.question("tags", tag);
+        let waiter = self.tag_flights().join(question.clone(), |tell| {
             let (mirror, target, tag, bound) = (self.clone(), target.clone(), tag.clone(), bound.clone());
             async move { mirror.confirm(&target, &tag, &bound, tell).await }
         });
@@ -103,7 +111,12 @@ impl Mirror {
             Resolution::Failed(refusal) if refusal.may_be_covered() => {
                 self.serve_stale(target, tag, &bound, refusal).await
             }
-            Resolution::Failed(refusal) => Err(refusal),
+            Resolution::Failed(refusal) => {
+                if let Refusal::SaidNo { status } = refusal {
+                    self.absent().remember(question, status, target.site.policy().negative_ttl);
+                }
+                Err(refusal)
+            }
         }
     }
 
@@ -148,6 +161,8 @@ impl Mirror {
 
     /// Binds a tag that moved to what it is now, once that is here.
     async fn follow(&self, target: &Target, tag: &Tag, digest: &Digest, tell: Tell<Question, Resolution>) {
+        // Upstream has just named it for this very repository.
+        self.store().add_member(target.site.name(), &target.repository, digest);
         let manifest = match self.stored_manifest(target, digest).await {
             Ok(Some(manifest)) => Ok(manifest),
             _ => self.fetch_by_digest(target, digest).await,
@@ -218,6 +233,10 @@ fn digest_of(fetched: &FetchedManifest) -> Digest {
         .filter(|claimed| Digest::of(claimed.algorithm(), &fetched.bytes) == **claimed)
         .cloned()
         .unwrap_or_else(|| Digest::of(Algorithm::Sha256, &fetched.bytes))
+}
+
+fn is_fresh(target: &Target, binding: &Binding) -> bool {
+    freshness(binding.confirmed, target.site.policy().tag_ttl, SystemTime::now()) == Freshness::Fresh
 }
 
 fn lost(lost: Lost) -> Resolution {

@@ -600,3 +600,26 @@ async fn t98_a_fill_that_a_drain_stopped_goes_on_after_the_next_start() {
     }
     assert_eq!(upstream.sent_of(&blob.digest), blob.size());
 }
+
+#[tokio::test]
+async fn a_small_blob_is_read_from_the_disk_once_and_its_ranges_come_from_memory() {
+    let disk = FaultDisk::new();
+    let world = over(&disk).await;
+    let (small, large) = (layer(60, 64 << 10), layer(61, (64 << 10) + 1));
+    for blob in [&small, &large] {
+        world.upstream.push_blob(REPOSITORY, blob);
+        world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+    }
+    world.mirror.settled().await;
+    world.blob(&small.digest).send().await.expect_bytes(&small.bytes);
+    disk.fault(fails(Op::Open, "blobs"));
+    world.upstream.down().await;
+    let warm = world.blob(&small.digest).send().await.expect_bytes(&small.bytes);
+    assert_eq!(warm.cache_status(), "hit");
+    let range = world.blob(&small.digest).range("100-199").send().await;
+    range.expect_range(&small.bytes, 100, 199);
+    assert_eq!(disk.failed(), 0, "the disk was asked");
+    let large = world.blob(&large.digest).send().await;
+    assert!(large.status != 200 || large.end != End::Complete);
+    assert!(disk.failed() > 0);
+}

@@ -4,11 +4,18 @@
 //! size that a manifest gives; where no manifest names the blob, small ones are decoded once to see, and large ones
 //! are taken as they come, because what carries such a label by mistake is layers, which are gzip files themselves.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::oci::{Digest, Hasher, Repository};
 use crate::upstream::{RedirectMemo, Transfer, Upstream};
 
 /// The largest answer that is decoded only to see what it is.
 const SMALL: u64 = 8 << 20;
+
+/// How long a head waits for that.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How the bytes of an upstream's answer are to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +42,8 @@ pub(super) async fn reading_of(
         (Some(size), Some(total)) if size == total => Reading::AsSent,
         (Some(size), _) => Reading::Decoded { size },
         (None, Some(total)) if total > SMALL => Reading::AsSent,
-        (None, _) => match decoded_size(upstream, repository, digest).await {
+        (None, _) => match timeout(PATIENCE, decoded_size(upstream, repository, digest)).await.ok().flatten()
+        {
             Some(size) => Reading::Decoded { size },
             None => Reading::AsSent,
         },

@@ -234,15 +234,16 @@ impl Driver {
                 self.fill.drop_source(&source, refusal.clone());
                 match self.fill.next_source() {
                     None => Err(End::Refused(refusal)),
-                    Some(other) if crew.sequential => {
-                        // Another source may take ranges, so it is asked for what is missing only.
-                        let here = self.fill.progress.borrow().present.prefix();
-                        let range =
-                            if crew.work.reading == Reading::AsSent { here..range.end } else { range };
+                    Some(other) if crew.work.reading != Reading::AsSent => {
+                        // Ranges of a coding are no ranges of the content.
                         crew.send(other, range, None);
                         Ok(())
                     }
-                    Some(_) => Ok(()),
+                    Some(_) => {
+                        // It may take ranges; if not, that will be seen.
+                        crew.sequential = false;
+                        Ok(())
+                    }
                 }
             }
         }
@@ -256,7 +257,7 @@ impl Driver {
         present: Ranges,
     ) -> Result<bool, End> {
         let anonymous = self.fill.is_anonymous();
-        let sources = self.fill.all_sources();
+        let sources = self.fill.confirmed();
         if end.is_ok() {
             // Proven now: what came through them is what they were asked for.
             for Source { site, repository, .. } in &sources {

@@ -74,9 +74,8 @@ impl Order {
                     Err(Stopped::Disk(error)) => return Ended::Disk(error),
                     Err(Stopped::Broken(cause)) => Failure::DidNotAnswer(cause),
                 },
-                Err(failure @ (Failure::SaidNo(_) | Failure::RefusedUs { .. })) => {
-                    return Ended::Broken(failure);
-                }
+                // A refusal of what upstream was sending a moment ago is more likely a trouble of its own.
+                Err(failure @ Failure::SaidNo(_)) if at == self.range.start => return Ended::Broken(failure),
                 Err(failure) => failure,
             };
             let Some(wait) = budget.spend() else { return Ended::Broken(broken) };
@@ -124,7 +123,7 @@ impl Order {
                 Ok(None) => break Err(Stopped::Broken(Cause::Cut)),
                 Err(cause) => break Err(Stopped::Broken(cause)),
             };
-            budget.refill();
+            let reached = *at;
             let mut piece = Vec::new();
             let mut start = None;
             let mut gathered = 0;
@@ -152,6 +151,10 @@ impl Order {
             flush(work, &mut writing, &mut start, &mut piece, at).await?;
             // Bytes that were present count as reached.
             *at = (*at).max(position.min(self.range.end));
+            if *at > reached {
+                // Progress, and not merely bytes: an upstream that begins at 0 each time and ends early has none.
+                budget.refill();
+            }
             if let Some(stopped) = stopped {
                 break if *at >= self.range.end { Ok(()) } else { Err(stopped) };
             }

@@ -28,5 +28,5 @@ pub use reader::{BlobReader, Delivery, Piece, ReadError};
 
 pub(super) use progress::{Phase, Progress, WITHHELD};
 pub(super) use reader::Origin;
-pub(super) use source::Source;
+pub(super) use source::{Right, Source};
 pub(super) use table::{Fill, Fills, Place, Turned};

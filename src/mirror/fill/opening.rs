@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::store::{Partial, StoreError};
@@ -33,6 +33,12 @@ pub(super) struct Opened {
     pub(super) reading: Reading,
 }
 
+/// An unfinished file, and the size of its blob.
+struct Left {
+    partial: Partial,
+    size: u64,
+}
+
 /// Upstream's word on the blob.
 struct FirstAnswer {
     /// The size, where upstream told one.
@@ -55,13 +61,15 @@ enum First {
 impl Driver {
     /// Gets upstream's word and the file.
     pub(super) async fn open(&self) -> Result<Opened, End> {
-        let mut left = self.leftover().await;
+        let (mut left, mut late) = self.leftover().await;
         loop {
             let Some(source) = self.fill.next_source() else {
+                // Letting go of a file may wait for the disk.
+                drop(spawn_blocking(move || drop(left)));
                 return Err(End::Refused(self.fill.last_refusal()));
             };
             let first = match &left {
-                Some((partial, size)) => {
+                Some(Left { partial, size }) => {
                     match plan::next(*size, &partial.present(), &[], &self.fill.wants.snapshot()) {
                         Some(range) => First::Range(range),
                         None => First::Nothing,
@@ -77,7 +85,8 @@ impl Driver {
                         continue;
                     }
                 };
-            let known = left.as_ref().map(|(_, size)| *size);
+            self.fill.confirm(&source);
+            let known = left.as_ref().map(|left| left.size);
             let Some(size) = told.or(known).or_else(|| self.hint(&source)) else {
                 return Err(End::Unstored("upstream does not tell its size".to_owned()));
             };
@@ -85,9 +94,13 @@ impl Driver {
                 // No reader may be told so, not even the first: an empty body would be complete at once (T31).
                 return Err(End::WrongDigest(format!("upstream says that {} is empty", self.fill.digest)));
             }
+            if let Some(late) = late.take() {
+                // Two at once would be one too many for the store.
+                left = timeout(DISK_IS_LOST, late).await.ok().and_then(Result::ok).flatten();
+            }
             let partial = match left.take() {
-                Some((partial, known)) if known == size => partial,
-                Some((other, _)) => {
+                Some(Left { partial, size: known }) if known == size => partial,
+                Some(Left { partial: other, .. }) => {
                     // Upstream told another size in a former run; that file is of no use.
                     let dropped = spawn_blocking(move || other.discard()).await;
                     dropped.map_err(|error| End::Unstored(error.to_string()))?;
@@ -106,17 +119,20 @@ impl Driver {
         }
     }
 
-    /// What a former run, or a former fill, left of this blob.
-    async fn leftover(&self) -> Option<(Partial, u64)> {
+    /// What a former run, or a former fill, left of this blob; or the look for it, where the disk takes its time.
+    async fn leftover(&self) -> (Option<Left>, Option<JoinHandle<Option<Left>>>) {
         if self.fill.progress.borrow().generation > 0 {
-            return None;
+            return (None, None);
         }
         let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
-        let left = spawn_blocking(move || {
+        let mut left = spawn_blocking(move || {
             let (size, _) = store.recorded(&digest)?;
-            Some((store.partial(&digest, size).ok()?, size))
+            Some(Left { partial: store.partial(&digest, size).ok()?, size })
         });
-        timeout(DISK_HOLDS_HEADERS, left).await.ok()?.ok()?
+        match timeout(DISK_HOLDS_HEADERS, &mut left).await {
+            Ok(left) => (left.ok().flatten(), None),
+            Err(_) => (None, Some(left)),
+        }
     }
 
     /// Reserves room for the blob and opens its file. The size is told to those who wait when there is no room, since

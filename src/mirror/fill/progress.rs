@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::store::{BlobFile, Ranges};
 
 use super::super::answer::Refusal;
-use super::source::Source;
+use super::source::{Right, Source};
 
 /// The bytes at the end of a blob that nobody whose body is to be proven right gets before the digest matches (G2).
 ///
@@ -26,8 +26,17 @@ pub(in crate::mirror) struct Progress {
     /// What of it is there.
     pub(in crate::mirror) present: Ranges,
     pub(in crate::mirror) phase: Phase,
-    /// The sources that said no, each with what it said.
-    pub(in crate::mirror) refused: Vec<(Source, Refusal)>,
+    /// The sources that are asked no more.
+    pub(in crate::mirror) dropped: Vec<Dropped>,
+}
+
+/// A source that said no, or failed beyond its budget.
+#[derive(Clone, Debug)]
+pub(in crate::mirror) struct Dropped {
+    pub(in crate::mirror) source: Source,
+    pub(in crate::mirror) refusal: Refusal,
+    /// What was known of its right before.
+    pub(in crate::mirror) right: Right,
 }
 
 /// How far a fill has come.

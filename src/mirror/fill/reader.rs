@@ -57,8 +57,9 @@ impl std::error::Error for ReadError {}
 /// Where a reader's bytes come from.
 #[derive(Clone, Debug)]
 pub(in crate::mirror) enum Origin {
+    Memory(Bytes),
     Stored(Arc<BlobFile>),
-    Filling { fill: Arc<Fill>, client: Arc<Client> },
+    Filling { fill: Arc<Fill>, client: Arc<Client>, size: Option<u64> },
     Upstream,
 }
 
@@ -76,6 +77,7 @@ pub struct BlobReader {
 }
 
 enum State {
+    Memory(Bytes),
     Stored(Arc<BlobFile>),
     Filling(Box<Filling>),
     Direct(mpsc::Receiver<Result<Chunk, ReadError>>),
@@ -101,6 +103,7 @@ impl BlobReader {
         gauge: ReaderGuard,
     ) -> Self {
         let state = match origin {
+            Origin::Memory(bytes) => State::Memory(bytes),
             Origin::Stored(file) => State::Stored(file),
             Origin::Filling { fill, client } => State::Filling(Box::new(Filling {
                 progress: fill.progress.subscribe(),
@@ -127,7 +130,7 @@ impl BlobReader {
                 Some(before) => before,
                 None => return false,
             },
-            State::Direct(_) | State::Over => return false,
+            State::Memory(_) | State::Direct(_) | State::Over => return false,
         };
         tracing::error!(digest = %self.direct.digest, at, "a blob's file cannot be read; upstream is asked for the rest");
         self.position = at;
@@ -143,6 +146,12 @@ impl BlobReader {
             }
             match &mut self.state {
                 State::Over => return Poll::Ready(None),
+                State::Memory(bytes) => {
+                    let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                    let piece = Piece::Bytes(bytes.slice(at(self.position)..at(self.end)));
+                    self.position = self.end;
+                    return Poll::Ready(Some(Ok(piece)));
+                }
                 State::Stored(file) => {
                     let piece = Piece::Span { file: Arc::clone(file), start: self.position, end: self.end };
                     self.position = self.end;

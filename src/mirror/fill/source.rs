@@ -30,3 +30,14 @@ impl PartialEq for Source {
 }
 
 impl Eq for Source {}
+
+/// What is known of a source's right to the blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::mirror) enum Right {
+    /// Nothing yet: its own upstream is being asked, and only its yes will do.
+    Asked,
+    /// One of its manifests names the blob, which is enough while everything comes without credentials.
+    Named,
+    /// Its upstream has said yes.
+    Confirmed,
+}

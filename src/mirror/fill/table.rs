@@ -15,8 +15,8 @@ use crate::telemetry::Metrics;
 use super::super::answer::{Refusal, Wanted};
 use super::super::recent::Recent;
 use super::driver::Driver;
-use super::progress::{Phase, Progress};
-use super::source::Source;
+use super::progress::{Dropped, Phase, Progress};
+use super::source::{Right, Source};
 use super::wants::{Client, Wants};
 
 /// One blob on its way.
@@ -37,7 +37,9 @@ pub(in crate::mirror) struct Fill {
 /// The pairs that a fill may use, in the order in which they are asked.
 #[derive(Debug)]
 struct Sources {
-    list: Vec<Source>,
+    list: Vec<(Source, Right)>,
+    /// Those whose upstream has said yes, dropped or not.
+    confirmed: Vec<Source>,
     /// The fill found the list empty and is ending: who comes now has to start another.
     closed: bool,
 }
@@ -62,13 +64,15 @@ pub(in crate::mirror) struct Verdict {
 impl Fill {
     /// Waits for upstream's word on the blob, as asked through `source`.
     ///
-    /// A source that said no gets that, even where another goes on to fill the blob; one that did not answer is served
-    /// by the others. Nobody is given what upstream said about somebody else's repository.
+    /// A source that said no gets that, even where another goes on to fill the blob; one whose right was known and that
+    /// did not answer is served by the others. Nobody is given what upstream said about somebody else's repository,
+    /// neither its no nor its yes.
     pub(in crate::mirror) async fn verdict(&self, source: &Source) -> Result<Verdict, Turned> {
         let mut progress = self.progress.subscribe();
-        let decided = progress.wait_for(|progress| decide(progress, source).is_some()).await;
+        let decided =
+            progress.wait_for(|progress| decide(progress, source, self.is_anonymous()).is_some()).await;
         match decided {
-            Ok(progress) => decide(&progress, source).unwrap_or_else(|| Err(lost())),
+            Ok(progress) => decide(&progress, source, self.is_anonymous()).unwrap_or_else(|| Err(lost())),
             Err(_) => Err(lost()),
         }
     }
@@ -98,7 +102,7 @@ impl Fill {
     }
 
     /// Adds a pair through which the blob may be fetched as well; false when the fill is ending for want of one.
-    pub(in crate::mirror) fn add_source(&self, source: Source) -> bool {
+    pub(in crate::mirror) fn add_source(&self, source: Source, right: Right) -> bool {
         let mut sources = self.sources();
         if sources.closed {
             return false;
@@ -106,18 +110,21 @@ impl Fill {
         self.private.fetch_or(!source.site.upstream().anonymous(), Ordering::Relaxed);
         // It was asked about and confirmed just now, whatever it said, or did not say, before.
         self.progress.send_if_modified(|progress| {
-            progress.refused.retain(|(refused, _)| *refused != source);
+            progress.dropped.retain(|dropped| dropped.source != source);
             false
         });
-        if !sources.list.contains(&source) {
-            sources.list.push(source);
+        if right == Right::Confirmed && !sources.confirmed.contains(&source) {
+            sources.confirmed.push(source.clone());
+        }
+        if !sources.has(&source) {
+            sources.list.push((source, right));
         }
         true
     }
 
     /// Whether the blob is being fetched through this very pair.
     pub(in crate::mirror) fn has_source(&self, source: &Source) -> bool {
-        self.sources().list.contains(source)
+        self.sources().has(source)
     }
 
     /// Whether no pair that it is fetched through needs credentials.
@@ -129,23 +136,41 @@ impl Fill {
     pub(super) fn next_source(&self) -> Option<Source> {
         let mut sources = self.sources();
         sources.closed = sources.list.is_empty();
-        sources.list.first().cloned()
+        sources.list.first().map(|(source, _)| source.clone())
     }
 
-    pub(super) fn all_sources(&self) -> Vec<Source> {
-        self.sources().list.clone()
+    /// Upstream has said yes to this pair, by sending, or when asked.
+    pub(super) fn confirm(&self, source: &Source) {
+        let mut sources = self.sources();
+        for (other, right) in &mut sources.list {
+            if other == source {
+                *right = Right::Confirmed;
+            }
+        }
+        if !sources.confirmed.contains(source) {
+            sources.confirmed.push(source.clone());
+        }
+    }
+
+    /// The pairs that upstream has said yes to, also those that failed later.
+    pub(super) fn confirmed(&self) -> Vec<Source> {
+        self.sources().confirmed.clone()
     }
 
     /// Upstream said no to this pair, or it failed beyond its budget: it is asked no more.
     pub(super) fn drop_source(&self, source: &Source, refusal: Refusal) {
-        self.sources().list.retain(|other| other != source);
-        self.progress.send_modify(|progress| progress.refused.push((source.clone(), refusal)));
+        let mut sources = self.sources();
+        let known = sources.list.iter().find(|(other, _)| other == source).map(|(_, right)| *right);
+        sources.list.retain(|(other, _)| other != source);
+        drop(sources);
+        let dropped = Dropped { source: source.clone(), refusal, right: known.unwrap_or(Right::Asked) };
+        self.progress.send_modify(|progress| progress.dropped.push(dropped));
     }
 
     /// Why the last pair was dropped.
     pub(super) fn last_refusal(&self) -> Refusal {
-        let refused = self.progress.borrow().refused.last().map(|(_, refusal)| refusal.clone());
-        refused.unwrap_or_else(|| Refusal::Internal { reason: "a fill had nobody to ask".to_owned() })
+        let refusal = self.progress.borrow().dropped.last().map(|dropped| dropped.refusal.clone());
+        refusal.unwrap_or_else(|| Refusal::Internal { reason: "a fill had nobody to ask".to_owned() })
     }
 
     fn sources(&self) -> std::sync::MutexGuard<'_, Sources> {
@@ -153,11 +178,26 @@ impl Fill {
     }
 }
 
-fn decide(progress: &Progress, source: &Source) -> Option<Result<Verdict, Turned>> {
-    let own = progress.refused.iter().find(|(refused, _)| refused == source).map(|(_, refusal)| refusal);
-    if let Some(no @ Refusal::SaidNo { .. }) = own {
-        return Some(Err(Turned::Refused(no.clone())));
+impl Sources {
+    fn has(&self, source: &Source) -> bool {
+        self.list.iter().any(|(other, _)| other == source)
     }
+}
+
+/// What a request through `source` is told. `anonymous`: nothing of the blob came, or will come, with credentials.
+fn decide(progress: &Progress, source: &Source, anonymous: bool) -> Option<Result<Verdict, Turned>> {
+    let own = progress.dropped.iter().find(|dropped| dropped.source == *source);
+    if let Some(Dropped { refusal, right, .. }) = own {
+        let entitled = match right {
+            Right::Asked => false,
+            Right::Named => anonymous,
+            Right::Confirmed => true,
+        };
+        if !entitled || matches!(refusal, Refusal::SaidNo { .. }) {
+            return Some(Err(Turned::Refused(refusal.clone())));
+        }
+    }
+    let own = own.map(|dropped| &dropped.refusal);
     let verdict = |unstored| Some(Ok(Verdict { size: progress.size, unstored }));
     match (&progress.phase, own) {
         (Phase::Failed(_), Some(own)) => Some(Err(Turned::Refused(own.clone()))),
@@ -228,7 +268,11 @@ impl Fills {
             progress: Arc::new(watch::channel(Progress::default()).0),
             wants: Arc::default(),
             private: AtomicBool::new(!source.site.upstream().anonymous()),
-            sources: Mutex::new(Sources { list: vec![source], closed: false }),
+            sources: Mutex::new(Sources {
+                list: vec![(source, Right::Asked)],
+                confirmed: Vec::new(),
+                closed: false,
+            }),
             gone: CancellationToken::new(),
             opening,
         });
