@@ -13,7 +13,6 @@ mod blobs;
 mod cli;
 mod config;
 mod crash;
-mod crowd;
 mod disk;
 mod gaps;
 mod kit;

@@ -59,7 +59,7 @@ impl std::error::Error for ReadError {}
 pub(in crate::mirror) enum Origin {
     Memory(Bytes),
     Stored(Arc<BlobFile>),
-    Filling { fill: Arc<Fill>, client: Arc<Client>, size: Option<u64> },
+    Filling { fill: Arc<Fill>, client: Arc<Client> },
     Upstream,
 }
 
