@@ -7,6 +7,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
 
+use crate::http::{ReceivedRange, parse_content_range};
 use crate::oci::{Digest, Repository};
 use crate::telemetry::Kind;
 
@@ -217,7 +218,7 @@ pub(super) fn placed(ask: Ask, status: StatusCode, headers: &HeaderMap) -> Resul
             Ok(Placed { start: 0, end: length, total: length, encoded })
         }
         StatusCode::PARTIAL_CONTENT => {
-            let Some((start, end, total)) = content_range(headers) else {
+            let Some(ReceivedRange::Bytes { start, end, size: total }) = content_range(headers) else {
                 return Err(Failure::garbage("a 206 without a usable Content-Range"));
             };
             if !ask.is_answered_by(start, end, total) {
@@ -242,17 +243,8 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// `Content-Range: bytes 0-9/10` as start, end (exclusive) and total.
-fn content_range(headers: &HeaderMap) -> Option<(u64, u64, Option<u64>)> {
-    let (range, total) =
-        headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.trim().split_once('-')?;
-    let (start, end) = (first.parse::<u64>().ok()?, last.parse::<u64>().ok()?.checked_add(1)?);
-    let total = match total {
-        "*" => None,
-        total => Some(total.parse::<u64>().ok()?),
-    };
-    (start < end && total.is_none_or(|total| end <= total)).then_some((start, end, total))
+fn content_range(headers: &HeaderMap) -> Option<ReceivedRange> {
+    parse_content_range(headers.get(CONTENT_RANGE)?.to_str().ok()?)
 }
 
 #[cfg(test)]

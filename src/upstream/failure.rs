@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 use http::header::{CONTENT_RANGE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
+use crate::http::{ReceivedRange, parse_content_range};
+
 /// The longest `Retry-After` that is believed. Docker Hub's window is six hours.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -158,7 +160,10 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 /// `Content-Range: bytes */1234` of a 416.
 fn total_of_unsatisfied(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes */")?.parse().ok()
+    match parse_content_range(headers.get(CONTENT_RANGE)?.to_str().ok()?)? {
+        ReceivedRange::Unsatisfied { size } => size,
+        ReceivedRange::Bytes { .. } => None,
+    }
 }
 
 #[cfg(test)]
