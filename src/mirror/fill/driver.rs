@@ -1,6 +1,7 @@
 //! The task behind a fill: asks upstream, opens the file, keeps transfers running, and ends it one way or the other.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::task::{Id, JoinError, spawn_blocking};
@@ -193,15 +194,19 @@ impl Driver {
     /// Sends out transfers for what is to be fetched next.
     fn staff(&self, crew: &mut Crew) -> Result<(), End> {
         while !crew.sequential && crew.transfers.len() < CONNECTIONS {
-            let wants = self.fill.wants.snapshot();
-            let here = &self.fill.progress.borrow().present;
-            let Some(range) = plan::next(crew.work.size, here, &crew.ranges(), &wants) else { break };
+            let Some(range) = self.next_range(crew) else { break };
             let Some(source) = self.fill.next_source() else {
                 return Err(End::Refused(self.fill.last_refusal()));
             };
             crew.send(source, range, None);
         }
         Ok(())
+    }
+
+    /// Looks at the progress and lets go of it, before anybody else's lock is taken.
+    fn next_range(&self, crew: &Crew) -> Option<Range<u64>> {
+        let wants = self.fill.wants.snapshot();
+        plan::next(crew.work.size, &self.fill.progress.borrow().present, &crew.ranges(), &wants)
     }
 
     async fn take_back(

@@ -108,17 +108,19 @@ impl Fill {
             return false;
         }
         self.private.fetch_or(!source.site.upstream().anonymous(), Ordering::Relaxed);
+        if right == Right::Confirmed && !sources.confirmed.contains(&source) {
+            sources.confirmed.push(source.clone());
+        }
+        if !sources.has(&source) {
+            sources.list.push((source.clone(), right));
+        }
+        // One lock at a time: who looks at the progress may ask for the sources.
+        drop(sources);
         // It was asked about and confirmed just now, whatever it said, or did not say, before.
         self.progress.send_if_modified(|progress| {
             progress.dropped.retain(|dropped| dropped.source != source);
             false
         });
-        if right == Right::Confirmed && !sources.confirmed.contains(&source) {
-            sources.confirmed.push(source.clone());
-        }
-        if !sources.has(&source) {
-            sources.list.push((source, right));
-        }
         true
     }
 
