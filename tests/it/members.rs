@@ -3,6 +3,8 @@
 //! Content is kept once; a repository gets it without question only if it came through that repository, or if a manifest
 //! of it names the content and nobody's credentials were needed to fetch it. Else upstream is asked, once.
 
+use std::time::Duration;
+
 use crate::support::images::{Image, Object, image, index, layer, manifest_json};
 use crate::support::mirror::{Mirror, REGISTRY, Setup};
 use crate::support::upstream::{Hold, Upstream, act, basic, on, status};
@@ -378,6 +380,28 @@ async fn g9_a_no_to_one_repository_ends_its_requests_and_not_the_fill_of_the_oth
     assert_eq!(upstream.sent_of(&blob.digest), blob.size());
     mirror.settled().await;
     mirror.get(&blob_of(FIRST, &blob)).send().await.expect(404);
+}
+
+#[tokio::test]
+async fn g9_who_asked_first_and_had_no_answer_gets_nothing_of_what_another_repository_has() {
+    let (upstream, mirror) = closed_world().await;
+    let blob = layer(19, 1_000_000);
+    upstream.push_blob(OTHER, &blob);
+    // What FIRST may have is not known: upstream takes its time and then fails, and OTHER joins meanwhile.
+    let hold = Hold::new();
+    // The moment after the hold is for OTHER to become a source, which nothing tells of.
+    let late = Duration::from_millis(300);
+    upstream.script(on().get().repository(FIRST), status(500).hold(&hold).delay(late));
+    let unknown = tokio::spawn(mirror.get(&blob_of(FIRST, &blob)).send());
+    hold.arrived(1).await;
+    let served = tokio::spawn(mirror.get(&blob_of(OTHER, &blob)).send());
+    upstream.wait(on().head().repository(OTHER), 1).await;
+    hold.release();
+    unknown.await.unwrap().expect_error(503, "UNAVAILABLE");
+    served.await.unwrap().expect_bytes(&blob.bytes);
+    mirror.settled().await;
+    mirror.get(&blob_of(FIRST, &blob)).send().await.expect(404);
+    mirror.get(&blob_of(OTHER, &blob)).send().await.expect_bytes(&blob.bytes);
 }
 
 /// Two upstreams, the second with lines of its own, and the mirror before them.
