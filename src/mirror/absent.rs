@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::sync::Cache;
 
+use super::answer::Refusal;
+use super::site::{Mirror, Target};
+
 /// Bounds the memory however many different names are asked for.
 const MOST_REMEMBERED: u64 = 10_000;
 
@@ -53,6 +56,15 @@ impl Absent {
     /// Forgets, because the object has been seen.
     pub(super) fn forget(&self, question: &Question) {
         self.memory.invalidate(question);
+    }
+}
+
+impl Mirror {
+    /// Remembers what upstream said to a question, if that is a refusal that may be remembered.
+    pub(super) fn note_refusal(&self, target: &Target, question: Question, refusal: &Refusal) {
+        if let Refusal::SaidNo { status } = refusal {
+            self.absent().remember(question, *status, target.site.policy().negative_ttl);
+        }
     }
 }
 

@@ -101,8 +101,8 @@ impl Mirror {
             Ok(answer) => Ok(Some(answer)),
             Err(Turned::Away) => self.after(&fill, target, digest).await,
             Err(Turned::Refused(refusal)) => {
-                if let (Refusal::SaidNo { status }, true) = (&refusal, started) {
-                    self.absent().remember(question, *status, target.site.policy().negative_ttl);
+                if started {
+                    self.note_refusal(target, question, &refusal);
                 }
                 Err(refusal)
             }
@@ -153,8 +153,8 @@ impl Mirror {
             return Ok(Served::new(Outcome::Hit, BlobHead { size: Some(info.size) }));
         }
         let asked = self.ask_blob_head(target, digest).await;
-        if let Err(Refusal::SaidNo { status }) = &asked {
-            self.absent().remember(question, *status, target.site.policy().negative_ttl);
+        if let Err(refusal) = &asked {
+            self.note_refusal(target, question, refusal);
         }
         asked.map(|head| Served::new(Outcome::Miss, head))
     }

@@ -64,8 +64,8 @@ impl Mirror {
         let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
         let fetched =
             waiter.answer().await.unwrap_or_else(|lost| Err(Refusal::Internal { reason: lost.to_string() }));
-        if let Err(Refusal::SaidNo { status }) = &fetched {
-            self.absent().remember(question, *status, target.site.policy().negative_ttl);
+        if let Err(refusal) = &fetched {
+            self.note_refusal(target, question, refusal);
         }
         fetched.map(|manifest| Served::new(outcome, manifest))
     }

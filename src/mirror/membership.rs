@@ -71,8 +71,8 @@ impl Mirror {
             Kind::Blob => self.ask_blob_head(target, digest).await.map(|_| ()),
             Kind::Manifest => self.ask_manifest_admission(target, digest).await,
         };
-        if let Err(Refusal::SaidNo { status }) = &asked {
-            self.absent().remember(question, *status, target.site.policy().negative_ttl);
+        if let Err(refusal) = &asked {
+            self.note_refusal(target, question, refusal);
         }
         asked
     }

@@ -72,9 +72,7 @@ impl Mirror {
             Resolution::Bound(manifest) => Ok(Served::new(outcome, manifest)),
             Resolution::Confirmed(digest) => self.manifest_by_digest(target, &digest).await,
             Resolution::Failed(refusal) => {
-                if let Refusal::SaidNo { status } = refusal {
-                    self.absent().remember(question, status, target.site.policy().negative_ttl);
-                }
+                self.note_refusal(target, question, &refusal);
                 Err(refusal)
             }
         }
@@ -112,9 +110,7 @@ impl Mirror {
                 self.serve_stale(target, tag, &bound, refusal).await
             }
             Resolution::Failed(refusal) => {
-                if let Refusal::SaidNo { status } = refusal {
-                    self.absent().remember(question, status, target.site.policy().negative_ttl);
-                }
+                self.note_refusal(target, question, &refusal);
                 Err(refusal)
             }
         }

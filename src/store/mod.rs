@@ -312,16 +312,6 @@ impl Store {
         self.core().state().model.named(upstream, repository, digest)
     }
 
-    /// Every (upstream, repository) that a digest may be fetched through, as far as is known; from memory.
-    pub fn sources(&self, digest: &Digest) -> Vec<(String, Repository)> {
-        self.core().state().model.sources(digest)
-    }
-
-    /// The size of a digest's content as far as anything here knows it, from memory.
-    pub fn size_hint(&self, digest: &Digest) -> Option<u64> {
-        self.core().state().model.size_hint(digest)
-    }
-
     /// Notes the use of a blob or manifest that was served from elsewhere, from memory for one.
     pub fn touch(&self, digest: &Digest) {
         self.core().change(|model| model.touch(digest));

@@ -144,31 +144,8 @@ impl Model {
         Some(if first > 0 { first } else { sizes.find(|&size| size > 0).unwrap_or(0) })
     }
 
-    /// What is known of a digest's size without asking: a stored object's own, else what a manifest says.
-    pub(in crate::store) fn size_hint(&self, digest: &Digest) -> Option<u64> {
-        let stored = self.blobs.peek(digest).map(|blob| blob.size);
-        let stored = stored.or_else(|| self.manifests.peek(digest).map(|manifest| manifest.size));
-        let stored = stored.or_else(|| self.unfinished.get(digest).map(|unfinished| unfinished.size));
-        stored.or_else(|| {
-            self.parents
-                .get(digest)?
-                .iter()
-                .filter_map(|parent| self.size_in(parent, digest))
-                .find(|&size| size > 0)
-        })
-    }
-
     fn size_in(&self, parent: &Digest, digest: &Digest) -> Option<u64> {
         self.manifests.peek(parent)?.graph.links().find(|link| link.digest == *digest).map(|link| link.size)
-    }
-
-    /// The repositories that a digest is a member of.
-    pub(in crate::store) fn sources(&self, digest: &Digest) -> Vec<(String, Repository)> {
-        let repos = self.members.get(digest).into_iter().flatten();
-        repos
-            .filter_map(|&repo| self.names.get(repo))
-            .map(|(upstream, repository)| (upstream.to_string(), repository.clone()))
-            .collect()
     }
 
     /// The tags that stand for a digest, by repository, for its sidecar.
