@@ -1,7 +1,7 @@
 //! Parts of the mirror from the configuration.
 
 use crate::config;
-use crate::mirror::{Policy, SiteSettings};
+use crate::mirror::{FillPolicy, Policy, SiteSettings};
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
 use crate::telemetry::Metrics;
@@ -52,6 +52,7 @@ fn site(upstream: &config::Upstream, metrics: &Metrics) -> Result<SiteSettings, 
         tag_ttl: upstream.tag_ttl,
         revalidate_timeout: upstream.revalidate_timeout,
         negative_ttl: upstream.negative_ttl,
+        fill: FillPolicy::default(),
     };
     let upstream = Upstream::new(settings, metrics)
         .map_err(|error| StartError::Upstreams(format!("upstream {}: {error}", upstream.name)))?;

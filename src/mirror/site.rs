@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +16,7 @@ use super::answer::{BlobHead, ManifestAnswer, Refusal};
 use super::fill::Fills;
 use super::flight::Flights;
 use super::memory::Memory;
+use super::policy::Policy;
 use super::recent::Recent;
 use super::tags::Resolution;
 
@@ -42,17 +42,6 @@ pub struct SiteSettings {
     pub upstream: Upstream,
     /// How its content is treated.
     pub policy: Policy,
-}
-
-/// How the content of one upstream is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// How long a tag is served without asking.
-    pub tag_ttl: Duration,
-    /// After which time a cached tag is served without waiting for upstream any longer.
-    pub revalidate_timeout: Duration,
-    /// How long a true 404 is remembered; zero: never.
-    pub negative_ttl: Duration,
 }
 
 /// A configured upstream.

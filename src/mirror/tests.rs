@@ -14,7 +14,7 @@ use crate::store::{Budget, Store};
 use crate::telemetry::Metrics;
 use crate::upstream::{Settings, Upstream};
 
-use super::{Delivery, Mirror, Options, Piece, Policy, SiteSettings, Target, Wanted};
+use super::{Delivery, FillPolicy, Mirror, Options, Piece, Policy, SiteSettings, Target, Wanted};
 use upstream::{MANIFEST, Registry};
 
 /// More than any request of these tests awaits.
@@ -63,7 +63,12 @@ impl Scene {
             namespaces: Namespaces::new(&[namespace]).expect("one name"),
             sites: vec![SiteSettings {
                 upstream: Upstream::new(settings, &metrics).expect("an upstream"),
-                policy: Policy { tag_ttl: second, revalidate_timeout: second, negative_ttl: second },
+                policy: Policy {
+                    tag_ttl: second,
+                    revalidate_timeout: second,
+                    negative_ttl: second,
+                    fill: FillPolicy::default(),
+                },
             }],
             memory_max_bytes: 1 << 20,
             metrics: metrics.clone(),
