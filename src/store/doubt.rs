@@ -98,7 +98,9 @@ impl Core {
         self.remove_record(digest)?;
         fs::remove(&*self.disk, &partial)?;
         let all: Ranges = std::iter::once(0..meta.len).collect();
+        let sources = self.state().model.repositories_of(digest);
         RangesSidecar::new(meta.len, entry.anonymous, &all)
+            .with_sources(&sources)
             .write(&*self.disk, &self.layout.ranges(digest))?;
         // Durable before the file that it speaks of comes: without a record it would be thrown away at the next start.
         self.disk.sync_dir(&partials)?;

@@ -47,7 +47,7 @@ pub use blobs::{BlobFile, BlobInfo};
 pub use error::{OpenError, StoreError};
 pub use manifests::{Seen, StoredManifest};
 pub use model::Binding;
-pub use partial::Partial;
+pub use partial::{Partial, Recorded};
 pub use ranges::Ranges;
 
 use self::core::Core;
@@ -217,11 +217,14 @@ impl Store {
         Partial::open(self.core(), digest, size)
     }
 
-    /// What a former fill left of a blob, and its size; for planning. Blocks.
-    pub fn recorded(&self, digest: &Digest) -> Option<(u64, Ranges)> {
-        let known = self.core().state().model.unfinished.contains_key(digest);
-        let record = known.then(|| self.core().recorded(digest)).flatten()?;
-        Some((record.size, record.present()))
+    /// What was last recorded of an unfinished blob. Blocks.
+    pub fn recorded(&self, digest: &Digest) -> Option<Recorded> {
+        self.core().recorded(digest)
+    }
+
+    /// The unfinished blobs that nobody fills, the last left first; from memory.
+    pub fn unfinished(&self) -> Vec<Digest> {
+        self.core().state().model.idle_unfinished()
     }
 
     /// A stored manifest, verified as it is read; notes the use. Blocks.

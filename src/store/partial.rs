@@ -15,9 +15,23 @@ use super::ranges::Ranges;
 use super::sidecar::{self, RangesSidecar};
 use crate::oci::{Digest, Repository};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tracing::warn;
+
+/// What a fill left of a blob, for planning and to go on with; not proven to be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The size of the whole blob.
+    pub size: u64,
+    /// What of it is on the disk.
+    pub present: Ranges,
+    /// The upstreams and repositories that were said to have it, the longest known first. Nobody else may be shown what
+    /// did not come without credentials.
+    pub sources: Vec<(String, Repository)>,
+    /// Whether all that is present came without credentials.
+    pub anonymous: bool,
+}
 
 /// An unfinished blob, owned by the one who fills it: while this lives its full size is reserved, and nobody else gets
 /// one for the same digest. Dropped without an end, its bytes stay, as far as they were recorded.
@@ -31,6 +45,8 @@ pub struct Partial {
     former_anonymous: bool,
     /// Whether what this fill wrote did.
     anonymous: AtomicBool,
+    /// The repositories that upstream has said to have it, also in former fills.
+    sources: Mutex<Vec<(String, Repository)>>,
     ended: bool,
 }
 
@@ -59,6 +75,7 @@ impl Partial {
             former: record.present(),
             former_anonymous: record.anonymous,
             anonymous: AtomicBool::new(false),
+            sources: Mutex::new(record.sources()),
             ended: false,
         })
     }
@@ -79,11 +96,27 @@ impl Partial {
         self.anonymous.store(anonymous, Ordering::Relaxed);
     }
 
+    /// Says that upstream has the blob in these repositories, beside those that are known. It is written with what is
+    /// recorded from then on.
+    pub fn add_sources(&self, sources: impl IntoIterator<Item = (String, Repository)>) {
+        let mut known = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        for source in sources {
+            if !known.contains(&source) {
+                known.push(source);
+            }
+        }
+    }
+
+    /// The repositories that upstream has said to have the blob, in this fill and in former ones.
+    pub fn sources(&self) -> Vec<(String, Repository)> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Makes what was written durable and then records it as present. Only bytes whose write has returned may be named.
     pub fn record(&self, present: &Ranges) -> io::Result<()> {
         self.file.sync()?;
         let anonymous = self.former_anonymous && self.anonymous.load(Ordering::Relaxed);
-        let record = RangesSidecar::new(self.file.size(), anonymous, present);
+        let record = RangesSidecar::new(self.file.size(), anonymous, present).with_sources(&self.sources());
         record.write(&*self.core.disk, &self.core.layout.ranges(&self.digest))
     }
 

@@ -10,6 +10,7 @@ use super::fs::{Access, TEMPORARY};
 use super::index::{Index, IndexError};
 use super::layout::{ALGORITHMS, RANGES, Tree, parse_flat, parse_hex};
 use super::model::{Model, Unfinished};
+use super::partial::Recorded;
 use super::sidecar::RangesSidecar;
 use crate::oci::Digest;
 use std::collections::HashSet;
@@ -272,7 +273,16 @@ impl Core {
     }
 
     /// What a former fill left of a blob, without opening it.
-    pub(super) fn recorded(&self, digest: &Digest) -> Option<RangesSidecar> {
-        RangesSidecar::read(&*self.disk, &self.layout.ranges(digest)).ok().flatten()
+    pub(super) fn recorded(&self, digest: &Digest) -> Option<Recorded> {
+        if !self.state().model.unfinished.contains_key(digest) {
+            return None;
+        }
+        let record = RangesSidecar::read(&*self.disk, &self.layout.ranges(digest)).ok().flatten()?;
+        Some(Recorded {
+            size: record.size,
+            present: record.present(),
+            sources: record.sources(),
+            anonymous: record.anonymous,
+        })
     }
 }

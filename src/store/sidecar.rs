@@ -3,7 +3,7 @@
 //! | file | says |
 //! |---|---|
 //! | `manifests/…/<hex>.json` | media type of a manifest, whether it came without credentials, where it was seen |
-//! | `partial/<digest>.ranges` | which bytes of an unfinished blob are present, and whether they came without credentials |
+//! | `partial/<digest>.ranges` | which bytes of an unfinished blob are present, whether they came without credentials, and which repositories upstream has said yes for |
 //! | `blobs/…/<hex>.private` | the repositories a blob came through, if it came with credentials |
 //!
 //! Each is replaced as a whole, so that it is the old one or the new one, and one that cannot be read is as good as
@@ -53,6 +53,9 @@ pub(super) struct RangesSidecar {
     pub(super) anonymous: bool,
     /// Start and exclusive end of each run.
     present: Vec<(u64, u64)>,
+    /// The repositories that upstream has said to have the blob.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<Source>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,7 +64,7 @@ struct PrivateSidecar {
     through: Vec<Source>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Source {
     upstream: String,
     repository: String,
@@ -93,7 +96,11 @@ impl SeenTag {
 impl RangesSidecar {
     pub(super) fn new(size: u64, anonymous: bool, present: &Ranges) -> Self {
         let present = present.iter().map(|run| (run.start, run.end)).collect();
-        Self { size, anonymous, present }
+        Self { size, anonymous, present, sources: Vec::new() }
+    }
+
+    pub(super) fn with_sources(self, sources: &[(String, Repository)]) -> Self {
+        Self { sources: sources.iter().map(Source::of).collect(), ..self }
     }
 
     pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Self>> {
@@ -109,6 +116,21 @@ impl RangesSidecar {
         let possible = self.present.iter().all(|&(start, end)| start < end && end <= self.size);
         if possible { self.present.iter().map(|&(start, end)| start..end).collect() } else { Ranges::new() }
     }
+
+    /// The repositories that upstream has said to have the blob; those that are none are left out.
+    pub(super) fn sources(&self) -> Vec<(String, Repository)> {
+        self.sources.iter().filter_map(Source::value).collect()
+    }
+}
+
+impl Source {
+    fn of((upstream, repository): &(String, Repository)) -> Self {
+        Self { upstream: upstream.clone(), repository: repository.to_string() }
+    }
+
+    fn value(&self) -> Option<(String, Repository)> {
+        Some((self.upstream.clone(), self.repository.parse().ok()?))
+    }
 }
 
 /// The repositories that a blob came through with credentials; `None` when it came without.
@@ -121,9 +143,7 @@ pub(super) fn read_private(disk: &dyn Disk, path: &Path) -> io::Result<Option<Ve
     // One that cannot be read still says that there was a secret.
     let through =
         serde_json::from_slice::<PrivateSidecar>(&bytes).map_or_else(|_| Vec::new(), |file| file.through);
-    let through =
-        through.into_iter().filter_map(|source| Some((source.upstream, source.repository.parse().ok()?)));
-    Ok(Some(through.collect()))
+    Ok(Some(through.iter().filter_map(Source::value).collect()))
 }
 
 pub(super) fn write_private(
@@ -131,11 +151,7 @@ pub(super) fn write_private(
     path: &Path,
     through: &[(String, Repository)],
 ) -> io::Result<()> {
-    let through = through.iter().map(|(upstream, repository)| Source {
-        upstream: upstream.clone(),
-        repository: repository.to_string(),
-    });
-    write(disk, path, &PrivateSidecar { through: through.collect() })
+    write(disk, path, &PrivateSidecar { through: through.iter().map(Source::of).collect() })
 }
 
 fn read<T: serde::de::DeserializeOwned>(disk: &dyn Disk, path: &Path) -> io::Result<Option<T>> {
@@ -191,9 +207,21 @@ mod tests {
             "{\"size\":10000,\"anonymous\":false,\"present\":[[0,4096],[8192,10000]]}\n",
             "{BUMP}"
         );
-        assert_eq!(RangesSidecar::read(&RealDisk, &path).unwrap().unwrap().present(), present);
+        let record = RangesSidecar::read(&RealDisk, &path).unwrap().unwrap();
+        assert_eq!((record.present(), record.sources()), (present, Vec::new()));
 
         let through = [("ghcr.io".to_owned(), "a/b".parse().unwrap())];
+        let ranges = ranges.with_sources(&through);
+        ranges.write(&RealDisk, &path).unwrap();
+        assert_eq!(
+            text(),
+            "{\"size\":10000,\"anonymous\":false,\"present\":[[0,4096],[8192,10000]],\
+             \"sources\":[{\"upstream\":\"ghcr.io\",\"repository\":\"a/b\"}]}\n",
+            "{BUMP}"
+        );
+        assert_eq!(RangesSidecar::read(&RealDisk, &path).unwrap(), Some(ranges.clone()));
+        assert_eq!(ranges.sources(), through);
+
         write_private(&RealDisk, &path, &through).unwrap();
         assert_eq!(text(), "{\"through\":[{\"upstream\":\"ghcr.io\",\"repository\":\"a/b\"}]}\n", "{BUMP}");
         assert_eq!(read_private(&RealDisk, &path).unwrap(), Some(through.to_vec()));
@@ -217,5 +245,13 @@ mod tests {
                 serde_json::from_str(&format!(r#"{{"size":10,"anonymous":true,"present":{text}}}"#)).unwrap();
             assert!(sidecar.present().is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_source_that_is_no_repository_is_left_out() {
+        let text = r#"{"size":10,"anonymous":true,"present":[],"sources":[
+            {"upstream":"u","repository":"A B"},{"upstream":"u","repository":"a"}]}"#;
+        let sidecar: RangesSidecar = serde_json::from_str(text).unwrap();
+        assert_eq!(sidecar.sources(), [("u".to_owned(), "a".parse().unwrap())]);
     }
 }

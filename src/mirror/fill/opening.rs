@@ -126,7 +126,7 @@ impl Driver {
         }
         let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
         let mut left = spawn_blocking(move || {
-            let (size, _) = store.recorded(&digest)?;
+            let size = store.recorded(&digest)?.size;
             Some(Left { partial: store.partial(&digest, size).ok()?, size })
         });
         match timeout(DISK_HOLDS_HEADERS, &mut left).await {

@@ -121,6 +121,13 @@ impl Model {
             .is_some_and(|repo| self.members.get(digest).is_some_and(|repos| repos.contains(&repo)))
     }
 
+    /// The repositories that the digest is a member of.
+    pub(in crate::store) fn repositories_of(&self, digest: &Digest) -> Vec<(String, Repository)> {
+        let repos = self.members.get(digest).into_iter().flatten();
+        let names = repos.filter_map(|&repo| self.names.get(repo));
+        names.map(|(upstream, repository)| (upstream.to_string(), repository.clone())).collect()
+    }
+
     pub(in crate::store) fn add_member(&mut self, repo: RepoId, digest: &Digest) {
         if self.members.entry(digest.clone()).or_default().insert(repo) {
             self.dirty.members.insert((digest.clone(), repo));

@@ -63,6 +63,13 @@ impl Model {
         self.drop_idle_membership(digest);
     }
 
+    /// The unfinished blobs that nobody fills, the last left first.
+    pub(in crate::store) fn idle_unfinished(&self) -> Vec<Digest> {
+        let mut idle: Vec<_> = self.unfinished.iter().filter(|(_, entry)| entry.filling.is_none()).collect();
+        idle.sort_by_key(|(digest, entry)| (std::cmp::Reverse(entry.left), *digest));
+        idle.into_iter().map(|(digest, _)| digest.clone()).collect()
+    }
+
     fn stop_counting(&mut self, digest: &Digest) {
         if let Some(entry) = self.unfinished.remove(digest) {
             self.ledger.unfinished -= entry.counted;

@@ -165,7 +165,8 @@ fn t98_an_unfinished_blob_goes_on_from_what_was_recorded() {
     drop(partial);
 
     for fixture in [fixture.killed(), fixture.restart()] {
-        assert_eq!(fixture.store.recorded(&digest), Some((10_000, present.clone())));
+        let recorded = fixture.store.recorded(&digest).unwrap();
+        assert_eq!((recorded.size, &recorded.present), (10_000, &present));
         let partial = fixture.store.partial(&digest, 10_000).unwrap();
         assert_eq!(partial.present(), present, "only what was recorded after a sync");
         partial.file().write_at(&bytes[4_000..8_000], 4_000).unwrap();
@@ -174,6 +175,55 @@ fn t98_an_unfinished_blob_goes_on_from_what_was_recorded() {
         assert_eq!(fixture.store.stats().unfinished, 0);
         assert!(RealDisk.list(&fixture.layout().partials()).unwrap().is_empty());
     }
+}
+
+#[test]
+fn g8_whom_upstream_said_yes_for_is_known_when_the_blob_is_gone_on_with() {
+    let fixture = Fixture::new();
+    let source = |name: &str| ("docker.io".to_owned(), repo(name));
+    let (digest, partial) = fill(&fixture.store, &content(9, 10_000)).unwrap();
+    let present: Ranges = std::iter::once(0..10_000).collect();
+    partial.add_sources([source("a"), source("b"), source("a")]);
+    partial.set_anonymous(true);
+    partial.keep(&present);
+    let fixture = fixture.killed();
+    let recorded = fixture.store.recorded(&digest).unwrap();
+    let sources = vec![source("a"), source("b")];
+    assert_eq!(recorded, Recorded { size: 10_000, present: present.clone(), sources, anonymous: true });
+
+    let partial = fixture.store.partial(&digest, 10_000).unwrap();
+    assert_eq!(partial.sources(), [source("a"), source("b")]);
+    partial.add_sources([source("c"), source("b")]);
+    drop(partial);
+    let recorded = fixture.store.recorded(&digest).unwrap();
+    assert_eq!(recorded.sources, [source("a"), source("b")], "what was not recorded is not known");
+    let partial = fixture.store.partial(&digest, 10_000).unwrap();
+    partial.add_sources([source("c")]);
+    partial.keep(&present);
+    let recorded = fixture.restart().store.recorded(&digest).unwrap();
+    assert_eq!(recorded.sources, [source("a"), source("b"), source("c")]);
+    assert!(!recorded.anonymous, "the second fill did not say that it had no credentials");
+}
+
+#[test]
+fn the_unfinished_blobs_are_those_that_nobody_fills() {
+    let fixture = Fixture::new();
+    let mut left = Vec::new();
+    for seed in 0..3 {
+        let (digest, partial) = fill(&fixture.store, &content(seed, 5_000)).unwrap();
+        partial.keep(&std::iter::once(0..4_096).collect());
+        left.insert(0, digest);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let fixture = fixture.restart();
+    assert_eq!(fixture.store.unfinished(), left, "the last one first");
+    let partial = fixture.store.partial(&left[1], 5_000).unwrap();
+    assert_eq!(fixture.store.unfinished(), [left[0].clone(), left[2].clone()]);
+    drop(partial);
+    assert_eq!(fixture.store.unfinished(), [left[1].clone(), left[0].clone(), left[2].clone()]);
+    fixture.store.partial(&left[1], 5_000).unwrap().commit(true, "docker.io", &repo("a")).unwrap();
+    fixture.store.partial(&left[2], 5_000).unwrap().discard();
+    assert_eq!(fixture.store.unfinished(), [left[0].clone()]);
 }
 
 #[test]

@@ -61,7 +61,9 @@ fn g3_a_large_replaced_file_is_left_to_a_fill_and_keeps_all_that_is_known_of_it(
     store.close();
     drop(store);
     let store = open(dir.path());
-    assert_eq!(store.recorded(&digest), Some((3 << 20, all.clone())));
+    let recorded = store.recorded(&digest).unwrap();
+    assert_eq!((recorded.size, &recorded.present), (3 << 20, &all));
+    assert_eq!(recorded.sources, [("docker.io".to_owned(), repo("a"))]);
     assert!(store.is_member("docker.io", &repo("a"), &digest));
     let partial = store.partial(&digest, 3 << 20).unwrap();
     assert_eq!(partial.present(), all);
