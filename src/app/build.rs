@@ -5,13 +5,14 @@ use crate::mirror::{FillPolicy, Policy, SiteSettings};
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
 use crate::telemetry::Metrics;
-use crate::upstream::{Credentials, Settings, Upstream};
+use crate::upstream::{Credentials, Settings, Uplink, Upstream};
 
 use super::StartError;
 
 /// The upstreams of a configuration, and which requests mean which.
 pub(super) fn sites(
     upstreams: &[config::Upstream],
+    uplink: &Uplink,
     metrics: &Metrics,
 ) -> Result<(Namespaces, Vec<SiteSettings>), StartError> {
     let names: Vec<_> = upstreams.iter().map(namespace).collect();
@@ -19,7 +20,7 @@ pub(super) fn sites(
         let conflicts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
         StartError::Upstreams(conflicts.join("; "))
     })?;
-    let sites = upstreams.iter().map(|upstream| site(upstream, metrics)).collect::<Result<_, _>>()?;
+    let sites = upstreams.iter().map(|upstream| site(upstream, uplink, metrics)).collect::<Result<_, _>>()?;
     Ok((namespaces, sites))
 }
 
@@ -33,7 +34,7 @@ fn namespace(upstream: &config::Upstream) -> Namespace {
     }
 }
 
-fn site(upstream: &config::Upstream, metrics: &Metrics) -> Result<SiteSettings, StartError> {
+fn site(upstream: &config::Upstream, uplink: &Uplink, metrics: &Metrics) -> Result<SiteSettings, StartError> {
     let settings = Settings {
         name: upstream.name.clone(),
         endpoints: upstream.endpoints.clone(),
@@ -47,6 +48,9 @@ fn site(upstream: &config::Upstream, metrics: &Metrics) -> Result<SiteSettings, 
         connect_timeout: upstream.connect_timeout,
         header_timeout: upstream.header_timeout,
         idle_timeout: upstream.idle_timeout,
+        max_connections: 32,
+        max_rate: None,
+        uplink: uplink.clone(),
     };
     let policy = Policy {
         tag_ttl: upstream.tag_ttl,

@@ -16,6 +16,7 @@ use crate::server::{self, Drained, Limits, Service};
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
 use crate::telemetry::{Metrics, StoreFigures};
+use crate::upstream::Uplink;
 
 use super::build;
 
@@ -32,6 +33,7 @@ pub struct Running {
     mirror: Mirror,
     store: Store,
     metrics: Metrics,
+    uplink: Uplink,
     listeners: JoinSet<Drained>,
     stop_listeners: CancellationToken,
     admin: Option<JoinHandle<()>>,
@@ -89,7 +91,8 @@ impl App {
     /// As [`App::start`].
     pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Running, StartError> {
         let metrics = Metrics::new();
-        let (namespaces, sites) = build::sites(&config.upstreams, &metrics)?;
+        let uplink = Uplink::unlimited();
+        let (namespaces, sites) = build::sites(&config.upstreams, &uplink, &metrics)?;
         let options = build::store_options(&config.store);
         let store = spawn_blocking(move || Store::open(disk, options))
             .await
@@ -108,6 +111,7 @@ impl App {
             mirror,
             store,
             metrics,
+            uplink,
             listeners: JoinSet::new(),
             stop_listeners: CancellationToken::new(),
             admin: None,
@@ -150,7 +154,7 @@ impl Running {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = config.changes(&new);
         if config.upstreams != new.upstreams {
-            let (namespaces, sites) = build::sites(&new.upstreams, &self.metrics)?;
+            let (namespaces, sites) = build::sites(&new.upstreams, &self.uplink, &self.metrics)?;
             self.mirror.replace_sites(namespaces, sites);
             config.upstreams = new.upstreams;
         }

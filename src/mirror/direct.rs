@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::oci::{Digest, Hasher};
 use crate::store::{BlobFile, Ranges};
-use crate::upstream::{Ask, Cause, Transfer};
+use crate::upstream::{Ask, Cause, Share, Transfer};
 
 use super::fill::{Delivery, Phase, Progress, ReadError, Source, WITHHELD};
 
@@ -112,7 +112,7 @@ impl Direct {
                 (Err(_), Some(_)) => return Err(unprovable()),
             };
         }
-        let mut broken = 0;
+        let (mut broken, share) = (0, Share::new());
         loop {
             let ask = match (delivery, sluice.at) {
                 (Delivery::Verified, 0) => Ask::Whole,
@@ -120,7 +120,9 @@ impl Direct {
                 (Delivery::AsArrived, at) => Ask::Range { start: at, end },
             };
             let upstream = self.source.site.upstream();
-            let opened = upstream.blob(&self.source.repository, &self.digest, ask, &self.source.memo).await;
+            let turn = upstream.turn(&share).await;
+            let Source { repository, memo, .. } = &self.source;
+            let opened = upstream.blob(repository, &self.digest, ask, memo, &turn).await;
             let reached = sluice.at;
             let cause = match opened {
                 Ok(transfer) => match self.pump(transfer, &mut sluice).await? {

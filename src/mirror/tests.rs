@@ -50,6 +50,9 @@ impl Scene {
             connect_timeout: 5 * second,
             header_timeout: 10 * second,
             idle_timeout: 30 * second,
+            max_connections: 32,
+            max_rate: None,
+            uplink: crate::upstream::Uplink::unlimited(),
         };
         let namespace = Namespace {
             name: "registry.test".to_owned(),

@@ -16,7 +16,8 @@ use super::connect::Reach;
 use super::encoding::{coding, is_gzip};
 use super::failure::{Cause, Failure, SaidNo};
 use super::request::{Question, Reply};
-use super::transfer::{Placed, Transfer};
+use super::transfer::{Placed, Road, Transfer};
+use super::uplink::Turn;
 
 /// Which bytes of a blob are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,14 +116,17 @@ impl Upstream {
         .await
     }
 
-    /// The bytes of a blob, or a range of them. Upstream may ignore the range: see [`Transfer::start`].
+    /// The bytes of a blob, or a range of them. Upstream may ignore the range: see [`Transfer::start`]. `turn` is one of
+    /// this upstream, and is kept as long as the transfer.
     pub async fn blob(
         &self,
         repository: &Repository,
         digest: &Digest,
         ask: Ask,
         redirects: &RedirectMemo,
+        turn: &Turn,
     ) -> Result<Transfer, Failure> {
+        debug_assert!(turn.is_of(&self.lane), "a turn of another upstream");
         let question = question(Kind::Blob, repository, digest, ask);
         self.within(async {
             let reply = match redirects.get() {
@@ -138,7 +142,8 @@ impl Upstream {
             }
             let placed = place(ask, &reply)?;
             let body = reply.response.into_body();
-            Ok(Transfer::new(placed, body, self.idle_timeout, self.metrics.clone()))
+            let road = Road::Paced(turn.keep());
+            Ok(Transfer::new(placed, body, road, self.idle_timeout, self.metrics.clone()))
         })
         .await
     }
@@ -150,8 +155,9 @@ impl Upstream {
         repository: &Repository,
         digest: &Digest,
         redirects: &RedirectMemo,
+        turn: &Turn,
     ) -> Result<Transfer, Failure> {
-        let mut transfer = self.blob(repository, digest, Ask::Whole, redirects).await?;
+        let mut transfer = self.blob(repository, digest, Ask::Whole, redirects, turn).await?;
         if transfer.encoded.as_deref().is_some_and(is_gzip) {
             transfer = transfer.decoded();
         }

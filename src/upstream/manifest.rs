@@ -19,7 +19,7 @@ use super::blob::{Ask, placed};
 use super::encoding::{coding, gunzip, is_gzip};
 use super::failure::{Cause, Failure};
 use super::request::Question;
-use super::transfer::Transfer;
+use super::transfer::{Road, Transfer};
 
 /// The longest that a manifest's body may take: it is small, and others wait for it. Blobs have no such limit.
 const BODY_LIMIT: Duration = Duration::from_secs(60);
@@ -92,7 +92,8 @@ impl Upstream {
         let (head, body) = reply.response.into_parts();
         let placed = placed(Ask::Whole, head.status, &head.headers)?;
         let (coding, told) = (placed.encoded.clone(), digest(&head.headers));
-        let transfer = Transfer::new(placed, body, self.idle_timeout, self.metrics.clone());
+        let road = Road::Counted(self.lane.clone());
+        let transfer = Transfer::new(placed, body, road, self.idle_timeout, self.metrics.clone());
         let received = timeout(BODY_LIMIT, collect(transfer)).await.map_err(|_| Cause::IdleTimeout)??;
         let wanted = match reference {
             Reference::Digest(digest) => Some(digest),

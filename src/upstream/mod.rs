@@ -7,6 +7,7 @@
 //! - credentials are seen by the configured hosts alone, and redirects lead to public or configured addresses alone;
 //! - a call has its answer within twice `header_timeout` and always before 20 s, and a body is never waited on for longer
 //!   than `idle_timeout` without a byte, but may take as long as it needs;
+//! - the limits of the uplink are kept: how many connections bring blobs, and at which rate ([`Uplink`]);
 //! - a body that is shorter or longer than promised, or is another range than was asked for, is an error.
 //!
 //! It leaves to others what is cached, what is verified against a digest, when to ask again, and how a broken body is
@@ -31,6 +32,7 @@ mod tests;
 mod tls;
 mod token;
 mod transfer;
+mod uplink;
 mod wire;
 
 use std::sync::Arc;
@@ -45,11 +47,13 @@ pub use failure::{Cause, Failure, SaidNo};
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use settings::{Credentials, Settings, SetupError};
 pub use transfer::Transfer;
+pub use uplink::{Share, Turn, Uplink};
 
 use auth::Schemes;
 use connect::Net;
 use places::{NotAHost, Places};
 use token::Tokens;
+use uplink::Lane;
 
 /// A registry namespace, and the endpoints that answer for it.
 #[derive(Debug)]
@@ -63,6 +67,7 @@ pub struct Upstream {
     net: Net,
     schemes: Schemes,
     tokens: Tokens,
+    lane: Lane,
     metrics: UpstreamMetrics,
 }
 
@@ -74,9 +79,12 @@ impl Upstream {
             .map_err(|error: NotAHost| SetupError::Host(error.to_string()))?;
         let places = Arc::new(places);
         tls::check_roots(&settings.ca)?;
+        let metrics = metrics.for_upstream(&settings.name);
+        let Settings { uplink, max_connections, max_rate, .. } = &settings;
         Ok(Self {
+            lane: uplink.lane(&settings.name, *max_connections, *max_rate, metrics.clone()),
             net: Net::new(Arc::clone(&places), settings.ca, settings.connect_timeout),
-            metrics: metrics.for_upstream(&settings.name),
+            metrics,
             name: settings.name,
             endpoints: settings.endpoints,
             credentials: settings.credentials,

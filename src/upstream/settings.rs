@@ -6,6 +6,8 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
+use super::uplink::Uplink;
+
 /// One upstream, as configured.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -27,6 +29,12 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// How long a body may pause.
     pub idle_timeout: Duration,
+    /// How many connections may bring blobs at a time.
+    pub max_connections: usize,
+    /// How many bytes a second it may send; `None`: as many as come.
+    pub max_rate: Option<u64>,
+    /// What it shares with the other upstreams.
+    pub uplink: Uplink,
 }
 
 /// An account of an upstream.

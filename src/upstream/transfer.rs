@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::telemetry::UpstreamMetrics;
 
 use super::connect::broken;
 use super::encoding::Gunzip;
 use super::failure::Cause;
+use super::uplink::{Lane, Turn};
 
 /// Where the bytes of a response belong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,14 @@ pub(super) struct Placed {
     pub(super) end: Option<u64>,
     pub(super) total: Option<u64>,
     pub(super) encoded: Option<String>,
+}
+
+/// What the bytes of a transfer are counted against.
+pub(super) enum Road {
+    /// A blob's: they wait for the rate, and hold a connection meanwhile.
+    Paced(Turn),
+    /// Counted, but never kept waiting.
+    Counted(Lane),
 }
 
 /// Bytes on their way: a contiguous part of a blob, from `start` on. Dropping it closes the connection, unless the end
@@ -39,6 +48,9 @@ pub struct Transfer {
     /// How many bytes are to come, as they are sent, if upstream promised a number.
     promised: Option<u64>,
     gunzip: Option<Gunzip>,
+    road: Road,
+    /// Bytes that came and wait for the rate.
+    held_up: Option<(Bytes, Instant)>,
     idle_timeout: Duration,
     metrics: UpstreamMetrics,
 }
@@ -47,12 +59,25 @@ impl Transfer {
     pub(super) fn new(
         placed: Placed,
         body: Incoming,
+        road: Road,
         idle_timeout: Duration,
         metrics: UpstreamMetrics,
     ) -> Self {
         let Placed { start, end, total, encoded } = placed;
         let promised = end.map(|end| end - start);
-        Self { start, end, total, encoded, body, promised, gunzip: None, idle_timeout, metrics }
+        Self {
+            start,
+            end,
+            total,
+            encoded,
+            body,
+            promised,
+            gunzip: None,
+            road,
+            held_up: None,
+            idle_timeout,
+            metrics,
+        }
     }
 
     /// Takes the gzip coding off while the bytes come. Where they end is then unknown until they do.
@@ -63,7 +88,8 @@ impl Transfer {
     }
 
     /// The next bytes, never empty. `None` only at the end: of the promised length where there is one, else of the
-    /// response. A body that ends early, says more than it promised, or pauses for too long is an error.
+    /// response. A body that ends early, says more than it promised, or pauses for too long is an error; the time that
+    /// bytes wait for the rate is no pause. Nothing is lost when the future is dropped.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Cause> {
         loop {
             let Some(bytes) = self.raw().await? else {
@@ -83,7 +109,27 @@ impl Transfer {
         }
     }
 
+    /// The next bytes, when the rate allows them.
     async fn raw(&mut self) -> Result<Option<Bytes>, Cause> {
+        if self.held_up.is_none() {
+            let Some(bytes) = self.arrival().await? else { return Ok(None) };
+            let length = bytes.len() as u64;
+            self.metrics.upstream_bytes(length);
+            let due = match &self.road {
+                Road::Paced(turn) => turn.came(length),
+                Road::Counted(lane) => lane.came(length).and(None),
+            };
+            let Some(due) = due else { return Ok(Some(bytes)) };
+            self.held_up = Some((bytes, due));
+        }
+        if let Some((_, due)) = &self.held_up {
+            sleep_until(*due).await;
+        }
+        Ok(self.held_up.take().map(|(bytes, _)| bytes))
+    }
+
+    /// The next bytes, when they come.
+    async fn arrival(&mut self) -> Result<Option<Bytes>, Cause> {
         loop {
             let frame = match timeout(self.idle_timeout, self.body.frame()).await {
                 Err(_) => return Err(Cause::IdleTimeout),
@@ -102,7 +148,6 @@ impl Transfer {
                     .checked_sub(length)
                     .ok_or_else(|| Cause::Garbage("more bytes than the response promised".to_owned()))?;
             }
-            self.metrics.upstream_bytes(length);
             return Ok(Some(bytes));
         }
     }

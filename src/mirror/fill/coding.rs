@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::oci::{Digest, Hasher, Repository};
-use crate::upstream::{RedirectMemo, Transfer, Upstream};
+use crate::upstream::{RedirectMemo, Transfer, Turn, Upstream};
 
 /// The largest answer that is decoded only to see what it is.
 const SMALL: u64 = 8 << 20;
@@ -34,6 +34,7 @@ pub(super) async fn reading_of(
     upstream: &Upstream,
     repository: &Repository,
     digest: &Digest,
+    turn: &Turn,
 ) -> Reading {
     if transfer.encoded.is_none() {
         return Reading::AsSent;
@@ -42,17 +43,24 @@ pub(super) async fn reading_of(
         (Some(size), Some(total)) if size == total => Reading::AsSent,
         (Some(size), _) => Reading::Decoded { size },
         (None, Some(total)) if total > SMALL => Reading::AsSent,
-        (None, _) => match timeout(PATIENCE, decoded_size(upstream, repository, digest)).await.ok().flatten()
-        {
-            Some(size) => Reading::Decoded { size },
-            None => Reading::AsSent,
-        },
+        (None, _) => {
+            match timeout(PATIENCE, decoded_size(upstream, repository, digest, turn)).await.ok().flatten() {
+                Some(size) => Reading::Decoded { size },
+                None => Reading::AsSent,
+            }
+        }
     }
 }
 
 /// The size of the decoded content, if its digest is the asked one.
-async fn decoded_size(upstream: &Upstream, repository: &Repository, digest: &Digest) -> Option<u64> {
-    let mut transfer = upstream.blob_decoded(repository, digest, &RedirectMemo::default()).await.ok()?;
+async fn decoded_size(
+    upstream: &Upstream,
+    repository: &Repository,
+    digest: &Digest,
+    turn: &Turn,
+) -> Option<u64> {
+    let mut transfer =
+        upstream.blob_decoded(repository, digest, &RedirectMemo::default(), turn).await.ok()?;
     let mut hasher = Hasher::new(digest.algorithm());
     let mut size = 0;
     while let Some(chunk) = transfer.chunk().await.ok()? {

@@ -123,7 +123,8 @@ impl Driver {
         let digest = self.fill.digest.clone();
         let sink = Arc::new(Sink::new(digest.clone(), size, partial.file(), Arc::clone(&self.fill.progress)));
         let (progress, writes) = (Arc::clone(&self.fill.progress), TaskTracker::new());
-        let work = Work { digest, size, sink: Arc::clone(&sink), progress, reading, writes };
+        let share = self.fill.share.clone();
+        let work = Work { digest, size, sink: Arc::clone(&sink), progress, reading, share, writes };
         let mut crew = Crew::new(Arc::new(work));
         if let Some(transfer) = transfer {
             let decoded = reading != Reading::AsSent;

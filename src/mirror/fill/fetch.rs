@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::oci::Digest;
-use crate::upstream::{Ask, Cause, Failure, Transfer};
+use crate::upstream::{Ask, Cause, Failure, Share, Transfer};
 
 use super::coding::Reading;
 use super::progress::Progress;
@@ -29,6 +29,8 @@ pub(super) struct Work {
     pub(super) sink: Arc<Sink>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) reading: Reading,
+    /// The fill's claim on connections.
+    pub(super) share: Share,
     /// Writes that may outlive the transfer that ordered them; the file is not done with before they are.
     pub(super) writes: TaskTracker,
 }
@@ -96,12 +98,13 @@ impl Order {
             _ => Ask::Range { start: at, end: self.range.end },
         };
         let upstream = self.source.site.upstream();
+        let turn = upstream.turn(&work.share).await;
+        let Source { repository, memo, .. } = &self.source;
         if work.reading != Reading::AsSent {
-            let transfer =
-                upstream.blob_decoded(&self.source.repository, &work.digest, &self.source.memo).await?;
+            let transfer = upstream.blob_decoded(repository, &work.digest, memo, &turn).await?;
             return Ok(Box::new(transfer));
         }
-        upstream.blob(&self.source.repository, &work.digest, ask, &self.source.memo).await.map(Box::new)
+        upstream.blob(repository, &work.digest, ask, memo, &turn).await.map(Box::new)
     }
 
     /// Moves bytes until the range is there. One piece is on its way to the disk while the next is gathered.

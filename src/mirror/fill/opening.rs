@@ -208,7 +208,8 @@ impl Driver {
             First::Range(range) => Ask::Range { start: range.start, end: range.end },
             First::Suffix(length) => Ask::Suffix(length),
         };
-        let transfer = match upstream.blob(repository, digest, ask, memo).await {
+        let turn = upstream.turn(&self.fill.share).await;
+        let transfer = match upstream.blob(repository, digest, ask, memo, &turn).await {
             Ok(transfer) => transfer,
             // A first guess beyond the end of the blob, or any range of an empty one: begin at the start.
             Err(Failure::RangeNotSatisfiable { total }) => {
@@ -216,14 +217,14 @@ impl Driver {
                     Some(total) if total > plan::PIECE => Ask::Range { start: 0, end: plan::PIECE },
                     _ => Ask::Whole,
                 };
-                upstream.blob(repository, digest, ask, memo).await?
+                upstream.blob(repository, digest, ask, memo, &turn).await?
             }
             Err(failure) => return Err(failure),
         };
         let hint = self.hint(source);
-        let reading = coding::reading_of(&transfer, hint, upstream, repository, digest).await;
+        let reading = coding::reading_of(&transfer, hint, upstream, repository, digest, &turn).await;
         if let Reading::Decoded { size } = reading {
-            let transfer = upstream.blob_decoded(repository, digest, memo).await?;
+            let transfer = upstream.blob_decoded(repository, digest, memo, &turn).await?;
             return Ok(FirstAnswer { size: Some(size), transfer: Some(Box::new(transfer)), reading });
         }
         let size = match transfer.total {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::oci::Digest;
 use crate::store::Store;
 use crate::telemetry::Metrics;
+use crate::upstream::Share;
 
 use super::super::answer::{Refusal, Wanted};
 use super::super::recent::Recent;
@@ -25,6 +26,8 @@ pub(in crate::mirror) struct Fill {
     pub(super) digest: Digest,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) wants: Arc<Wants>,
+    /// Its claim on connections.
+    pub(super) share: Share,
     sources: Mutex<Sources>,
     /// Tells that the fill has left the table.
     gone: CancellationToken,
@@ -269,6 +272,7 @@ impl Fills {
             digest: digest.clone(),
             progress: Arc::new(watch::channel(Progress::default()).0),
             wants: Arc::default(),
+            share: Share::new(),
             private: AtomicBool::new(!source.site.upstream().anonymous()),
             sources: Mutex::new(Sources {
                 list: vec![(source, Right::Asked)],

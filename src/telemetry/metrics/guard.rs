@@ -5,12 +5,12 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::FillResult;
 
-/// One more while it lives.
+/// One more in a gauge while it lives.
 #[derive(Debug)]
-struct Counted(Gauge);
+pub struct Counted(Gauge);
 
 impl Counted {
-    fn new(gauge: Gauge) -> Self {
+    pub(super) fn new(gauge: Gauge) -> Self {
         gauge.inc();
         Self(gauge)
     }

@@ -21,7 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Outcome;
-pub use guard::{FillGuard, ReaderGuard};
+pub use guard::{Counted, FillGuard, ReaderGuard};
 use labels::{ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndOutcome, ByUpstreamKindAndResult};
 pub use labels::{FillResult, Kind, UpstreamResult};
 pub use upstream::UpstreamMetrics;
@@ -56,6 +56,8 @@ struct Families {
     upstream_requests: Family<ByUpstreamKindAndResult, Counter>,
     upstream_bytes: Family<ByUpstream, Counter>,
     credentials_refused: Family<ByUpstream, Counter>,
+    connections: Family<ByUpstream, Gauge>,
+    waiting: Family<ByUpstream, Gauge>,
 }
 
 /// Times by outcome; the index is the outcome's place in [`Outcome::ALL`].
@@ -240,6 +242,16 @@ fn register_families(registry: &mut Registry) -> Families {
         "upstream_credentials_refused",
         "Times an upstream refused the configured credentials, or us without any",
         families.credentials_refused.clone(),
+    );
+    registry.register(
+        "upstream_connections",
+        "Connections to upstreams that are taken for transfers of blobs now",
+        families.connections.clone(),
+    );
+    registry.register(
+        "upstream_waiting",
+        "Transfers of blobs that wait for a connection to be free",
+        families.waiting.clone(),
     );
     families
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 
+use super::guard::Counted;
 use super::labels::{ByUpstream, ByUpstreamAndOutcome, ByUpstreamKindAndResult};
 use super::{Families, Kind, Times, UpstreamResult};
 use crate::telemetry::Outcome;
@@ -23,6 +25,8 @@ struct Handles {
     upstream_requests: [[Counter; UpstreamResult::ALL.len()]; Kind::ALL.len()],
     upstream_bytes: Counter,
     credentials_refused: Counter,
+    connections: Gauge,
+    waiting: Gauge,
 }
 
 impl UpstreamMetrics {
@@ -46,6 +50,8 @@ impl UpstreamMetrics {
             }),
             upstream_bytes: families.upstream_bytes.get_or_create_owned(&by_upstream),
             credentials_refused: families.credentials_refused.get_or_create_owned(&by_upstream),
+            connections: families.connections.get_or_create_owned(&by_upstream),
+            waiting: families.waiting.get_or_create_owned(&by_upstream),
         });
         Self { inner }
     }
@@ -70,5 +76,17 @@ impl UpstreamMetrics {
     /// Bytes of a body came from upstream.
     pub fn upstream_bytes(&self, bytes: u64) {
         self.inner.upstream_bytes.inc_by(bytes);
+    }
+
+    /// A connection is taken for a transfer of a blob, until the guard is dropped.
+    #[must_use]
+    pub fn connection(&self) -> Counted {
+        Counted::new(self.inner.connections.clone())
+    }
+
+    /// A transfer of a blob waits for a connection, until the guard is dropped.
+    #[must_use]
+    pub fn waiting(&self) -> Counted {
+        Counted::new(self.inner.waiting.clone())
     }
 }

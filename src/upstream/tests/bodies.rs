@@ -147,7 +147,8 @@ async fn t30_a_blob_comes_as_it_is_and_decoded_when_that_was_wrong() {
     assert_eq!(transfer.encoded.as_deref(), Some("gzip"));
     assert_eq!(all(transfer).await.expect("all of it"), body);
     let memo = RedirectMemo::default();
-    let decoded = upstream.blob_decoded(&repository(), &digest(), &memo).await.expect("a transfer");
+    let turn = upstream.turn(&Share::new()).await;
+    let decoded = upstream.blob_decoded(&repository(), &digest(), &memo, &turn).await.expect("a transfer");
     assert_eq!((decoded.end, decoded.total), (None, None));
     assert_eq!(all(decoded).await.expect("all of it"), b"0123456789");
 }

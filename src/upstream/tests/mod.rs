@@ -153,6 +153,9 @@ fn settings(endpoints: &[&str]) -> Settings {
         connect_timeout: Duration::from_secs(2),
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(5),
+        max_connections: 32,
+        max_rate: None,
+        uplink: Uplink::unlimited(),
     }
 }
 
@@ -183,7 +186,8 @@ impl Upstream {
     }
 
     async fn part(&self, ask: Ask) -> Result<Transfer, Failure> {
-        self.blob(&repository(), &digest(), ask, &RedirectMemo::default()).await
+        let turn = self.turn(&Share::new()).await;
+        self.blob(&repository(), &digest(), ask, &RedirectMemo::default(), &turn).await
     }
 }
 

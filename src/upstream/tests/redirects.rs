@@ -51,7 +51,8 @@ async fn t55_the_target_is_asked_directly_until_it_refuses() {
     let memo = RedirectMemo::default();
     for (redirects, asked) in [(1, 1), (1, 2), (2, 4)] {
         let ask = Ask::Range { start: 2, end: 6 };
-        let transfer = upstream.blob(&repository(), &digest(), ask, &memo).await.expect("a transfer");
+        let turn = upstream.turn(&Share::new()).await;
+        let transfer = upstream.blob(&repository(), &digest(), ask, &memo, &turn).await.expect("a transfer");
         assert_eq!(all(transfer).await.expect("all of it"), b"2345");
         assert_eq!((registry.seen().len(), store.seen().len()), (redirects, asked));
     }
@@ -69,7 +70,8 @@ async fn t55_a_target_that_refused_is_not_asked_again() {
     let memo = RedirectMemo::default();
     for (resolved, asked) in [(1, 1), (2, 2), (3, 2)] {
         let ask = Ask::Range { start: 2, end: 6 };
-        let transfer = upstream.blob(&repository(), &digest(), ask, &memo).await.expect("a transfer");
+        let turn = upstream.turn(&Share::new()).await;
+        let transfer = upstream.blob(&repository(), &digest(), ask, &memo, &turn).await.expect("a transfer");
         assert_eq!(all(transfer).await.expect("all of it"), b"2345");
         assert_eq!((registry.seen().len(), store.seen().len()), (resolved, asked));
     }
