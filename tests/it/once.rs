@@ -1,13 +1,12 @@
 //! Every byte once, the first one early, and nobody at the mercy of anybody else: G1, G3 and G4 with many clients.
 
-mod body;
 mod crowd;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::body::Body;
 use self::crowd::{FAST, Habit, LATE, LEAVING, RANGES, SLOW_ONES, Scene};
+use crate::body::Body;
 use crate::support::client::{Connection, End, Reading};
 use crate::support::eventually;
 use crate::support::images::{Object, layer};

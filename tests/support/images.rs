@@ -132,6 +132,22 @@ pub fn layer(seed: u64, size: u64) -> Object {
     Object::new(LAYER, noise(seed, size))
 }
 
+/// A layer of hundreds of megabytes, made in a fraction of a second: one block of noise again and again, with the place
+/// of each page on it, so that bytes in a wrong place are wrong bytes.
+pub fn large_layer(seed: u64, size: u64) -> Object {
+    const PAGE: usize = 4096;
+    let block = noise(seed, 1 << 20);
+    let mut bytes = Vec::with_capacity(size as usize + block.len());
+    while (bytes.len() as u64) < size {
+        bytes.extend_from_slice(&block);
+    }
+    bytes.truncate(size as usize);
+    for (number, page) in bytes.chunks_exact_mut(PAGE).enumerate() {
+        page[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    }
+    Object::new(LAYER, bytes)
+}
+
 /// An OCI image with layers of the given sizes.
 pub fn image(seed: u64, sizes: &[u64]) -> Image {
     let layers =

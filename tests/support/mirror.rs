@@ -27,6 +27,7 @@ pub struct Setup {
     settings: Vec<(&'static str, String)>,
     upstreams: Vec<String>,
     disk: Arc<dyn Disk>,
+    under: Vec<String>,
 }
 
 impl Setup {
@@ -47,6 +48,7 @@ impl Setup {
             settings: Vec::new(),
             upstreams: Vec::new(),
             disk: Arc::new(RealDisk),
+            under: Vec::new(),
         }
     }
 
@@ -73,6 +75,17 @@ impl Setup {
         self
     }
 
+    /// The real binary is started by this command, which ends by running in its own place what follows its words.
+    pub fn under(mut self, command: Vec<String>) -> Self {
+        self.under = command;
+        self
+    }
+
+    /// Where the store will be.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// A file beside the data, for what a configuration names; returns its path.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.directory.path().join(name);
@@ -86,7 +99,7 @@ impl Setup {
         let fixed = [
             ("server", "listen = [\"127.0.0.1:0\"]".to_owned()),
             ("admin", "listen = \"127.0.0.1:0\"".to_owned()),
-            ("store", format!("path = {:?}", self.directory.path().join("data"))),
+            ("store", format!("path = {:?}", self.data())),
             ("memory", String::new()),
             ("log", String::new()),
         ];
@@ -111,7 +124,7 @@ impl Setup {
     pub async fn spawn(self) -> Binary {
         let toml = self.toml();
         let config = self.file("roadstead.toml", &toml);
-        Binary::start(self.directory, config).await
+        Binary::start(self.directory, config, self.under).await
     }
 }
 
@@ -136,7 +149,7 @@ impl Mirror {
 
     /// The directory of the store.
     pub fn data(&self) -> PathBuf {
-        self.setup.directory.path().join("data")
+        self.setup.data()
     }
 
     /// A `GET`, to be sent or bent first.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use super::body::Body;
+use crate::body::Body;
 use crate::support::images::{Image, Object, image};
 use crate::support::mirror::Setup;
 use crate::support::upstream::{Gate, Upstream};

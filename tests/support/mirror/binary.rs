@@ -31,6 +31,7 @@ pub enum Signal {
 pub struct Binary {
     directory: TempDir,
     config: PathBuf,
+    under: Vec<String>,
     child: Child,
     address: SocketAddr,
     admin: Option<SocketAddr>,
@@ -39,11 +40,12 @@ pub struct Binary {
 
 impl Binary {
     /// Starts it and waits until it says where it listens.
-    pub(super) async fn start(directory: TempDir, config: PathBuf) -> Self {
-        let (child, output) = launch(&config);
+    pub(super) async fn start(directory: TempDir, config: PathBuf, under: Vec<String>) -> Self {
+        let (child, output) = launch(&config, &under);
         let mut binary = Self {
             directory,
             config,
+            under,
             child,
             address: SocketAddr::from(([0, 0, 0, 0], 0)),
             admin: None,
@@ -55,7 +57,7 @@ impl Binary {
 
     /// Starts it again over the same directory, after it has ended.
     pub async fn start_again(&mut self) {
-        let (child, output) = launch(&self.config);
+        let (child, output) = launch(&self.config, &self.under);
         self.child = child;
         self.output = output;
         self.find_addresses().await;
@@ -103,6 +105,14 @@ impl Binary {
         self.child.id()
     }
 
+    /// The most memory it ever had in use, in bytes, while it runs.
+    pub fn most_memory(&self) -> u64 {
+        let pid = self.pid().expect("a running process");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// What it has written so far, on both streams.
     pub fn output(&self) -> String {
         self.output.text()
@@ -138,8 +148,11 @@ impl Binary {
     }
 }
 
-fn launch(config: &Path) -> (Child, Output) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_roadstead"))
+fn launch(config: &Path, under: &[String]) -> (Child, Output) {
+    let binary = env!("CARGO_BIN_EXE_roadstead").to_owned();
+    let words: Vec<&String> = under.iter().chain([&binary]).collect();
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
         .args(["serve", "--config"])
         .arg(config)
         .env_clear()

@@ -32,6 +32,7 @@ pub struct Tally {
     changes: watch::Sender<()>,
     connections: AtomicUsize,
     open: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Tally {
@@ -70,6 +71,11 @@ impl Tally {
         self.open.load(Ordering::SeqCst)
     }
 
+    /// How many connections were open at one moment, at the most.
+    pub fn most_connections(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+
     /// The `Authorization` headers that came, in order.
     pub fn authorizations(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
@@ -101,7 +107,8 @@ impl Tally {
     }
 
     pub(super) fn connect(&self) -> usize {
-        self.open.fetch_add(1, Ordering::SeqCst);
+        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(open, Ordering::SeqCst);
         self.connections.fetch_add(1, Ordering::SeqCst)
     }
 

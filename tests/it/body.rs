@@ -18,8 +18,9 @@ const NARROW: u32 = 4096;
 
 /// One answer that is being read. Dropping it leaves in the middle.
 #[derive(Debug)]
-pub(super) struct Body {
+pub(crate) struct Body {
     stream: TcpStream,
+    partial: bool,
     expected: Bytes,
     at: usize,
     buffer: Vec<u8>,
@@ -27,12 +28,12 @@ pub(super) struct Body {
 
 impl Body {
     /// Asks, and reads the head; the body has to be these bytes.
-    pub(super) async fn open(request: &Request, expected: Bytes) -> Self {
+    pub(crate) async fn open(request: &Request, expected: Bytes) -> Self {
         Self::begin(TcpSocket::new_v4().unwrap(), request, expected).await
     }
 
     /// The same through a narrow receive buffer.
-    pub(super) async fn open_narrow(request: &Request, expected: Bytes) -> Self {
+    pub(crate) async fn open_narrow(request: &Request, expected: Bytes) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(NARROW).unwrap();
         Self::begin(socket, request, expected).await
@@ -52,23 +53,29 @@ impl Body {
         let text = String::from_utf8_lossy(&head[..end]).to_ascii_lowercase();
         assert!(text.starts_with("http/1.1 20"), "{text}");
         assert!(text.contains(&format!("\r\ncontent-length: {}\r\n", expected.len())), "{text}");
-        let mut body = Self { stream, expected, at: 0, buffer: vec![0; BUFFER] };
+        let partial = text.starts_with("http/1.1 206");
+        let mut body = Self { stream, partial, expected, at: 0, buffer: vec![0; BUFFER] };
         body.take(&head[end..]);
         body
     }
 
+    /// Whether the answer is a 206, and not a 200.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial
+    }
+
     /// How many bytes have come.
-    pub(super) fn at(&self) -> u64 {
+    pub(crate) fn at(&self) -> u64 {
         self.at as u64
     }
 
     /// Whether all have.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.at == self.expected.len()
     }
 
     /// Reads on until so many bytes have come, or all.
-    pub(super) async fn until(&mut self, total: u64) {
+    pub(crate) async fn until(&mut self, total: u64) {
         let total = self.expected.len().min(total as usize);
         while self.at < total {
             let most = (total - self.at).min(BUFFER);
@@ -81,12 +88,12 @@ impl Body {
     }
 
     /// Reads to the end.
-    pub(super) async fn rest(mut self) {
+    pub(crate) async fn rest(mut self) {
         self.until(u64::MAX).await;
     }
 
     /// Reads on at so many bytes a second, until `enough` holds or all is there.
-    pub(super) async fn at_rate(&mut self, bytes_per_second: u64, enough: impl Fn() -> bool) {
+    pub(crate) async fn at_rate(&mut self, bytes_per_second: u64, enough: impl Fn() -> bool) {
         let (begun, before) = (Instant::now(), self.at());
         while !self.is_over() && !enough() {
             tokio::time::sleep(Duration::from_millis(50)).await;
