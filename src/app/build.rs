@@ -1,7 +1,7 @@
 //! Parts of the mirror from the configuration.
 
 use crate::config;
-use crate::mirror::{FillPolicy, Policy, SiteSettings};
+use crate::mirror::{Extent, FillPolicy, Policy, Resume, SiteSettings, Unread};
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
 use crate::telemetry::Metrics;
@@ -48,19 +48,43 @@ fn site(upstream: &config::Upstream, uplink: &Uplink, metrics: &Metrics) -> Resu
         connect_timeout: upstream.connect_timeout,
         header_timeout: upstream.header_timeout,
         idle_timeout: upstream.idle_timeout,
-        max_connections: 32,
-        max_rate: None,
+        max_connections: upstream.max_connections,
+        max_rate: upstream.max_rate,
         uplink: uplink.clone(),
     };
     let policy = Policy {
         tag_ttl: upstream.tag_ttl,
         revalidate_timeout: upstream.revalidate_timeout,
         negative_ttl: upstream.negative_ttl,
-        fill: FillPolicy::default(),
+        fill: fill_policy(upstream),
     };
     let upstream = Upstream::new(settings, metrics)
         .map_err(|error| StartError::Upstreams(format!("upstream {}: {error}", upstream.name)))?;
     Ok(SiteSettings { upstream, policy })
+}
+
+fn fill_policy(upstream: &config::Upstream) -> FillPolicy {
+    FillPolicy {
+        connections: upstream.connections_per_blob,
+        split_above: upstream.split_above,
+        extent: match upstream.fill {
+            config::Extent::Whole => Extent::Whole,
+            config::Extent::Asked => Extent::Asked,
+        },
+        unread: match upstream.unread_fill {
+            config::Unread::Finish => Unread::Finish,
+            config::Unread::Pause => Unread::Pause,
+        },
+        resume: match upstream.resume {
+            config::Resume::Request => Resume::Request,
+            config::Resume::Start => Resume::Start,
+        },
+    }
+}
+
+/// What all upstreams share.
+pub(super) fn uplink(uplink: &config::Uplink) -> Uplink {
+    Uplink::new(uplink.max_connections, uplink.max_rate)
 }
 
 /// The store's options.

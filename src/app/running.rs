@@ -91,7 +91,7 @@ impl App {
     /// As [`App::start`].
     pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Running, StartError> {
         let metrics = Metrics::new();
-        let uplink = Uplink::unlimited();
+        let uplink = build::uplink(&config.uplink);
         let (namespaces, sites) = build::sites(&config.upstreams, &uplink, &metrics)?;
         let options = build::store_options(&config.store);
         let store = spawn_blocking(move || Store::open(disk, options))

@@ -33,7 +33,11 @@ impl Config {
             ("store.path", self.store.path != new.store.path),
             ("store.max_bytes", self.store.max_bytes != new.store.max_bytes),
             ("store.max_blob", self.store.max_blob != new.store.max_blob),
+            ("store.scrub_rate", self.store.scrub_rate != new.store.scrub_rate),
+            ("store.scrub_every", self.store.scrub_every != new.store.scrub_every),
             ("memory.max_bytes", self.memory.max_bytes != new.memory.max_bytes),
+            ("uplink.max_connections", self.uplink.max_connections != new.uplink.max_connections),
+            ("uplink.max_rate", self.uplink.max_rate != new.uplink.max_rate),
         ];
         let mut live = differing(&[("log.level", self.log.level != new.log.level)]);
         live.extend(upstreams(&self.upstreams, &new.upstreams));
@@ -80,6 +84,13 @@ fn upstream_keys(old: &Upstream, new: &Upstream) -> Vec<String> {
         ("header_timeout", old.header_timeout != new.header_timeout),
         ("idle_timeout", old.idle_timeout != new.idle_timeout),
         ("revalidate_timeout", old.revalidate_timeout != new.revalidate_timeout),
+        ("max_connections", old.max_connections != new.max_connections),
+        ("max_rate", old.max_rate != new.max_rate),
+        ("connections_per_blob", old.connections_per_blob != new.connections_per_blob),
+        ("split_above", old.split_above != new.split_above),
+        ("fill", old.fill != new.fill),
+        ("unread_fill", old.unread_fill != new.unread_fill),
+        ("resume", old.resume != new.resume),
     ])
 }
 
@@ -108,7 +119,11 @@ mod tests {
             ("store", "path", "\"elsewhere\""),
             ("store", "max_bytes", "\"1GiB\""),
             ("store", "max_blob", "\"1GiB\""),
+            ("store", "scrub_rate", "\"1MiB\""),
+            ("store", "scrub_every", "\"1d\""),
             ("memory", "max_bytes", "\"1GiB\""),
+            ("uplink", "max_connections", "7"),
+            ("uplink", "max_rate", "\"1MiB\""),
         ];
         for (table, key, value) in rows {
             let changes = Config::default().changes(&config(&format!("[{table}]\n{key} = {value}\n")));
@@ -135,6 +150,13 @@ mod tests {
             "header_timeout = \"1s\"",
             "idle_timeout = \"1s\"",
             "revalidate_timeout = \"1s\"",
+            "max_connections = 7",
+            "max_rate = \"1MiB\"",
+            "connections_per_blob = 2",
+            "split_above = \"1MiB\"",
+            "fill = \"asked\"",
+            "unread_fill = \"pause\"",
+            "resume = \"start\"",
         ];
         for row in rows {
             let new = config(&format!("[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n{row}\n"));

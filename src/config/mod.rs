@@ -16,7 +16,10 @@ mod source;
 
 pub use changes::Changes;
 pub use mistake::{Mistake, Mistakes, Place};
-pub use model::{Admin, Budget, Config, Credentials, Log, LogFormat, Memory, Server, Store, Upstream};
+pub use model::{
+    Admin, Budget, Config, Credentials, Extent, Log, LogFormat, Memory, Resume, Server, Store, Unread,
+    Uplink, Upstream,
+};
 pub use secret::Secret;
 pub use source::Sources;
 

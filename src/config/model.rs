@@ -22,6 +22,8 @@ pub struct Config {
     pub store: Store,
     /// What is kept in memory.
     pub memory: Memory,
+    /// What all upstreams share.
+    pub uplink: Uplink,
     /// The registries that are mirrored; at least one, at most one of them the default.
     pub upstreams: Vec<Upstream>,
 }
@@ -73,6 +75,10 @@ pub struct Store {
     pub max_bytes: Budget,
     /// Larger blobs are passed through without being kept; `None`: no blob is too large.
     pub max_blob: Option<u64>,
+    /// How many bytes a second are read to see that blobs are still what they were; zero: none.
+    pub scrub_rate: u64,
+    /// How long after it was last seen to be right a blob is looked at again.
+    pub scrub_every: Duration,
 }
 
 /// How much of a disk may be used.
@@ -89,6 +95,15 @@ pub enum Budget {
 pub struct Memory {
     /// How much manifests and small blobs may take together; zero: nothing is kept.
     pub max_bytes: u64,
+}
+
+/// `[uplink]`: what all upstreams share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Uplink {
+    /// How many connections may bring blobs at a time; at least two.
+    pub max_connections: usize,
+    /// How many bytes a second may come; `None`: as many as do.
+    pub max_rate: Option<u64>,
 }
 
 /// `[[upstream]]`: one registry that is mirrored.
@@ -126,6 +141,47 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// After which a cached tag is served stale.
     pub revalidate_timeout: Duration,
+    /// How many of its connections may bring blobs at a time; at least two.
+    pub max_connections: usize,
+    /// How many bytes a second may come from it; `None`: as many as do.
+    pub max_rate: Option<u64>,
+    /// How many connections may bring one blob; at least one.
+    pub connections_per_blob: usize,
+    /// Larger blobs are brought by that many, others by one.
+    pub split_above: u64,
+    /// How much of a blob is fetched when a part of it is asked for.
+    pub fill: Extent,
+    /// What becomes of a blob on its way that nobody reads any more.
+    pub unread_fill: Unread,
+    /// When a blob on its way goes on after a restart.
+    pub resume: Resume,
+}
+
+/// How much of a blob is fetched when a part of it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it, the asked part first.
+    Whole,
+    /// What is asked, until that is most of it or somebody asks for all.
+    Asked,
+}
+
+/// What becomes of a blob on its way that nobody reads any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is fetched to its end.
+    Finish,
+    /// It rests after a while, until somebody asks for it.
+    Pause,
+}
+
+/// When a blob on its way goes on after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// When somebody asks for it.
+    Request,
+    /// At the start.
+    Start,
 }
 
 /// A user and a password.
@@ -146,6 +202,7 @@ impl Default for Config {
             log: Log::default(),
             store: Store::default(),
             memory: Memory::default(),
+            uplink: Uplink::default(),
             upstreams: Upstream::built_in(),
         }
     }
@@ -176,13 +233,25 @@ impl Default for Log {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { path: PathBuf::from("data"), max_bytes: Budget::Bytes(50 << 30), max_blob: None }
+        Self {
+            path: PathBuf::from("data"),
+            max_bytes: Budget::Bytes(50 << 30),
+            max_blob: None,
+            scrub_rate: 8 << 20,
+            scrub_every: Duration::from_secs(7 * 86_400),
+        }
     }
 }
 
 impl Default for Memory {
     fn default() -> Self {
         Self { max_bytes: 256 << 20 }
+    }
+}
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Self { max_connections: 128, max_rate: None }
     }
 }
 
@@ -208,6 +277,13 @@ impl Upstream {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             revalidate_timeout: Duration::from_secs(3),
+            max_connections: 32,
+            max_rate: None,
+            connections_per_blob: 4,
+            split_above: 32 << 20,
+            fill: Extent::Whole,
+            unread_fill: Unread::Finish,
+            resume: Resume::Request,
         }
     }
 

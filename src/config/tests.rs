@@ -61,11 +61,15 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
     assert_eq!(local.header_timeout, plain.header_timeout);
     assert_eq!(local.idle_timeout, plain.idle_timeout);
     assert_eq!(local.revalidate_timeout, plain.revalidate_timeout);
+    assert_eq!((local.max_connections, local.max_rate), (plain.max_connections, plain.max_rate));
+    assert_eq!(local.connections_per_blob, plain.connections_per_blob);
+    assert_eq!((local.split_above, local.fill), (plain.split_above, plain.fill));
+    assert_eq!((local.unread_fill, local.resume), (plain.unread_fill, plain.resume));
 }
 
 #[test]
 fn every_key_is_documented() {
-    let tables = ["server", "admin", "log", "store", "memory"];
+    let tables = ["server", "admin", "log", "store", "memory", "uplink"];
     let ask = tables.map(|table| format!("[{table}]\nno-such-key = 1\n")).join("")
         + "[[upstream]]\nno-such-key = 1\n";
     let known: BTreeSet<String> = Config::from_toml(&ask, "f")
@@ -177,6 +181,24 @@ fn single_mistakes_are_told_where_they_are() {
         (up("tag_ttl = \"5 minutes\""), "f.toml:4: upstream.tag_ttl: found \"5 minutes\"", "a duration"),
         (up("idle_timeout = \"0s\""), "f.toml:4: upstream.idle_timeout", "above zero"),
         (up("connect_timeout = \"25s\""), "f.toml:4: upstream.connect_timeout", "at most \"24s\""),
+        (up("max_connections = 1"), "f.toml:4: upstream.max_connections: found the number 1", "at least 2"),
+        (up("max_connections = \"8\""), "f.toml:4: upstream.max_connections: found \"8\"", "a number of"),
+        (
+            up("max_connections = 8.0"),
+            "f.toml:4: upstream.max_connections: found the number 8.0",
+            "a number of",
+        ),
+        (up("max_rate = \"20 Mbit\""), "f.toml:4: upstream.max_rate: found \"20 Mbit\"", "bytes a second"),
+        (up("max_rate = 1000"), "f.toml:4: upstream.max_rate: found the number 1000", "at least \"64KiB\""),
+        (up("connections_per_blob = 0"), "f.toml:4: upstream.connections_per_blob", "from 1 to 16"),
+        (up("split_above = \"big\""), "f.toml:4: upstream.split_above", "a size"),
+        (up("fill = \"part\""), "f.toml:4: upstream.fill: found \"part\"", "\"whole\" or \"asked\""),
+        (up("unread_fill = true"), "f.toml:4: upstream.unread_fill: found true", "\"finish\" or \"pause\""),
+        (up("resume = \"never\""), "f.toml:4: upstream.resume", "\"request\" or \"start\""),
+        ("[uplink]\nmax_connections = 0".into(), "f.toml:2: uplink.max_connections", "at least 2"),
+        ("[uplink]\nmax_rate = \"1KiB\"".into(), "f.toml:2: uplink.max_rate", "at least \"64KiB\""),
+        ("[store]\nscrub_rate = \"slow\"".into(), "f.toml:2: store.scrub_rate", "a size"),
+        ("[store]\nscrub_every = \"0s\"".into(), "f.toml:2: store.scrub_every", "above zero"),
         (
             up("username = \"u\""),
             "f.toml:4: upstream.username: found a user without a password",
@@ -288,7 +310,10 @@ fn the_environment_sets_every_single_value() {
         ("ROADSTEAD_LOG__FORMAT", "json"),
         ("ROADSTEAD_STORE__MAX_BYTES", "80%"),
         ("ROADSTEAD_STORE__MAX_BLOB", "1048576"),
+        ("ROADSTEAD_STORE__SCRUB_RATE", "0"),
         ("ROADSTEAD_MEMORY__MAX_BYTES", "0"),
+        ("ROADSTEAD_UPLINK__MAX_CONNECTIONS", "16"),
+        ("ROADSTEAD_UPLINK__MAX_RATE", "20MiB"),
         ("ROADSTEAD_SERVICE_HOST", "10.0.0.1"),
         ("ROADSTEAD_TOKEN_FILE", "/x"),
         ("OTHER__NAME", "x"),
@@ -301,7 +326,9 @@ fn the_environment_sets_every_single_value() {
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.store.max_bytes, Budget::Percent(80));
     assert_eq!(config.store.max_blob, Some(1 << 20));
+    assert_eq!(config.store.scrub_rate, 0);
     assert_eq!(config.memory.max_bytes, 0);
+    assert_eq!(config.uplink, Uplink { max_connections: 16, max_rate: Some(20 << 20) });
 }
 
 #[test]

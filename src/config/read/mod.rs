@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use toml::de::DeTable;
 
 use self::section::{Over, Reading, Section};
-use self::value::{bytes, filled, one, or_empty};
+use self::value::{bytes, filled, number, one, or_empty};
 use super::mistake::{Mistake, Mistakes, Place};
-use super::{Admin, Config, Log, Memory, Server, Sources, Store, Upstream};
+use super::{Admin, Config, Log, Memory, Server, Sources, Store, Uplink, Upstream};
 
 /// Reads `text`, which is the file `name`, under what `sources` has beside the file.
 pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, Mistakes> {
@@ -37,6 +37,7 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
         log: log(&mut reading, &mut root),
         store: store(&mut reading, &mut root),
         memory: memory(&mut reading, &mut root),
+        uplink: uplink(&mut reading, &mut root),
         upstreams: Vec::new(),
     };
     config.upstreams = match reading.sections(&mut root, "upstream") {
@@ -124,6 +125,8 @@ fn store<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Store {
         max_blob: reading
             .get(s, "max_blob", or_empty(bytes(text::positive_size)))
             .unwrap_or(default.max_blob),
+        scrub_rate: reading.get(s, "scrub_rate", bytes(text::size)).unwrap_or(default.scrub_rate),
+        scrub_every: reading.get(s, "scrub_every", one(text::positive)).unwrap_or(default.scrub_every),
     };
     reading.close(section);
     store
@@ -134,4 +137,18 @@ fn memory<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Memory {
     let max_bytes = reading.get(&mut section, "max_bytes", bytes(text::size));
     reading.close(section);
     Memory { max_bytes: max_bytes.unwrap_or_else(|| Memory::default().max_bytes) }
+}
+
+fn uplink<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Uplink {
+    let mut section = reading.section(root, "uplink");
+    let s = &mut section;
+    let default = Uplink::default();
+    let uplink = Uplink {
+        max_connections: reading
+            .get(s, "max_connections", number(text::connections))
+            .unwrap_or(default.max_connections),
+        max_rate: reading.get(s, "max_rate", or_empty(bytes(text::rate))).unwrap_or(default.max_rate),
+    };
+    reading.close(section);
+    uplink
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::{Budget, LogFormat};
+use crate::config::{Budget, Extent, LogFormat, Resume, Unread};
 use crate::oci::Repository;
 
 /// What should have been there, for a mistake to say.
@@ -86,6 +86,53 @@ pub(super) fn budget(text: &str) -> Result<Budget, Expected> {
             _ => Err(BUDGET.into()),
         },
         None => positive_size(text).map(Budget::Bytes).map_err(|_| BUDGET.into()),
+    }
+}
+
+/// `"20MiB"`: bytes a second. Below the least of it a transfer would stand still for longer than registries put up with.
+pub(super) fn rate(text: &str) -> Result<u64, Expected> {
+    const LEAST: u64 = 64 << 10;
+    size(text).ok().filter(|&rate| rate >= LEAST).ok_or_else(|| {
+        "a rate in bytes a second, at least \"64KiB\": a whole number and a unit, as in \"20MiB\"".into()
+    })
+}
+
+/// How many connections all blobs share. With one alone a large blob would keep all others waiting.
+pub(super) fn connections(text: &str) -> Result<usize, Expected> {
+    let number = text.trim().parse().ok().filter(|&number: &usize| number >= 2);
+    number.ok_or_else(|| "a number of connections, at least 2".into())
+}
+
+/// How many connections one blob may have.
+pub(super) fn connections_per_blob(text: &str) -> Result<usize, Expected> {
+    let number = text.trim().parse().ok().filter(|number| (1..=16).contains(number));
+    number.ok_or_else(|| "a number of connections from 1 to 16".into())
+}
+
+/// `"whole"` or `"asked"`.
+pub(super) fn extent(text: &str) -> Result<Extent, Expected> {
+    match text {
+        "whole" => Ok(Extent::Whole),
+        "asked" => Ok(Extent::Asked),
+        _ => Err("\"whole\" or \"asked\"".into()),
+    }
+}
+
+/// `"finish"` or `"pause"`.
+pub(super) fn unread(text: &str) -> Result<Unread, Expected> {
+    match text {
+        "finish" => Ok(Unread::Finish),
+        "pause" => Ok(Unread::Pause),
+        _ => Err("\"finish\" or \"pause\"".into()),
+    }
+}
+
+/// `"request"` or `"start"`.
+pub(super) fn resume(text: &str) -> Result<Resume, Expected> {
+    match text {
+        "request" => Ok(Resume::Request),
+        "start" => Ok(Resume::Start),
+        _ => Err("\"request\" or \"start\"".into()),
     }
 }
 
@@ -274,6 +321,23 @@ mod tests {
             ("lots", None),
         ];
         table(budget, &rows);
+    }
+
+    #[test]
+    fn a_rate_has_a_least() {
+        table(
+            rate,
+            &[("20MiB", Some(20 << 20)), ("64KiB", Some(65_536)), ("65535", None), ("0", None), ("", None)],
+        );
+    }
+
+    #[test]
+    fn connections_are_few_for_a_blob_and_two_at_least_for_all() {
+        table(connections, &[("2", Some(2)), ("4000", Some(4000)), ("1", None), ("-1", None), ("", None)]);
+        table(
+            connections_per_blob,
+            &[("1", Some(1)), ("16", Some(16)), ("0", None), ("17", None), ("", None)],
+        );
     }
 
     #[test]

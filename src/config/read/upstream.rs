@@ -4,7 +4,7 @@ use super::conflicts::{self, Placed};
 use super::credentials::{certificates, credentials};
 use super::section::{Reading, Section};
 use super::text;
-use super::value::{Item, filled, list, one, truth};
+use super::value::{Item, bytes, filled, list, number, one, or_empty, truth};
 use crate::config::Upstream;
 
 /// Every upstream. `whole` tells that the file is TOML throughout; where it is not, nothing is said to be missing.
@@ -55,6 +55,17 @@ fn upstream<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, whole: bool
         revalidate_timeout: reading
             .get(s, "revalidate_timeout", one(text::waited_for))
             .unwrap_or(default.revalidate_timeout),
+        max_connections: reading
+            .get(s, "max_connections", number(text::connections))
+            .unwrap_or(default.max_connections),
+        max_rate: reading.get(s, "max_rate", or_empty(bytes(text::rate))).unwrap_or(default.max_rate),
+        connections_per_blob: reading
+            .get(s, "connections_per_blob", number(text::connections_per_blob))
+            .unwrap_or(default.connections_per_blob),
+        split_above: reading.get(s, "split_above", bytes(text::size)).unwrap_or(default.split_above),
+        fill: reading.get(s, "fill", one(text::extent)).unwrap_or(default.fill),
+        unread_fill: reading.get(s, "unread_fill", one(text::unread)).unwrap_or(default.unread_fill),
+        resume: reading.get(s, "resume", one(text::resume)).unwrap_or(default.resume),
         ..default
     };
     let (name_at, default_at) = (s.at("name"), s.at("default"));

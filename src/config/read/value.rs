@@ -141,6 +141,17 @@ pub(super) fn bytes<T>(read: fn(&str) -> Result<T, Expected>) -> impl Fn(Raw<'_>
     }
 }
 
+/// A bare number.
+pub(super) fn number<T>(read: fn(&str) -> Result<T, Expected>) -> impl Fn(Raw<'_>) -> Result<T, Vec<Wrong>> {
+    move |raw| match raw {
+        // In quotes it is a text, and wrong.
+        Raw::Toml(value) if value.get_ref().as_integer().is_none() => {
+            Err(raw.wrong(read("").err().unwrap_or(Cow::Borrowed("a whole number"))))
+        }
+        _ => bytes(read)(raw),
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn truth(raw: Raw<'_>) -> Result<bool, Vec<Wrong>> {
     let given = match raw {

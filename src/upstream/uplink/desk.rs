@@ -100,8 +100,8 @@ mod tests {
     fn who_holds_fewest_is_next_and_of_equals_the_first() {
         const FULL: bool = false;
         const ROOM: bool = true;
-        let rows: &[(&[(bool, usize)], Option<usize>)] = &[
-            (&[], None),
+        for (waiting, want) in [
+            (&[][..], None),
             (&[(ROOM, 5)], Some(0)),
             (&[(FULL, 0)], None),
             (&[(ROOM, 1), (ROOM, 0)], Some(1)),
@@ -109,10 +109,9 @@ mod tests {
             (&[(ROOM, 2), (ROOM, 1), (ROOM, 1), (ROOM, 3)], Some(1)),
             (&[(FULL, 0), (ROOM, 3)], Some(1)),
             (&[(FULL, 0), (FULL, 0), (ROOM, 1), (ROOM, 0)], Some(3)),
-        ];
-        for (waiting, want) in rows {
+        ] {
             let standings = waiting.iter().map(|&(room, held)| Standing { room, held });
-            assert_eq!(next(standings), *want, "{waiting:?}");
+            assert_eq!(next(standings), want, "{waiting:?}");
         }
     }
 }
