@@ -23,6 +23,7 @@ mod members;
 mod model;
 mod once;
 mod ranges;
+mod restart;
 mod serving;
 mod unreadable;
 mod watching;

@@ -1,0 +1,134 @@
+//! The real binary stopped in the middle of a large blob and started again over its data: G1, G8, T98.
+//!
+//! 256 MB on a link of 100 MB/s; 1 GB where `ROADSTEAD_TEST_FULL` is set.
+
+use std::time::Duration;
+
+use crate::body::Body;
+use crate::support::images::{Object, large_layer};
+use crate::support::mirror::{Binary, Setup, Signal};
+use crate::support::upstream::Upstream;
+use crate::support::{eventually, soon};
+use crate::world::{REPOSITORY, blob_path};
+
+/// What the link to upstream carries in a second.
+const LINK: u64 = 100_000_000;
+/// What a restart may cost: 2 % of 1 GB. The present ranges are recorded every 16 MiB, after what they name is synced,
+/// and what is in flight on the connections has left upstream and never arrives.
+const COST: u64 = 20_000_000;
+
+/// How large the blob is.
+fn size() -> u64 {
+    if std::env::var_os("ROADSTEAD_TEST_FULL").is_some() { 1_000_000_000 } else { 256_000_000 }
+}
+
+/// An upstream with a large blob behind a link, and the binary before it.
+struct Scene {
+    upstream: Upstream,
+    mirror: Binary,
+    blob: Object,
+}
+
+impl Scene {
+    async fn new(lines: &str) -> Self {
+        let upstream = Upstream::start().await;
+        let blob = large_layer(1, size());
+        upstream.push_blob(REPOSITORY, &blob);
+        upstream.share_link(LINK);
+        let mirror = Setup::with(&upstream, lines).set("server", "drain_timeout = \"200ms\"").spawn().await;
+        Self { upstream, mirror, blob }
+    }
+
+    fn sent(&self) -> u64 {
+        self.upstream.sent_of(&self.blob.digest)
+    }
+
+    /// A whole reader, at the moment when half of the blob has left upstream.
+    async fn half(&self) -> Body {
+        let request = self.mirror.get(&blob_path(&self.blob.digest));
+        let reader = Body::open(&request, self.blob.bytes.clone()).await;
+        eventually("half of the blob", || self.sent() >= self.blob.size() / 2).await;
+        reader
+    }
+
+    /// The mirror ends and starts again; what upstream has sent by the end.
+    async fn again(&mut self, signal: Signal) -> u64 {
+        self.mirror.signal(signal);
+        self.mirror.ended().await;
+        self.upstream.quiet().await;
+        let sent = self.sent();
+        self.mirror.start_again().await;
+        sent
+    }
+
+    /// The blob comes right, and the second half of it costs little more than that.
+    async fn expect_rest(&self, before: u64) {
+        let request = self.mirror.get(&blob_path(&self.blob.digest));
+        Body::open(&request, self.blob.bytes.clone()).await.rest().await;
+        let (size, after) = (self.blob.size(), self.sent() - before);
+        println!(
+            "{} % after the restart, {} bytes more than were not sent",
+            after * 100 / size,
+            before + after - size
+        );
+        assert!(after <= size - size / 2 + COST, "{after} of {size} bytes after the restart");
+        assert!(before + after <= size + COST, "{before} bytes, and {after} after the restart");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g1_g8_after_kill_9_in_the_middle_of_a_large_blob_upstream_sends_the_rest_and_little_more() {
+    let mut scene = Scene::new("").await;
+    let reader = scene.half().await;
+    let before = scene.again(Signal::Kill).await;
+    drop(reader);
+    scene.expect_rest(before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t98_g1_after_sigterm_in_the_middle_of_a_large_blob_upstream_sends_the_rest_and_little_more() {
+    let mut scene = Scene::new("").await;
+    let reader = scene.half().await;
+    let before = scene.again(Signal::Terminate).await;
+    drop(reader);
+    scene.expect_rest(before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g1_g8_three_kills_in_one_blob_with_ranged_readers_cost_little_more_each() {
+    let mut scene = Scene::new("").await;
+    let size = scene.blob.size();
+    for quarter in 1..4 {
+        let mut readers = Vec::new();
+        for start in [0, size / 3, size - 50_000_000] {
+            let request = scene.mirror.get(&blob_path(&scene.blob.digest)).range(&format!("{start}-"));
+            let mut body = Body::open(&request, scene.blob.bytes.slice(start as usize..)).await;
+            body.until(1).await;
+            readers.push(body);
+        }
+        eventually("a quarter more of the blob", || scene.sent() >= size / 4 * quarter).await;
+        scene.again(Signal::Kill).await;
+        drop(readers);
+    }
+    let request = scene.mirror.get(&blob_path(&scene.blob.digest));
+    Body::open(&request, scene.blob.bytes.clone()).await.rest().await;
+    assert!(scene.sent() <= size + 3 * COST, "{} of {size}", scene.sent());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g8_a_tail_that_was_here_before_the_kill_is_served_after_it_while_upstream_stands_still() {
+    let mut scene = Scene::new("").await;
+    let size = scene.blob.size() as usize;
+    let tail = size - 1_000_000..size;
+    let asked = format!("{}-{}", tail.start, tail.end - 1);
+    let get = |mirror: &Binary| mirror.get(&blob_path(&scene.blob.digest)).range(&asked);
+    get(&scene.mirror).send().await.expect_range(&scene.blob.bytes, tail.start, tail.end - 1);
+    // Recorded every two seconds at the latest.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let gate = scene.upstream.gate(&scene.blob.digest);
+    scene.mirror.kill().await;
+    scene.mirror.start_again().await;
+    let answer = soon("the tail, without upstream", get(&scene.mirror).send()).await;
+    answer.expect_range(&scene.blob.bytes, tail.start, tail.end - 1);
+    gate.open();
+}
