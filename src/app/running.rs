@@ -244,6 +244,7 @@ fn show_store(store: &Store, metrics: &Metrics) {
         blobs: stats.blobs,
         manifests: stats.manifests,
         degraded: stats.index_degraded,
+        writes_failing: stats.writes_failing,
         evictions: &[("space", stats.evicted)],
         quarantined: stats.quarantined,
     });
@@ -251,7 +252,11 @@ fn show_store(store: &Store, metrics: &Metrics) {
 
 fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
     let stats = store.stats();
-    let state = if stats.index_degraded { "the index cannot be written" } else { "ok" };
+    let state = match (stats.writes_failing, stats.index_degraded) {
+        (true, _) => "the disk takes no writes",
+        (false, true) => "the index cannot be written",
+        (false, false) => "ok",
+    };
     let mut parts = vec![(
         "store".to_owned(),
         format!(

@@ -9,6 +9,7 @@
 use super::blobs::OpenFiles;
 use super::doubt::Turns;
 use super::fs::{self, Disk, Space};
+use super::health::{Health, Watched};
 use super::layout::{Layout, Tree, flat};
 use super::model::{Model, now};
 use super::policy::Policy;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// How many files the quarantine keeps for people to look at.
 const QUARANTINE_FILES: usize = 16;
@@ -28,6 +29,7 @@ const QUARANTINE_FILES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) disk: Arc<dyn Disk>,
+    pub(super) health: Arc<Health>,
     pub(super) layout: Layout,
     pub(super) budget: Budget,
     pub(super) max_blob: Option<u64>,
@@ -76,8 +78,10 @@ pub(super) struct Counters {
 
 impl Core {
     pub(super) fn new(disk: Arc<dyn Disk>, layout: Layout, options: &super::Options, policy: Policy) -> Self {
+        let health = Arc::new(Health::new(policy.calm));
         Self {
-            disk,
+            disk: Arc::new(Watched::new(disk, health.clone())),
+            health,
             layout,
             budget: options.max_bytes,
             max_blob: options.max_blob,
@@ -174,7 +178,27 @@ impl Core {
         match step(&shelf) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.shelves.lock().unwrap_or_else(PoisonError::into_inner).remove(&shelf);
+                self.remake_directories()?;
                 step(&self.make_shelf(tree, digest)?)
+            }
+            done => done,
+        }
+    }
+
+    /// Makes the directories that a store always has, where somebody removed them under us.
+    pub(super) fn remake_directories(&self) -> io::Result<()> {
+        let directories = self.layout.directories();
+        directories.iter().try_for_each(|directory| self.disk.create_dir(directory))?;
+        directories.iter().try_for_each(|directory| self.disk.sync_dir(directory))
+    }
+
+    /// Runs a step that needs the directories that a store always has; where one is missing, makes them again and tries
+    /// once more.
+    pub(super) fn on_directories<T>(&self, step: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match step() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.remake_directories()?;
+                step()
             }
             done => done,
         }
@@ -185,7 +209,7 @@ impl Core {
         let name = format!("{}-{}.{}", now(), self.serial.fetch_add(1, Ordering::Relaxed), flat(digest));
         warn!(target: "roadstead::store", %digest, size, why, "put aside a file that cannot be trusted");
         self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
-        match self.disk.rename(path, &self.layout.quarantined(&name)) {
+        match self.on_directories(|| self.disk.rename(path, &self.layout.quarantined(&name))) {
             Ok(()) => {
                 let surplus = self.change(|model| {
                     model.quarantine(name, size);
@@ -205,7 +229,7 @@ impl Core {
     /// Removes a file that is no longer accounted for.
     pub(super) fn unlink(&self, path: &Path) {
         if let Err(error) = fs::remove(&*self.disk, path) {
-            warn!(
+            debug!(
                 target: "roadstead::store", path = %path.display(), %error,
                 "cannot remove a file; it takes space until the next start finds it",
             );
@@ -268,6 +292,7 @@ impl Core {
             evicted_bytes: self.counters.evicted_bytes.load(Ordering::Relaxed),
             quarantined: self.counters.quarantined.load(Ordering::Relaxed),
             index_degraded: state.degraded,
+            writes_failing: self.health.is_failing(),
         }
     }
 

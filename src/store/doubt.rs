@@ -15,7 +15,7 @@ use super::sidecar::RangesSidecar;
 use crate::oci::{Digest, Hasher};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// The turns of those who read blobs again. Blobs that share one wait for each other, which is no harm.
 #[derive(Debug, Default)]
@@ -109,7 +109,7 @@ impl Core {
         self.disk.rename(&self.layout.content(Tree::Blobs, digest), &partial)?;
         for path in [&self.layout.shelf(Tree::Blobs, digest), &partials] {
             if let Err(error) = self.disk.sync_dir(path) {
-                warn!(target: "roadstead::store", %digest, %error, "cannot sync a directory");
+                debug!(target: "roadstead::store", %digest, %error, "cannot sync a directory");
             }
         }
         Ok(())

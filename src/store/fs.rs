@@ -7,6 +7,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,6 +44,11 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     fn meta(&self) -> io::Result<Meta>;
     /// Takes the exclusive lock on the file, kept until the file is closed; false when another has it.
     fn try_lock(&self) -> io::Result<bool>;
+    /// Lets the system give up the memory in which it keeps what was read of a range. Advice, for those who read much that
+    /// nobody is about to read again.
+    fn forget_cached(&self, range: Range<u64>) {
+        let _ = range;
+    }
     /// The operating system's file behind it, where there is one, so that the kernel can send it.
     fn as_file(&self) -> Option<&File> {
         None
@@ -93,6 +99,8 @@ pub struct Space {
     pub total: u64,
     /// What we may still write, in bytes.
     pub available: u64,
+    /// How many more files it takes, where it counts them.
+    pub files: Option<u64>,
 }
 
 /// The file system of the machine.
@@ -149,6 +157,7 @@ impl Disk for RealDisk {
         Ok(Space {
             total: stat.f_blocks.saturating_mul(stat.f_frsize),
             available: stat.f_bavail.saturating_mul(stat.f_frsize),
+            files: (stat.f_files > 0).then_some(stat.f_favail),
         })
     }
 }
@@ -188,6 +197,12 @@ impl DiskFile for RealFile {
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+
+    fn forget_cached(&self, range: Range<u64>) {
+        let length = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
+        // Not every file system has such memory, or gives it up.
+        let _ = rustix::fs::fadvise(&self.0, range.start, length, rustix::fs::Advice::DontNeed);
     }
 
     fn as_file(&self) -> Option<&File> {

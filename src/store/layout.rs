@@ -1,5 +1,6 @@
 //! Where everything is: all paths and file names of a store are made, and read back, here.
 
+use super::fs::TEMPORARY;
 use crate::oci::{Algorithm, Digest};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ pub(super) enum Tree {
 }
 
 pub(super) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
+/// What the names of indexes begin with.
+const INDEX: &str = "index.redb";
 /// What the name of a manifest's sidecar ends in.
 pub(super) const SIDECAR: &str = ".json";
 /// What the name of the file ends in that says through which repositories a blob came with credentials.
@@ -56,17 +59,17 @@ impl Layout {
     }
 
     pub(super) fn index(&self) -> PathBuf {
-        self.root.join("index.redb")
+        self.root.join(INDEX)
     }
 
     /// Where an index is made that is to take the place of one that failed.
     pub(super) fn new_index(&self) -> PathBuf {
-        self.root.join("index.redb.new")
+        self.root.join(format!("{INDEX}.new"))
     }
 
     /// Where the `n`-th index that could not be used is put aside.
     pub(super) fn bad_index(&self, n: usize) -> PathBuf {
-        self.root.join(format!("index.redb.bad-{n}"))
+        self.root.join(format!("{INDEX}.bad-{n}"))
     }
 
     pub(super) fn partials(&self) -> PathBuf {
@@ -107,6 +110,11 @@ impl Layout {
         self.partials().join(flat(digest) + RANGES)
     }
 
+    /// A file that is made to see whether one can be; swept as half-written ones are.
+    pub(super) fn probe(&self) -> PathBuf {
+        self.partials().join(format!("probe{TEMPORARY}"))
+    }
+
     pub(super) fn quarantined(&self, name: &str) -> PathBuf {
         self.quarantine().join(name)
     }
@@ -120,6 +128,11 @@ impl Layout {
         }
         directories
     }
+}
+
+/// Whether a path is that of an index, in use, new or put aside.
+pub(super) fn is_index(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(INDEX.as_bytes()))
 }
 
 /// The digest as a name in a directory that is not divided.

@@ -28,6 +28,7 @@ mod doubt;
 mod error;
 mod evict;
 pub mod fs;
+mod health;
 mod index;
 mod layout;
 mod lock;
@@ -105,6 +106,8 @@ pub struct Stats {
     pub quarantined: u64,
     /// Whether the index cannot be written.
     pub index_degraded: bool,
+    /// Whether the disk did not take what was last written of blobs or manifests.
+    pub writes_failing: bool,
 }
 
 /// A store, open and owned by this process. Clones are the same store.

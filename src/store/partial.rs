@@ -17,7 +17,7 @@ use crate::oci::{Digest, Repository};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tracing::warn;
+use tracing::debug;
 
 /// What a fill left of a blob, for planning and to go on with; not proven to be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +145,7 @@ impl Partial {
         });
         self.ended = true;
         core.sync_partials();
+        core.health.stored();
         Ok(())
     }
 
@@ -170,7 +171,7 @@ impl Partial {
             core.disk.rename(&from, &to)?;
             if let Err(error) = core.disk.sync_dir(shelf) {
                 // It has its name. Should a power loss take that back, the blob is fetched again.
-                warn!(target: "roadstead::store", digest = %self.digest, %error, "cannot sync a directory of blobs");
+                debug!(target: "roadstead::store", digest = %self.digest, %error, "cannot sync a directory of blobs");
             }
             Ok(())
         })
@@ -193,7 +194,7 @@ impl Partial {
     /// Stops filling for now: records what is present, and leaves it for the next fill.
     pub fn keep(self, present: &Ranges) {
         if let Err(error) = self.record(present) {
-            warn!(
+            debug!(
                 target: "roadstead::store", digest = %self.digest, %error,
                 "cannot record what is present of an unfinished blob; what was recorded before stays",
             );
@@ -285,17 +286,7 @@ fn start(core: &Core, digest: &Digest, size: u64) -> Result<Box<dyn fs::DiskFile
         file.set_len(size)?;
         Ok(file)
     };
-    step()
-        .or_else(|error: io::Error| {
-            if error.kind() != io::ErrorKind::NotFound {
-                return Err(error);
-            }
-            // Somebody removed the directory under us.
-            core.disk.create_dir(&core.layout.partials())?;
-            core.disk.sync_dir(core.layout.root())?;
-            step()
-        })
-        .map_err(StoreError::io("start a blob"))
+    core.on_directories(step).map_err(StoreError::io("start a blob"))
 }
 
 impl Core {
@@ -314,7 +305,7 @@ impl Core {
 
     pub(super) fn drop_record(&self, digest: &Digest) {
         if let Err(error) = self.remove_record(digest) {
-            warn!(target: "roadstead::store", %digest, %error, "cannot remove the record of an unfinished blob");
+            debug!(target: "roadstead::store", %digest, %error, "cannot remove the record of an unfinished blob");
         }
     }
 
@@ -326,7 +317,7 @@ impl Core {
         let synced = self.disk.sync_dir(&self.layout.partials());
         if let Err(error) = &synced {
             self.records_removed.store(true, Ordering::Release);
-            warn!(target: "roadstead::store", %error, "cannot sync the directory of unfinished blobs");
+            debug!(target: "roadstead::store", %error, "cannot sync the directory of unfinished blobs");
         }
         synced.is_ok()
     }

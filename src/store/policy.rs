@@ -19,6 +19,8 @@ pub(super) struct Policy {
     /// The largest blob that is read whole before its request is answered, when its file has been replaced: what slow
     /// disks read within a second or so.
     pub(super) read_at_once: u64,
+    /// How long after the last failure of the disk it is said to work again.
+    pub(super) calm: Duration,
     /// Commits of the index begin at most this often.
     pub(super) commit_every: Duration,
 }
@@ -32,6 +34,7 @@ impl Default for Policy {
             manifest_part: 32,
             index_spare: 512 << 10,
             read_at_once: 64 << 20,
+            calm: Duration::from_secs(30),
             commit_every: Duration::from_millis(200),
         }
     }

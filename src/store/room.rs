@@ -6,13 +6,15 @@
 //! is less: a disk that others fill too must not become a fill that fails half way.
 
 use super::core::Core;
-use super::error::StoreError;
+use super::error::{StoreError, is_full};
 use super::evict::{Candidate, Image, victims};
-use super::fs::Space;
+use super::fs::{self, Access, Space};
+use super::health::Kind;
 use super::layout::Tree;
 use super::model::{Model, now};
 use crate::oci::Digest;
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
@@ -21,6 +23,20 @@ use tracing::info;
 /// Left free on the disk for what is not counted: the file system's own, the index as it grows.
 const DISK_SLACK_PART: u64 = 64;
 const DISK_SLACK_MOST: u64 = 64 << 20;
+
+/// With fewer files to come than this, and a disk that has said that it is full, it is files that it has no room for.
+const FILES_SPARE: u64 = 64;
+
+/// What may be used.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    /// By the budget and what the disk has.
+    now: u64,
+    /// By the budget alone.
+    budget: u64,
+    /// What the disk could hold if it had nothing else.
+    disk: u64,
+}
 
 /// What has left the model and still has to leave the disk.
 #[derive(Debug, Default)]
@@ -43,9 +59,12 @@ impl Core {
         reserve: impl FnOnce(&mut Model) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let _room = self.room();
-        let (limit, budget) = self.limit();
-        if size > budget {
+        let limit = self.limit();
+        if size > limit.budget.min(limit.disk) {
             return Err(StoreError::TooLarge);
+        }
+        if self.is_crowded(size, limit.now) {
+            self.try_writing().map_err(StoreError::io("make room"))?;
         }
         let mut evicted = Evicted::default();
         let reserved = self.change(|model| {
@@ -54,17 +73,29 @@ impl Core {
                 return Err(StoreError::Busy);
             }
             let size = size.saturating_sub(counted);
-            self.make_room(model, size, limit, own, &mut evicted)?;
+            self.make_room(model, size, limit.now, own, &mut evicted)?;
             reserve(model)
         });
         self.remove_evicted(evicted);
+        match &reserved {
+            // Others have taken what the budget counts on.
+            Err(StoreError::NoSpace) if size > limit.now => {
+                let full = io::ErrorKind::StorageFull.into();
+                self.health.failed(Kind::Room, "reserve room", self.layout.root(), &full);
+            }
+            Ok(_) if size > 0 => self.health.worked(Kind::Room),
+            Ok(_) | Err(_) => {}
+        }
         reserved
     }
 
     /// Brings what is used back under the limit, after more was found than is allowed.
     pub(super) fn trim(&self) {
         let _room = self.room();
-        let (limit, _) = self.limit();
+        let limit = self.limit().now;
+        if self.is_crowded(0, limit) && self.try_writing().is_err() {
+            return;
+        }
         let mut evicted = Evicted::default();
         self.change(|model| {
             // Without a demand there is nothing to refuse; what has readers may keep us above the limit.
@@ -73,27 +104,49 @@ impl Core {
         self.remove_evicted(evicted);
     }
 
-    /// What may be used now, and what the budget alone would allow.
-    fn limit(&self) -> (u64, u64) {
+    /// Whether something has to go for `size` more bytes.
+    fn is_crowded(&self, size: u64, limit: u64) -> bool {
+        let ledger = self.state().model.ledger;
+        ledger.used().saturating_add(size) > limit || ledger.manifests > limit / self.policy.manifest_part
+    }
+
+    /// Whether the disk takes a file at all. On one that does not, nothing is evicted: it would be forgotten for bytes that
+    /// then cannot be written, and its file would stay. A full one is what eviction is for.
+    fn try_writing(&self) -> io::Result<()> {
+        let path = self.layout.probe();
+        let tried = self.on_directories(|| self.disk.open(&path, Access::Fresh).map(drop));
+        match tried.and_then(|()| fs::remove(&*self.disk, &path)) {
+            Err(error) if !is_full(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// What may be used.
+    fn limit(&self) -> Limit {
         let space = self.disk.space(self.layout.root());
         let budget = self.budget(&space);
         let budget = budget - self.policy.index_spare.min(budget / 16);
-        let Ok(Space { total, available }) = space else { return (budget, budget) };
-        let (used, filling) = {
+        let Ok(Space { total, available, files }) = space else {
+            return Limit { now: budget, budget, disk: u64::MAX };
+        };
+        let (used, index, filling) = {
             let state = self.state();
             let entries = state.model.unfinished.values();
             let filling: Vec<_> = entries
                 .filter_map(|entry| Some((entry.size, entry.filling.as_ref().and_then(Weak::upgrade)?)))
                 .collect();
-            (state.model.ledger.used(), filling)
+            (state.model.ledger.used(), state.model.ledger.index, filling)
         };
         let unwritten: u64 = filling
             .iter()
             .map(|(size, file)| size.saturating_sub(file.meta().map_or(*size, |meta| meta.allocated)))
             .sum();
         let slack = (total / DISK_SLACK_PART).min(DISK_SLACK_MOST);
-        let disk = used.saturating_sub(unwritten).saturating_add(available).saturating_sub(slack);
-        (budget.min(disk), budget)
+        let mut disk = used.saturating_sub(unwritten).saturating_add(available).saturating_sub(slack);
+        if files.is_some_and(|files| files < FILES_SPARE) && self.health.is_full() {
+            disk = disk.min(used - (used - index) / 16);
+        }
+        Limit { now: budget.min(disk), budget, disk: total.saturating_sub(slack) }
     }
 
     /// Evicts until `size` more bytes fit, or changes nothing and says that they do not.

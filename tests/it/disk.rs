@@ -79,6 +79,32 @@ async fn t37_a_full_disk_turns_into_streaming_and_never_into_a_client_error() {
 }
 
 #[tokio::test]
+async fn g7_a_disk_that_fails_shows_in_the_figures_until_it_works_again() {
+    for op in [Op::Write, Op::Sync, Op::Rename] {
+        let disk = FaultDisk::new();
+        let world = over(&disk).await;
+        let image = image(16, &[MB, 300]);
+        world.upstream.push(REPOSITORY, Some(TAG), &image);
+        let is_failing = async || {
+            let ready = world.mirror.admin("/readyz?verbose").await.expect(200);
+            let text = String::from_utf8_lossy(&ready.body).into_owned();
+            let failing = world.mirror.metric("roadstead_store_writes_failing", &[]).await == 1.0;
+            assert_eq!(text.contains("the disk takes no writes"), failing, "{text}");
+            failing
+        };
+        assert!(!is_failing().await);
+        disk.fault(fails(op, "").for_space());
+        world.pull(&image).await;
+        world.mirror.settled().await;
+        assert!(is_failing().await, "{op:?}");
+        disk.heal();
+        world.pull(&image).await;
+        world.mirror.settled().await;
+        assert!(!is_failing().await, "{op:?}");
+    }
+}
+
+#[tokio::test]
 async fn t37_a_disk_that_fills_up_in_the_middle_of_a_blob_is_not_noticed_by_its_readers() {
     let disk = FaultDisk::new();
     let world = over(&disk).await;

@@ -194,7 +194,7 @@ impl Disk for FaultDisk {
         self.0.check(Op::Space, path)?;
         match *self.0.size.lock().unwrap() {
             None => RealDisk.space(path),
-            Some(total) => Ok(Space { total, available: total.saturating_sub(self.0.used()) }),
+            Some(total) => Ok(Space { total, available: total.saturating_sub(self.0.used()), files: None }),
         }
     }
 }

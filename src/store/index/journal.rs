@@ -13,7 +13,7 @@ use crate::store::model::Dirty;
 use std::mem::take;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 const ACCESS_EVERY: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -59,6 +59,7 @@ fn wait(core: &Core, not_before: Instant) -> Option<Work> {
     let mut access_since = None;
     loop {
         let now = Instant::now();
+        core.health.look();
         let dirty = &state.model.dirty;
         if core.stopping() {
             if dirty.is_empty() {
@@ -85,12 +86,13 @@ fn wait(core: &Core, not_before: Instant) -> Option<Work> {
 
 fn write(core: &Core, index: &mut Option<Index>, work: &Work) -> Result<(), IndexError> {
     match index {
-        Some(index) => {
+        Some(index) if index.is_at(&*core.disk, &core.layout.index()) => {
             let batch = Batch::of(&core.state().model, &work.dirty);
             index.write(&batch)
         }
-        None => {
-            *index = Some(renew(core)?);
+        gone => {
+            *gone = None;
+            *gone = Some(renew(core)?);
             Ok(())
         }
     }
@@ -100,6 +102,7 @@ fn write(core: &Core, index: &mut Option<Index>, work: &Work) -> Result<(), Inde
 fn renew(core: &Core) -> Result<Index, IndexError> {
     let path = core.layout.index();
     let temporary = core.layout.new_index();
+    core.remake_directories().map_err(IndexError::Io)?;
     let index = Index::open(&*core.disk, &temporary, Access::Fresh)?;
     let batch = Batch::everything(&core.state().model);
     index.write(&batch)?;
@@ -131,7 +134,7 @@ fn done(core: &Core, index: Option<&Index>, work: Work) {
     for digest in work.dirty.sidecars {
         if let Err(error) = core.refresh_sidecar(&digest) {
             // It is used only when the index is lost; the next change of it is the next try.
-            warn!(target: "roadstead::store", %digest, %error, "cannot write the sidecar of a manifest");
+            debug!(target: "roadstead::store", %digest, %error, "cannot write the sidecar of a manifest");
         }
     }
 }

@@ -87,6 +87,16 @@ impl Index {
         unpanicked(|| write(&self.database, batch).map_err(IndexError::from))
     }
 
+    /// Whether its file is still the one of that name: what is written to one that somebody removed is lost with it.
+    pub(super) fn is_at(&self, disk: &dyn Disk, path: &Path) -> bool {
+        let named = disk.open(path, Access::Read).and_then(|file| file.meta());
+        match (named, self.file.meta()) {
+            (Ok(named), Ok(ours)) => named.inode == ours.inode,
+            (Err(error), _) => error.kind() != io::ErrorKind::NotFound,
+            (Ok(_), Err(_)) => true,
+        }
+    }
+
     /// The size of its file.
     pub(super) fn size(&self) -> u64 {
         self.file.meta().map_or(0, |meta| meta.allocated.min(meta.len))

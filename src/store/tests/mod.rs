@@ -3,6 +3,7 @@
 mod content;
 mod doubt;
 mod faults;
+mod health;
 mod knowledge;
 mod power;
 mod restart;
@@ -26,6 +27,7 @@ const EAGER: Policy = Policy {
     manifest_part: 1,
     index_spare: 0,
     read_at_once: 64 << 20,
+    calm: Duration::ZERO,
     commit_every: Duration::from_millis(2),
 };
 

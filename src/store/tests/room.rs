@@ -168,7 +168,7 @@ fn a_disk_with_less_room_than_the_budget_is_the_limit() {
     let store = Store::open_with(Arc::new(disk.clone()), &options(dir.path(), 1 << 30), EAGER).unwrap();
     let old = commit(&store, &content(1, 500_000), "a");
     std::thread::sleep(Duration::from_millis(2));
-    *disk.space.lock().unwrap() = Some(Space { total: 64_000_000, available: 1_300_000 });
+    *disk.space.lock().unwrap() = Some(Space { total: 64_000_000, available: 1_300_000, files: None });
     // A 64th of the disk is left alone: 300,000 are free.
     let partial = store.partial(&sha256(b"x"), 250_000).unwrap();
     assert!(store.blob(&old).is_some());
@@ -182,7 +182,7 @@ fn a_disk_with_less_room_than_the_budget_is_the_limit() {
 #[test]
 fn a_budget_in_percent_follows_the_file_system() {
     let disk = FaultDisk::new();
-    *disk.space.lock().unwrap() = Some(Space { total: 1_000_000, available: 1_000_000 });
+    *disk.space.lock().unwrap() = Some(Space { total: 1_000_000, available: 1_000_000, files: None });
     let dir = tempfile::tempdir().unwrap();
     let options = Options { max_bytes: Budget::Percent(80), ..options(dir.path(), 0) };
     let store = Store::open(Arc::new(disk), options).unwrap();
@@ -194,7 +194,7 @@ fn figures_ask_no_disk() {
     let disk = FaultDisk::new();
     let dir = tempfile::tempdir().unwrap();
     let options = Options { max_bytes: Budget::Percent(80), ..options(dir.path(), 0) };
-    let set = |total| *disk.space.lock().unwrap() = Some(Space { total, available: total });
+    let set = |total| *disk.space.lock().unwrap() = Some(Space { total, available: total, files: None });
     set(1_000_000);
     let store = Store::open(Arc::new(disk.clone()), options).unwrap();
     assert!(store.flush());

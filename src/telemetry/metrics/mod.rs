@@ -74,6 +74,7 @@ struct Store {
     blobs: Gauge,
     manifests: Gauge,
     degraded: Gauge,
+    writes_failing: Gauge,
     evictions: Family<ByReason, Counter>,
     quarantined: Counter,
 }
@@ -91,6 +92,8 @@ pub struct StoreFigures<'a> {
     pub manifests: u64,
     /// Whether the store's index cannot be written. What is served does not depend on it; the next start takes longer.
     pub degraded: bool,
+    /// Whether the disk does not take blobs and manifests, which are streamed past it.
+    pub writes_failing: bool,
     /// Blobs evicted so far, by reason; reasons are a fixed set.
     pub evictions: &'a [(&'static str, u64)],
     /// Files put aside so far because they could not be read, or were not what their name says.
@@ -179,6 +182,7 @@ impl Metrics {
         store.blobs.set(signed(now.blobs));
         store.manifests.set(signed(now.manifests));
         store.degraded.set(i64::from(now.degraded));
+        store.writes_failing.set(i64::from(now.writes_failing));
         store.quarantined.inner().fetch_max(now.quarantined, Ordering::Relaxed);
         for &(reason, total) in now.evictions {
             store.evictions.get_or_create(&ByReason { reason }).inner().fetch_max(total, Ordering::Relaxed);
@@ -310,6 +314,11 @@ fn register_store(registry: &mut Registry) -> Store {
         "store_degraded",
         "1 while the index of the store cannot be written; what is served does not depend on it",
         store.degraded.clone(),
+    );
+    registry.register(
+        "store_writes_failing",
+        "1 while the disk does not take what is to be stored; it is streamed past the store",
+        store.writes_failing.clone(),
     );
     registry.register("store_evictions", "Blobs evicted, by reason", store.evictions.clone());
     registry.register(

@@ -64,6 +64,7 @@ fn a_fill_that_says_nothing_has_failed() {
 fn the_stores_totals_follow_and_never_go_back() {
     let metrics = Metrics::new();
     let mut now = StoreFigures { bytes: 10, budget: 100, degraded: true, ..StoreFigures::default() };
+    now.writes_failing = true;
     now.evictions = &[("budget", 3)];
     now.quarantined = 2;
     metrics.store(&now);
@@ -74,6 +75,7 @@ fn the_stores_totals_follow_and_never_go_back() {
     assert!(line(&metrics, "roadstead_store_used_bytes ").ends_with(" 4"));
     assert!(line(&metrics, "roadstead_store_budget_bytes ").ends_with(" 100"));
     assert!(line(&metrics, "roadstead_store_degraded ").ends_with(" 0"));
+    assert!(line(&metrics, "roadstead_store_writes_failing ").ends_with(" 1"));
     assert!(line(&metrics, r#"roadstead_store_evictions_total{reason="budget"}"#).ends_with(" 3"));
     assert!(line(&metrics, "roadstead_store_quarantined_total ").ends_with(" 2"));
 }
