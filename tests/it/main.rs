@@ -13,6 +13,7 @@ mod blobs;
 mod body;
 mod cli;
 mod config;
+mod connections;
 mod crash;
 mod disk;
 mod gaps;

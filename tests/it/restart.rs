@@ -62,6 +62,7 @@ impl Scene {
     }
 
     /// The blob comes right, and the second half of it costs little more than that.
+    #[expect(clippy::print_stdout, reason = "a figure for who runs it with its output shown")]
     async fn expect_rest(&self, before: u64) {
         let request = self.mirror.get(&blob_path(&self.blob.digest));
         Body::open(&request, self.blob.bytes.clone()).await.rest().await;

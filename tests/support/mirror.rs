@@ -63,7 +63,7 @@ impl Setup {
         self
     }
 
-    /// A line of TOML in `[server]`, `[store]`, `[memory]` or `[log]`.
+    /// A line of TOML in `[server]`, `[store]`, `[memory]`, `[uplink]` or `[log]`.
     pub fn set(mut self, table: &'static str, line: &str) -> Self {
         self.settings.push((table, line.to_owned()));
         self
@@ -101,6 +101,7 @@ impl Setup {
             ("admin", "listen = \"127.0.0.1:0\"".to_owned()),
             ("store", format!("path = {:?}", self.data())),
             ("memory", String::new()),
+            ("uplink", String::new()),
             ("log", String::new()),
         ];
         for (table, line) in fixed {
