@@ -1,8 +1,5 @@
 //! Blobs: their size, their bytes, and any range of them.
 
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
-
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use url::Url;
@@ -15,6 +12,7 @@ use super::Upstream;
 use super::connect::Reach;
 use super::encoding::{coding, is_gzip};
 use super::failure::{Cause, Failure, SaidNo};
+use super::memo::{RedirectMemo, Way};
 use super::request::{Question, Reply};
 use super::transfer::{Placed, Road, Transfer};
 use super::uplink::Turn;
@@ -67,30 +65,6 @@ pub struct BlobHead {
     pub size: Option<u64>,
 }
 
-/// Where the bytes of one blob were found, for as long as one fill runs: storage that the registry redirected to. It is
-/// asked directly the next time, and forgotten when it refuses, because signed URLs expire. Never stored.
-#[derive(Default)]
-pub struct RedirectMemo {
-    target: Mutex<Option<Url>>,
-}
-
-impl RedirectMemo {
-    fn get(&self) -> Option<Url> {
-        self.target.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, target: Option<Url>) {
-        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
-    }
-}
-
-impl fmt::Debug for RedirectMemo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The query of the target is a signature.
-        f.debug_struct("RedirectMemo").field("found", &self.get().is_some()).finish_non_exhaustive()
-    }
-}
-
 impl Upstream {
     /// Whether a blob is there, and its size, without its bytes.
     pub async fn head_blob(&self, repository: &Repository, digest: &Digest) -> Result<BlobHead, Failure> {
@@ -129,17 +103,7 @@ impl Upstream {
         debug_assert!(turn.is_of(&self.lane), "a turn of another upstream");
         let question = question(Kind::Blob, repository, digest, ask);
         self.within(async {
-            let reply = match redirects.get() {
-                None => None,
-                Some(target) => self.ask_storage(target, &question, redirects).await?,
-            };
-            let reply = match reply {
-                Some(reply) => reply,
-                None => self.ask(&question).await?,
-            };
-            if reply.crossed {
-                redirects.set(Some(reply.url.clone()));
-            }
+            let reply = self.ask_where_it_is(&question, redirects).await?;
             let placed = place(ask, &reply)?;
             let body = reply.response.into_body();
             let road = Road::Paced(turn.keep());
@@ -164,15 +128,43 @@ impl Upstream {
         Ok(transfer)
     }
 
-    /// Asks where the bytes were found before. `None`: they are to be looked for again.
-    async fn ask_storage(
+    /// Asks where the bytes were found before, and the registry where that does not give them.
+    async fn ask_where_it_is(
         &self,
-        target: Url,
         question: &Question<'_>,
         redirects: &RedirectMemo,
-    ) -> Result<Option<Reply>, Failure> {
+    ) -> Result<Reply, Failure> {
+        let mut refused = None;
+        loop {
+            let asking = match redirects.way(refused.as_ref()).await {
+                Way::Storage(target) => match self.ask_storage(&target, question).await {
+                    Ok(Some(reply)) => return Ok(reply),
+                    Ok(None) => {
+                        refused = Some(target);
+                        continue;
+                    }
+                    Err(failure @ Failure::RangeNotSatisfiable { .. }) => return Err(failure),
+                    Err(failure) => {
+                        redirects.forget(&target);
+                        return Err(failure);
+                    }
+                },
+                Way::Registry(asking) => asking,
+            };
+            let reply = self.ask(question).await?;
+            if reply.crossed {
+                redirects.remember(reply.url.clone());
+            }
+            // Who waits for this is told only when it is known.
+            drop(asking);
+            return Ok(reply);
+        }
+    }
+
+    /// Asks where the bytes were found before. `None`: they are to be looked for again.
+    async fn ask_storage(&self, target: &Url, question: &Question<'_>) -> Result<Option<Reply>, Failure> {
         let followed =
-            self.follow(Reach::Guarded, &target, &http::Method::GET, &question.headers(), None).await;
+            self.follow(Reach::Guarded, target, &http::Method::GET, &question.headers(), None).await;
         let answer = match followed {
             Ok(reply) => self.judge(question, Reply { crossed: true, ..reply }, None).await,
             Err(failure) => Err(failure),
@@ -184,7 +176,6 @@ impl Upstream {
             }
             Err(failure @ Failure::RangeNotSatisfiable { .. }) => Err(failure),
             Err(failure) => {
-                redirects.set(None);
                 self.count(Kind::Blob, Some(&failure));
                 match failure {
                     Failure::Limited { .. } | Failure::DidNotAnswer(Cause::HeaderTimeout) => Err(failure),
@@ -326,12 +317,5 @@ mod tests {
         ] {
             assert_eq!(ask.header().as_ref().and_then(|value| value.to_str().ok()), header, "{ask:?}");
         }
-    }
-
-    #[test]
-    fn g9_a_memo_does_not_show_a_signature() {
-        let memo = RedirectMemo::default();
-        memo.set(Some("https://cdn.example/00?sig=hidden".parse().expect("a URL")));
-        assert!(!format!("{memo:?}").contains("hidden"));
     }
 }

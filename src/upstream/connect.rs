@@ -28,6 +28,10 @@ const POOL_IDLE: Duration = Duration::from_secs(50);
 /// How many unused connections a host are kept.
 const POOL_SIZE: usize = 32;
 
+/// How much is read ahead where bytes are held back for a rate. Such a piece has to be worth a few moments only: a peer
+/// whose bytes nobody takes for a minute may hang up.
+const PACED_READ: usize = 64 * 1024;
+
 type Pool = Client<Connector, Empty<Bytes>>;
 
 /// By which client a request goes.
@@ -45,6 +49,7 @@ pub(super) struct Net {
     places: Arc<Places>,
     roots: Vec<CertificateDer<'static>>,
     connect_timeout: Duration,
+    paced: bool,
     clients: OnceCell<Clients>,
 }
 
@@ -59,8 +64,9 @@ impl Net {
         places: Arc<Places>,
         roots: Vec<CertificateDer<'static>>,
         connect_timeout: Duration,
+        paced: bool,
     ) -> Self {
-        Self { places, roots, connect_timeout, clients: OnceCell::new() }
+        Self { places, roots, connect_timeout, paced, clients: OnceCell::new() }
     }
 
     /// Sends a request and gives the head of its response. The caller limits the time.
@@ -88,7 +94,11 @@ impl Net {
                 .https_or_http()
                 .enable_http1()
                 .wrap_connector(dialer);
-            Client::builder(TokioExecutor::new())
+            let mut builder = Client::builder(TokioExecutor::new());
+            if self.paced {
+                builder.http1_max_buf_size(PACED_READ);
+            }
+            builder
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(POOL_SIZE)

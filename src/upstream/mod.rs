@@ -21,6 +21,7 @@ mod dial;
 mod encoding;
 mod failure;
 mod manifest;
+mod memo;
 mod places;
 mod proof;
 mod redirect;
@@ -42,9 +43,10 @@ use url::Url;
 
 use crate::telemetry::{Metrics, UpstreamMetrics};
 
-pub use blob::{Ask, BlobHead, RedirectMemo};
+pub use blob::{Ask, BlobHead};
 pub use failure::{Cause, Failure, SaidNo};
 pub use manifest::{FetchedManifest, ManifestHead};
+pub use memo::RedirectMemo;
 pub use settings::{Credentials, Settings, SetupError};
 pub use transfer::Transfer;
 pub use uplink::{Share, Turn, Uplink};
@@ -81,9 +83,10 @@ impl Upstream {
         tls::check_roots(&settings.ca)?;
         let metrics = metrics.for_upstream(&settings.name);
         let Settings { uplink, max_connections, max_rate, .. } = &settings;
+        let lane = uplink.lane(&settings.name, *max_connections, *max_rate, metrics.clone());
         Ok(Self {
-            lane: uplink.lane(&settings.name, *max_connections, *max_rate, metrics.clone()),
-            net: Net::new(Arc::clone(&places), settings.ca, settings.connect_timeout),
+            net: Net::new(Arc::clone(&places), settings.ca, settings.connect_timeout, lane.is_paced()),
+            lane,
             metrics,
             name: settings.name,
             endpoints: settings.endpoints,

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod endpoints;
+mod paced;
 mod proofs;
 mod redirects;
 

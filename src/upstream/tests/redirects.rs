@@ -1,5 +1,8 @@
 //! Where requests go when they are sent elsewhere.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::*;
 
 /// A store behind a redirect, and a registry that redirects to it.
@@ -75,6 +78,106 @@ async fn t55_a_target_that_refused_is_not_asked_again() {
         assert_eq!(all(transfer).await.expect("all of it"), b"2345");
         assert_eq!((registry.seen().len(), store.seen().len()), (resolved, asked));
     }
+}
+
+/// A registry that signs URLs, and storage that knows the last one only.
+struct Signing {
+    registry: Server,
+    store: Server,
+    valid: Arc<AtomicUsize>,
+}
+
+impl Signing {
+    async fn start() -> Self {
+        let valid = Arc::new(AtomicUsize::new(0));
+        let known = Arc::clone(&valid);
+        let store = Server::start(move |seen, _| {
+            let is_valid = seen.path.ends_with(&format!("sig={}", known.load(SeqCst)));
+            if is_valid {
+                say(206, &["content-range: bytes 2-5/10"], "2345")
+            } else {
+                say(403, &[], "expired")
+            }
+        })
+        .await;
+        let (signs, there) = (Arc::clone(&valid), store.url());
+        let registry = Server::start(move |_, before| {
+            let location = format!("location: {there}/data?sig={}", signs.load(SeqCst));
+            let answer = response(307, &[&location], "");
+            // Long enough for whoever else is refused to come here too, if it wanted to.
+            let pause = if before == 0 { Duration::ZERO } else { Duration::from_millis(300) };
+            Act::Drip(pause, vec![answer])
+        })
+        .await;
+        Self { registry, store, valid }
+    }
+
+    fn expire(&self) {
+        self.valid.fetch_add(1, SeqCst);
+    }
+
+    fn asked(&self) -> (usize, usize) {
+        (self.registry.seen().len(), self.store.seen().len())
+    }
+}
+
+/// Transfers of parts, all at once.
+async fn together(upstream: &Upstream, memo: &RedirectMemo, count: usize) {
+    let share = Share::new();
+    let part = async || {
+        let turn = upstream.turn(&share).await;
+        let ask = Ask::Range { start: 2, end: 6 };
+        let transfer = upstream.blob(&repository(), &digest(), ask, memo, &turn).await.expect("a transfer");
+        assert_eq!(all(transfer).await.expect("all of it"), b"2345");
+    };
+    futures_util::future::join_all((0..count).map(|_| part())).await;
+}
+
+#[tokio::test]
+async fn t55_when_a_url_expires_one_transfer_resolves_it_for_all() {
+    let signing = Signing::start().await;
+    let upstream = upstream(trusting(&signing.registry));
+    let memo = RedirectMemo::default();
+    together(&upstream, &memo, 1).await;
+    assert_eq!(signing.asked(), (1, 1));
+    together(&upstream, &memo, 4).await;
+    assert_eq!(signing.asked(), (1, 5), "as long as it is good nobody asks the registry");
+    for expiry in 1..=3 {
+        signing.expire();
+        let (resolved, asked) = signing.asked();
+        together(&upstream, &memo, 4).await;
+        let now = signing.asked();
+        assert_eq!(now.0, resolved + 1, "expiry {expiry}: the registry is asked once");
+        // Each is refused once at most, and gets its bytes once.
+        assert!((asked + 5..=asked + 8).contains(&now.1), "expiry {expiry}: {asked} before, {} now", now.1);
+    }
+}
+
+#[tokio::test]
+async fn t55_who_resolves_for_all_may_leave() {
+    let signing = Signing::start().await;
+    let upstream = upstream(trusting(&signing.registry));
+    let memo = RedirectMemo::default();
+    together(&upstream, &memo, 1).await;
+    signing.expire();
+    let leaves = tokio::time::timeout(Duration::from_millis(100), together(&upstream, &memo, 1));
+    let (left, ()) = tokio::join!(leaves, together(&upstream, &memo, 3));
+    assert!(left.is_err(), "it should have been under way");
+}
+
+#[tokio::test]
+async fn t55_a_registry_that_does_not_redirect_is_asked_by_all_at_once() {
+    // The first three have no answer for ever: the fourth has one only if it did not wait for them.
+    let server = Server::start(|_, before| match before {
+        0..=2 => Act::Stall(Vec::new()),
+        _ => say(206, &["content-range: bytes 2-5/10"], "2345"),
+    })
+    .await;
+    let upstream = upstream(settings(&[&server.url()]));
+    let memo = RedirectMemo::default();
+    let parts = (0..4).map(|_| Box::pin(together(&upstream, &memo, 1)));
+    futures_util::future::select_all(parts).await;
+    assert_eq!(server.seen().len(), 4);
 }
 
 #[tokio::test]

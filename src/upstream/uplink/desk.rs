@@ -83,6 +83,12 @@ impl<T> Desk<T> {
         claim.lane.0.traffic.held.fetch_sub(1, Relaxed);
         claim.share.held().fetch_sub(1, Relaxed);
     }
+
+    /// How many turns are held, and how many are waited for.
+    #[cfg(test)]
+    pub(super) fn figures(&self) -> (usize, usize) {
+        (self.held, self.waiting.len())
+    }
 }
 
 impl Claim {

@@ -9,6 +9,8 @@
 
 mod desk;
 mod pace;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::collections::HashMap;

@@ -1,0 +1,164 @@
+//! Where a blob's bytes were found: storage that the registry redirected to.
+//!
+//! A signed URL is resolved once a fill, is asked directly from then on, and is resolved again when it refuses: by one
+//! transfer for all that run at that moment. A registry that does not redirect keeps nobody waiting.
+
+use std::fmt;
+
+use tokio::sync::watch;
+use url::Url;
+
+/// Where the bytes of one blob were found, for as long as one fill runs. It is asked directly the next time, and
+/// forgotten when it refuses, because signed URLs expire. Never stored.
+#[derive(Default)]
+pub struct RedirectMemo {
+    found: watch::Sender<Found>,
+}
+
+#[derive(Default)]
+struct Found {
+    target: Option<Url>,
+    /// Whether somebody asks the registry anew; the others wait for what it says.
+    being_asked: bool,
+}
+
+/// Where to ask.
+pub(super) enum Way<'a> {
+    /// The storage that was found.
+    Storage(Url),
+    /// The registry; where there is an [`Asking`], for the others too.
+    Registry(Option<Asking<'a>>),
+}
+
+/// Asks the registry for all. Dropped without a word it lets the others go on by themselves.
+pub(super) struct Asking<'a>(&'a RedirectMemo);
+
+impl RedirectMemo {
+    /// Where to ask, after `refused` has refused. Who is the first to say so of what is remembered asks the registry; the
+    /// others get what it finds.
+    pub(super) async fn way(&self, refused: Option<&Url>) -> Way<'_> {
+        loop {
+            if let Some(way) = self.way_now(refused) {
+                return way;
+            }
+            let mut found = self.found.subscribe();
+            // The sender is our own: the wait does not end with it.
+            let _ = found.wait_for(|found| !found.being_asked).await;
+        }
+    }
+
+    /// `None`: somebody is asking.
+    fn way_now(&self, refused: Option<&Url>) -> Option<Way<'_>> {
+        let mut way = None;
+        self.found.send_if_modified(|found| {
+            way = match &found.target {
+                _ if found.being_asked => None,
+                None => Some(Way::Registry(None)),
+                Some(target) if Some(target) == refused => {
+                    *found = Found { target: None, being_asked: true };
+                    Some(Way::Registry(Some(Asking(self))))
+                }
+                Some(target) => Some(Way::Storage(target.clone())),
+            };
+            false
+        });
+        way
+    }
+
+    /// The bytes were found there.
+    pub(super) fn remember(&self, target: Url) {
+        self.found.send_modify(|found| found.target = Some(target));
+    }
+
+    /// This target refused, and nobody is going to ask for another now.
+    pub(super) fn forget(&self, target: &Url) {
+        self.found.send_if_modified(|found| {
+            let known = found.target.as_ref() == Some(target);
+            if known {
+                found.target = None;
+            }
+            known
+        });
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.found.send_modify(|found| found.being_asked = false);
+    }
+}
+
+impl fmt::Debug for RedirectMemo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The query of the target is a signature.
+        let found = self.found.borrow().target.is_some();
+        f.debug_struct("RedirectMemo").field("found", &found).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn url(name: &str) -> Url {
+        format!("https://cdn.example/{name}?sig=hidden").parse().expect("a URL")
+    }
+
+    /// Where to, in a word; `None`: it waits.
+    fn way<'a>(memo: &'a RedirectMemo, refused: Option<&Url>) -> Option<Way<'a>> {
+        memo.way(refused).now_or_never()
+    }
+
+    #[test]
+    fn t55_one_asks_anew_and_the_others_use_what_it_finds() {
+        let memo = RedirectMemo::default();
+        assert!(
+            matches!(way(&memo, None), Some(Way::Registry(None))),
+            "nobody waits where nothing was found"
+        );
+        memo.remember(url("1"));
+        assert!(matches!(way(&memo, None), Some(Way::Storage(there)) if there == url("1")));
+        let Some(Way::Registry(Some(asking))) = way(&memo, Some(&url("1"))) else { panic!("the first asks") };
+        assert!(way(&memo, Some(&url("1"))).is_none(), "another that it refused waits");
+        assert!(way(&memo, None).is_none(), "and so does who comes now");
+        memo.remember(url("2"));
+        drop(asking);
+        for refused in [Some(url("1")), None] {
+            assert!(
+                matches!(way(&memo, refused.as_ref()), Some(Way::Storage(there)) if there == url("2")),
+                "what was found is not resolved again by who was late"
+            );
+        }
+    }
+
+    #[test]
+    fn t55_who_asks_and_leaves_keeps_nobody_waiting() {
+        let memo = RedirectMemo::default();
+        memo.remember(url("1"));
+        let one = url("1");
+        let asking = way(&memo, Some(&one));
+        let mut waits = Box::pin(memo.way(Some(&one)));
+        assert!((&mut waits).now_or_never().is_none());
+        drop(asking);
+        assert!(matches!(waits.now_or_never(), Some(Way::Registry(None))));
+    }
+
+    #[test]
+    fn t55_only_the_target_that_refused_is_forgotten() {
+        let memo = RedirectMemo::default();
+        memo.remember(url("2"));
+        memo.forget(&url("1"));
+        assert!(matches!(way(&memo, None), Some(Way::Storage(there)) if there == url("2")));
+        memo.forget(&url("2"));
+        assert!(matches!(way(&memo, None), Some(Way::Registry(None))));
+    }
+
+    #[test]
+    fn g9_a_memo_does_not_show_a_signature() {
+        let memo = RedirectMemo::default();
+        memo.remember(url("1"));
+        assert!(!format!("{memo:?}").contains("hidden"));
+    }
+}
