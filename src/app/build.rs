@@ -75,6 +75,7 @@ fn fill_policy(upstream: &config::Upstream) -> FillPolicy {
             config::Unread::Finish => Unread::Finish,
             config::Unread::Pause => Unread::Pause,
         },
+        unread_after: upstream.unread_after,
         resume: match upstream.resume {
             config::Resume::Request => Resume::Request,
             config::Resume::Start => Resume::Start,
