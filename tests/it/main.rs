@@ -27,5 +27,6 @@ mod ranges;
 mod restart;
 mod serving;
 mod unreadable;
+mod uplink;
 mod watching;
 mod world;
