@@ -97,5 +97,6 @@ pub(super) fn store_options(store: &config::Store) -> store::Options {
             config::Budget::Percent(percent) => store::Budget::Percent(percent),
         },
         max_blob: store.max_blob,
+        scrub: store::Scrub { rate: store.scrub_rate, every: store.scrub_every },
     }
 }

@@ -245,6 +245,8 @@ fn show_store(store: &Store, metrics: &Metrics) {
         manifests: stats.manifests,
         degraded: stats.index_degraded,
         writes_failing: stats.writes_failing,
+        scrubbed: stats.scrubbed_bytes,
+        scrub_corrupt: stats.scrub_found,
         evictions: &[("space", stats.evicted)],
         quarantined: stats.quarantined,
     });

@@ -25,6 +25,7 @@ mod model;
 mod once;
 mod ranges;
 mod restart;
+mod scrub;
 mod serving;
 mod unreadable;
 mod uplink;
