@@ -23,12 +23,15 @@ fn gated(upstream: &Upstream, blob: &Object) -> Gate {
 /// What the transfer that begins at `start` is to bring.
 fn piece(upstream: &Upstream, blob: &Object, start: u64) -> Range<u64> {
     let of_blob = |digest: &Option<String>| digest.as_ref() == Some(&blob.digest);
-    let ranges = upstream.seen().into_iter().filter(|seen| of_blob(&seen.object) && !seen.over).map(|seen| {
-        let range = seen.asked.header("range").unwrap_or("bytes=0-").trim_start_matches("bytes=").to_owned();
-        let (first, last) = range.split_once('-').unwrap();
-        first.parse().unwrap()..last.parse::<u64>().map_or(blob.size(), |last| last + 1)
-    });
-    ranges.filter(|range| range.start == start).next_back().expect("a transfer from there")
+    let mut ranges =
+        upstream.seen().into_iter().filter(|seen| of_blob(&seen.object) && !seen.over).map(|seen| {
+            let range =
+                seen.asked.header("range").unwrap_or("bytes=0-").trim_start_matches("bytes=").to_owned();
+            let (first, last) = range.split_once('-').unwrap();
+            let end = last.parse().ok().map(|last: u64| last + 1);
+            first.parse().unwrap()..end.unwrap_or_else(|| blob.size())
+        });
+    ranges.rfind(|range| range.start == start).expect("a transfer from there")
 }
 
 /// Waits until a gauge of the mirror is there.
