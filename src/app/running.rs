@@ -120,7 +120,10 @@ impl App {
             config: Mutex::new(config.clone()),
         };
         match running.listen(&config).await {
-            Ok(()) => Ok(running),
+            Ok(()) => {
+                running.mirror.resume();
+                Ok(running)
+            }
             Err(error) => {
                 running.stop().await;
                 Err(error)

@@ -23,6 +23,7 @@ mod manifests;
 mod members;
 mod model;
 mod once;
+mod policies;
 mod ranges;
 mod restart;
 mod scrub;

@@ -12,7 +12,7 @@ use crate::oci::{Digest, Repository};
 use crate::store::{Partial, Ranges, StoreError};
 use crate::telemetry::FillResult;
 
-use super::super::answer::Refusal;
+use super::super::answer::{Refusal, Wanted};
 use super::super::policy::{self, Extent, FillPolicy};
 use super::coding::Reading;
 use super::crew::{Crew, Done, Ready};
@@ -187,12 +187,13 @@ impl Driver {
         let mut plan_anew = true;
         let mut unread = Unread::default();
         loop {
-            if plan_anew {
+            if plan_anew && !unread.is_over(&self.fill, policy) {
                 planned_at = present.borrow().present.total();
                 self.staff(crew, policy)?;
             }
             plan_anew = true;
             let pause = unread.deadline(&self.fill, policy);
+            let crew_is_free = crew.busy() == 0 || crew.sequential;
             let Crew { transfers, waiting, .. } = &mut *crew;
             tokio::select! {
                 // A blob that is whole is whole, whatever else happens in the same moment.
@@ -206,7 +207,8 @@ impl Driver {
                 ready = waiting.ready() => self.use_turn(crew, ready, policy),
                 () = self.fills.stop.cancelled() => return Err(End::Stopped),
                 () = self.fill.wants.changed() => {}
-                () = until(pause) => {
+                // What is under way in pieces comes to its end, so that none of it is asked for twice.
+                () = until(pause), if crew_is_free => {
                     if self.fill.wants.close_if_unread() {
                         return Err(End::Paused);
                     }
@@ -378,6 +380,7 @@ fn ways(fill: &Fill, policy: FillPolicy, crew: &Crew) -> Ways {
 /// asked for that the rest is soon asked for too.
 pub(super) fn is_whole(fill: &Fill, policy: FillPolicy, size: u64) -> bool {
     policy.extent == Extent::Whole
+        || fill.opening == Wanted::Whole
         || fill.wants.whole()
         || fill.progress.borrow().present.total() >= size.div_ceil(2)
 }
@@ -387,6 +390,11 @@ pub(super) fn is_whole(fill: &Fill, policy: FillPolicy, size: u64) -> bool {
 struct Unread(Option<Instant>);
 
 impl Unread {
+    /// Whether it is to fetch nothing more.
+    fn is_over(&mut self, fill: &Fill, policy: FillPolicy) -> bool {
+        self.deadline(fill, policy).is_some_and(|deadline| deadline <= Instant::now())
+    }
+
     /// When it is to pause, if nobody comes.
     fn deadline(&mut self, fill: &Fill, policy: FillPolicy) -> Option<Instant> {
         let size = fill.progress.borrow().size.unwrap_or(u64::MAX);

@@ -193,13 +193,16 @@ impl Driver {
             return First::Whole;
         }
         let hint = self.hint(source);
+        let whole = is_whole(&self.fill, source.site.policy().fill, u64::MAX);
         let within = |start: u64, end: u64| match hint {
             Some(size) if start >= size => First::Range(0..size.min(LARGEST)),
-            Some(size) => First::Range(plan::opening(&(start..end.min(size)))),
-            None => First::Range(plan::opening(&(start..end))),
+            Some(size) => First::Range(plan::opening(&(start..end.min(size)), whole)),
+            None => First::Range(plan::opening(&(start..end), whole)),
         };
         match &self.fill.opening {
-            Wanted::Whole | Wanted::From(0) if hint.is_some_and(|size| size <= LARGEST) => First::Whole,
+            Wanted::Whole | Wanted::From(0) if whole && hint.is_some_and(|size| size <= LARGEST) => {
+                First::Whole
+            }
             Wanted::Whole => within(0, u64::MAX),
             Wanted::From(first) => within(*first, u64::MAX),
             Wanted::Closed { first, last } => within(*first, last.saturating_add(1)),

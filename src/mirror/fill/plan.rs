@@ -84,8 +84,8 @@ pub(super) fn is_handover_due(present: &Ranges, under_way: &[Range<u64>]) -> boo
 }
 
 /// The first request of a fill whose size nobody knows yet: what its first reader wants, no more than a piece.
-pub(super) fn opening(want: &Range<u64>) -> Range<u64> {
-    want.start..want.end.min(want.start.saturating_add(LARGEST))
+pub(super) fn opening(want: &Range<u64>, whole: bool) -> Range<u64> {
+    want.start..want.end.min(want.start.saturating_add(if whole { LARGEST } else { UNSURE }))
 }
 
 struct Plan<'a> {
