@@ -138,7 +138,7 @@ async fn g8_what_a_restart_interrupted_goes_on_unasked_where_the_policy_says_so(
 }
 
 #[tokio::test]
-async fn t40_readers_far_apart_share_one_connection_where_there_is_no_more() {
+async fn g1_readers_far_apart_share_one_connection_where_there_is_no_more() {
     let blob = layer(7, 40 * MIB);
     let world = holding(&blob, "connections_per_blob = 1").await;
     world.upstream.share_link(80 * MIB);
