@@ -87,20 +87,17 @@ impl Mirror {
                 if self.adopted(digest).await {
                     return Ok(None);
                 }
-                if let Some(refusal) = self.fills().refused_for_now(target.site.name(), digest) {
-                    return Err(refusal);
-                }
-                match self.fills().start(digest, source.clone(), wanted.clone()) {
+                match self.fills().start(digest, source.clone(), wanted) {
                     Place::Stored => return Ok(None),
                     Place::Joined(fill) => (fill, false),
                     Place::Started(fill) => (fill, true),
                 }
             }
         };
-        if !started && (fill.is_over() || !self.admit_to(&fill, target, &source).await?) {
+        if !started && (fill.has_failed() || !self.admit_to(&fill, target, &source).await?) {
             return self.after(&fill, target, digest).await;
         }
-        match self.answer_from(&fill, source, started, &wanted).await {
+        match self.answer_from(&fill, source, started).await {
             Ok(answer) => Ok(Some(answer)),
             Err(Turned::Away) => self.after(&fill, target, digest).await,
             Err(Turned::Refused(refusal)) => {
@@ -248,9 +245,8 @@ impl Mirror {
         fill: &Arc<Fill>,
         source: Source,
         started: bool,
-        wanted: &Wanted,
     ) -> Result<Served<BlobAnswer>, Turned> {
-        let client = fill.client(wanted).ok_or(Turned::Away)?;
+        let client = fill.client();
         let verdict = fill.verdict(&source).await?;
         let direct = self.direct(fill.digest(), verdict.size, source);
         let (outcome, origin) = if verdict.unstored {

@@ -18,7 +18,6 @@ mod membership;
 mod memory;
 mod policy;
 mod recent;
-mod resume;
 mod site;
 mod tags;
 #[cfg(test)]

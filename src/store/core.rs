@@ -11,12 +11,13 @@ use super::doubt::Turns;
 use super::fs::{self, Disk, Space};
 use super::health::{Health, Watched};
 use super::layout::{Layout, Tree, flat};
-use super::model::{BlobEntry, Model, now};
+use super::model::{Model, now};
 use super::policy::Policy;
 use super::{Budget, OpenError, Stats, StoreError};
 use crate::oci::Digest;
 use std::collections::HashSet;
 use std::io;
+use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -54,6 +55,8 @@ pub(super) struct Core {
     pub(super) records_removed: AtomicBool,
     /// Directories of content that were made in this run or found to be there.
     shelves: Mutex<HashSet<PathBuf>>,
+    /// Directories that files were removed from, which may come back after a power loss until they are synced.
+    thinned: Mutex<HashSet<PathBuf>>,
     /// Makes the names of quarantined files distinct.
     serial: AtomicU64,
 }
@@ -74,8 +77,6 @@ pub(super) struct Counters {
     pub(super) evicted: AtomicU64,
     pub(super) evicted_bytes: AtomicU64,
     pub(super) quarantined: AtomicU64,
-    pub(super) scrubbed_bytes: AtomicU64,
-    pub(super) scrub_found: AtomicU64,
 }
 
 impl Core {
@@ -101,6 +102,7 @@ impl Core {
             counters: Counters::default(),
             records_removed: AtomicBool::new(true),
             shelves: Mutex::default(),
+            thinned: Mutex::default(),
             serial: AtomicU64::new(0),
         }
     }
@@ -222,20 +224,35 @@ impl Core {
                     self.unlink(&self.layout.quarantined(&name));
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // It must not be found under its name again, whatever else.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(_) => self.unlink(path),
+        }
+        // It must not be found under its name again, not after a power loss either: the name alone says that it is right.
+        if let Some(shelf) = path.parent()
+            && let Err(error) = self.disk.sync_dir(shelf)
+        {
+            debug!(target: "roadstead::store", %digest, %error, "cannot sync the directory of a file that was put aside");
         }
     }
 
     /// Removes a file that is no longer accounted for.
     pub(super) fn unlink(&self, path: &Path) {
-        if let Err(error) = fs::remove(&*self.disk, path) {
-            debug!(
+        match fs::remove(&*self.disk, path) {
+            Ok(()) => {
+                let mut thinned = self.thinned.lock().unwrap_or_else(PoisonError::into_inner);
+                thinned.extend(path.parent().map(Path::to_owned));
+            }
+            Err(error) => debug!(
                 target: "roadstead::store", path = %path.display(), %error,
                 "cannot remove a file; it takes space until the next start finds it",
-            );
+            ),
         }
+    }
+
+    /// Makes the removal of files durable.
+    fn sync_thinned(&self) -> io::Result<()> {
+        let thinned = take(&mut *self.thinned.lock().unwrap_or_else(PoisonError::into_inner));
+        thinned.iter().try_for_each(|directory| self.disk.sync_dir(directory))
     }
 
     /// Waits until the index knows every change made before; false when it cannot be written.
@@ -275,8 +292,11 @@ impl Core {
 
     pub(super) fn leave_clean_mark(&self) {
         let path = self.layout.clean();
-        let marked =
-            fs::replace(&*self.disk, &path, b"").and_then(|()| self.disk.sync_dir(self.layout.root()));
+        // Nobody looks for files that came back once the mark is there.
+        let marked = self
+            .sync_thinned()
+            .and_then(|()| fs::replace(&*self.disk, &path, b""))
+            .and_then(|()| self.disk.sync_dir(self.layout.root()));
         if let Err(error) = marked {
             warn!(target: "roadstead::store", %error, "cannot mark an orderly end; the next start compares all files");
         }
@@ -295,8 +315,6 @@ impl Core {
             quarantined: self.counters.quarantined.load(Ordering::Relaxed),
             index_degraded: state.degraded,
             writes_failing: self.health.is_failing(),
-            scrubbed_bytes: self.counters.scrubbed_bytes.load(Ordering::Relaxed),
-            scrub_found: self.counters.scrub_found.load(Ordering::Relaxed),
         }
     }
 
@@ -328,25 +346,11 @@ impl Core {
 
     /// A blob's file is not what was committed: forget it, and let it be fetched again.
     pub(super) fn distrust_blob(&self, digest: &Digest, why: &str) {
-        self.distrust_blob_if(digest, why, |_| true);
-    }
-
-    /// The same, if it is still the one that is meant; false when it is not.
-    pub(super) fn distrust_blob_if(
-        &self,
-        digest: &Digest,
-        why: &str,
-        meant: impl FnOnce(&BlobEntry) -> bool,
-    ) -> bool {
         let _room = self.room();
-        let removed = self.change(|model| {
-            let is_meant = model.blobs.peek(digest).is_some_and(meant);
-            is_meant.then(|| model.remove_blob(digest)).flatten()
-        });
-        let Some(entry) = removed else { return false };
         self.open.forget(digest);
-        self.quarantine(&self.layout.content(Tree::Blobs, digest), digest, entry.size, why);
-        true
+        if let Some(entry) = self.change(|model| model.remove_blob(digest)) {
+            self.quarantine(&self.layout.content(Tree::Blobs, digest), digest, entry.size, why);
+        }
     }
 
     /// A manifest's file is not what was stored: forget its bytes, and let it be fetched again.

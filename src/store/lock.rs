@@ -8,7 +8,9 @@ use super::error::OpenError;
 use super::fs::{self, Access, Disk, DiskFile};
 use super::layout::Layout;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
+use tracing::debug;
 
 /// The format that this program reads and writes. A change of what files mean needs another one, and a way up to it.
 pub(super) const VERSION: &str = "1";
@@ -66,11 +68,23 @@ fn check_version(disk: &dyn Disk, layout: &Layout) -> Result<(), OpenError> {
             Err(OpenError::Version { path: layout.root().to_owned(), found })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            sync_above(disk, layout.root());
             fs::replace(disk, &path, format!("{VERSION}\n").as_bytes())
                 .and_then(|()| disk.sync_dir(layout.root()))
                 .map_err(OpenError::io("write", &path))
         }
         Err(error) => Err(OpenError::io("read", &path)(error)),
+    }
+}
+
+/// Makes the name of a new store durable, and those of the directories that were made for it: without them nothing in it
+/// is. Directories that are not ours may refuse; then it is for whoever made them to see to that.
+fn sync_above(disk: &dyn Disk, root: &Path) {
+    for above in root.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        if let Err(error) = disk.sync_dir(above) {
+            debug!(target: "roadstead::store", path = %above.display(), %error, "cannot sync a directory above the store");
+        }
     }
 }
 

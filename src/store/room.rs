@@ -332,7 +332,6 @@ impl Model {
     }
 }
 
-/// A time as it is written down.
-pub(super) fn ms(duration: std::time::Duration) -> u64 {
+fn ms(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use roadstead::app::{App, Running};
+use roadstead::app::{App, Running, StartError};
 use roadstead::config::Config;
 use roadstead::store::fs::{Disk, RealDisk};
 use tempfile::TempDir;
@@ -117,8 +117,19 @@ impl Setup {
 
     /// Starts the server in this process.
     pub async fn start(self) -> Mirror {
-        let running = launch(&self).await;
-        Mirror { address: running.addresses()[0], running: Some(running), setup: self }
+        self.try_start().await.unwrap_or_else(|(setup, why)| panic!("{why}\n{}", setup.toml()))
+    }
+
+    /// The same, or why it does not start.
+    pub async fn try_start(self) -> Result<Mirror, (Self, StartError)> {
+        let text = self.toml();
+        let config = Config::from_toml(&text, "test.toml").unwrap_or_else(|why| panic!("{why}\n{text}"));
+        match App::start_on(config, Arc::clone(&self.disk)).await {
+            Ok(running) => {
+                Ok(Mirror { address: running.addresses()[0], running: Some(running), setup: self })
+            }
+            Err(why) => Err((self, why)),
+        }
     }
 
     /// Starts the real binary with a configuration file, and waits until it listens.
@@ -127,12 +138,6 @@ impl Setup {
         let config = self.file("roadstead.toml", &toml);
         Binary::start(self.directory, config, self.under).await
     }
-}
-
-async fn launch(setup: &Setup) -> Running {
-    let text = setup.toml();
-    let config = Config::from_toml(&text, "test.toml").unwrap_or_else(|why| panic!("{why}\n{text}"));
-    App::start_on(config, Arc::clone(&setup.disk)).await.unwrap_or_else(|why| panic!("{why}\n{text}"))
 }
 
 /// A mirror in this process. Dropped without [`Mirror::stop`] it is gone as if its tasks had been killed.

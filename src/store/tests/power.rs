@@ -98,6 +98,14 @@ impl PowerDisk {
         platter.synced_names.remove(path);
     }
 
+    /// The bytes of a file rot.
+    fn rot(&self, path: &Path) {
+        let platter = &mut self.0.lock().unwrap().platter;
+        let at = platter.names[path];
+        platter.files[at].bytes.fill(0);
+        platter.files[at].synced.fill(0);
+    }
+
     fn read<T>(&self, read: impl FnOnce(&Platter) -> io::Result<T>) -> io::Result<T> {
         read(&self.0.lock().unwrap().platter)
     }
@@ -339,5 +347,24 @@ fn expect_right(store: &Store, committed: &[Digest], when: &str) {
     }
     if let Some(secret) = store.blob(&sha256(&contents()[1])) {
         assert!(!secret.anonymous, "{when}: the secret blob is anybody's");
+    }
+}
+
+#[test]
+fn g2_what_was_put_aside_does_not_come_back_under_its_name_when_the_power_goes() {
+    let disk = PowerDisk::new(Platter::default());
+    let store = open_on(&disk);
+    let [bytes, ..] = contents();
+    let (digest, partial) = fill(&store, &bytes).unwrap();
+    partial.commit(true, "docker.io", &repo("a")).unwrap();
+    let file = store.open_blob(&digest).unwrap().unwrap();
+    disk.rot(&Layout::new(Path::new(HOME)).content(Tree::Blobs, &digest));
+    store.distrust(&file);
+    assert!(store.flush());
+    drop((file, store));
+    for (names_kept, bytes) in LOSSES {
+        let store = open_on(&disk.found_again(names_kept, bytes));
+        wait_for_settled(&store);
+        assert!(store.adopt_blob(&digest).unwrap().is_none(), "names kept: {names_kept}, bytes: {bytes:?}");
     }
 }
