@@ -75,6 +75,7 @@ fn fill_policy(upstream: &config::Upstream) -> FillPolicy {
             config::Unread::Finish => Unread::Finish,
             config::Unread::Pause => Unread::Pause,
         },
+        unread_after: upstream.unread_after,
         resume: match upstream.resume {
             config::Resume::Request => Resume::Request,
             config::Resume::Start => Resume::Start,
@@ -96,5 +97,6 @@ pub(super) fn store_options(store: &config::Store) -> store::Options {
             config::Budget::Percent(percent) => store::Budget::Percent(percent),
         },
         max_blob: store.max_blob,
+        scrub: store::Scrub { rate: store.scrub_rate, every: store.scrub_every },
     }
 }

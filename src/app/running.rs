@@ -120,7 +120,10 @@ impl App {
             config: Mutex::new(config.clone()),
         };
         match running.listen(&config).await {
-            Ok(()) => Ok(running),
+            Ok(()) => {
+                running.mirror.resume();
+                Ok(running)
+            }
             Err(error) => {
                 running.stop().await;
                 Err(error)
@@ -245,6 +248,8 @@ fn show_store(store: &Store, metrics: &Metrics) {
         manifests: stats.manifests,
         degraded: stats.index_degraded,
         writes_failing: stats.writes_failing,
+        scrubbed: stats.scrubbed_bytes,
+        scrub_corrupt: stats.scrub_found,
         evictions: &[("space", stats.evicted)],
         quarantined: stats.quarantined,
     });

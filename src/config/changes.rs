@@ -90,6 +90,7 @@ fn upstream_keys(old: &Upstream, new: &Upstream) -> Vec<String> {
         ("split_above", old.split_above != new.split_above),
         ("fill", old.fill != new.fill),
         ("unread_fill", old.unread_fill != new.unread_fill),
+        ("unread_after", old.unread_after != new.unread_after),
         ("resume", old.resume != new.resume),
     ])
 }
@@ -156,6 +157,7 @@ mod tests {
             "split_above = \"1MiB\"",
             "fill = \"asked\"",
             "unread_fill = \"pause\"",
+            "unread_after = \"1s\"",
             "resume = \"start\"",
         ];
         for row in rows {

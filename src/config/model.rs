@@ -153,6 +153,8 @@ pub struct Upstream {
     pub fill: Extent,
     /// What becomes of a blob on its way that nobody reads any more.
     pub unread_fill: Unread,
+    /// After how long it pauses, where it does.
+    pub unread_after: Duration,
     /// When a blob on its way goes on after a restart.
     pub resume: Resume,
 }
@@ -283,6 +285,7 @@ impl Upstream {
             split_above: 32 << 20,
             fill: Extent::Whole,
             unread_fill: Unread::Finish,
+            unread_after: Duration::from_secs(30),
             resume: Resume::Request,
         }
     }

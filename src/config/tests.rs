@@ -65,6 +65,7 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
     assert_eq!(local.connections_per_blob, plain.connections_per_blob);
     assert_eq!((local.split_above, local.fill), (plain.split_above, plain.fill));
     assert_eq!((local.unread_fill, local.resume), (plain.unread_fill, plain.resume));
+    assert_eq!(local.unread_after, plain.unread_after);
 }
 
 #[test]

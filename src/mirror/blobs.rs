@@ -87,17 +87,20 @@ impl Mirror {
                 if self.adopted(digest).await {
                     return Ok(None);
                 }
-                match self.fills().start(digest, source.clone(), wanted) {
+                if let Some(refusal) = self.fills().refused_for_now(target.site.name(), digest) {
+                    return Err(refusal);
+                }
+                match self.fills().start(digest, source.clone(), wanted.clone()) {
                     Place::Stored => return Ok(None),
                     Place::Joined(fill) => (fill, false),
                     Place::Started(fill) => (fill, true),
                 }
             }
         };
-        if !started && (fill.has_failed() || !self.admit_to(&fill, target, &source).await?) {
+        if !started && (fill.is_over() || !self.admit_to(&fill, target, &source).await?) {
             return self.after(&fill, target, digest).await;
         }
-        match self.answer_from(&fill, source, started).await {
+        match self.answer_from(&fill, source, started, &wanted).await {
             Ok(answer) => Ok(Some(answer)),
             Err(Turned::Away) => self.after(&fill, target, digest).await,
             Err(Turned::Refused(refusal)) => {
@@ -245,8 +248,9 @@ impl Mirror {
         fill: &Arc<Fill>,
         source: Source,
         started: bool,
+        wanted: &Wanted,
     ) -> Result<Served<BlobAnswer>, Turned> {
-        let client = fill.client();
+        let client = fill.client(wanted).ok_or(Turned::Away)?;
         let verdict = fill.verdict(&source).await?;
         let direct = self.direct(fill.digest(), verdict.size, source);
         let (outcome, origin) = if verdict.unstored {

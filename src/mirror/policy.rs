@@ -26,6 +26,8 @@ pub struct FillPolicy {
     pub extent: Extent,
     /// What a fill does when nobody reads from it.
     pub unread: Unread,
+    /// How long nobody has to read from it before it pauses. One that fetches only what is asked pauses as well.
+    pub unread_after: Duration,
     /// When a fill goes on that a restart has interrupted.
     pub resume: Resume,
 }
@@ -64,6 +66,7 @@ impl Default for FillPolicy {
             split_above: 32 << 20,
             extent: Extent::Whole,
             unread: Unread::Finish,
+            unread_after: Duration::from_secs(30),
             resume: Resume::Request,
         }
     }

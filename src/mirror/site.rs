@@ -186,6 +186,11 @@ impl Mirror {
         self.sites().list.iter().map(|site| Arc::clone(&site.name)).collect()
     }
 
+    /// The upstream of that name, if it is still configured.
+    pub(super) fn site(&self, name: &str) -> Option<Arc<Site>> {
+        self.sites().list.iter().find(|site| site.name() == name).cloned()
+    }
+
     /// Puts other upstreams in place of the present ones. Requests and fills under way go on with what they began.
     pub fn replace_sites(&self, namespaces: Namespaces, sites: Vec<SiteSettings>) {
         let sites = Arc::new(Sites::new(namespaces, sites));

@@ -36,6 +36,7 @@ impl Scene {
             path: directory.path().to_owned(),
             max_bytes: Budget::Bytes(1 << 30),
             max_blob: None,
+            scrub: crate::store::Scrub::NEVER,
         };
         let store = Store::open(Arc::new(RealDisk), options).expect("a store");
         let metrics = Metrics::new();

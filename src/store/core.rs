@@ -11,7 +11,7 @@ use super::doubt::Turns;
 use super::fs::{self, Disk, Space};
 use super::health::{Health, Watched};
 use super::layout::{Layout, Tree, flat};
-use super::model::{Model, now};
+use super::model::{BlobEntry, Model, now};
 use super::policy::Policy;
 use super::{Budget, OpenError, Stats, StoreError};
 use crate::oci::Digest;
@@ -77,6 +77,8 @@ pub(super) struct Counters {
     pub(super) evicted: AtomicU64,
     pub(super) evicted_bytes: AtomicU64,
     pub(super) quarantined: AtomicU64,
+    pub(super) scrubbed_bytes: AtomicU64,
+    pub(super) scrub_found: AtomicU64,
 }
 
 impl Core {
@@ -315,6 +317,8 @@ impl Core {
             quarantined: self.counters.quarantined.load(Ordering::Relaxed),
             index_degraded: state.degraded,
             writes_failing: self.health.is_failing(),
+            scrubbed_bytes: self.counters.scrubbed_bytes.load(Ordering::Relaxed),
+            scrub_found: self.counters.scrub_found.load(Ordering::Relaxed),
         }
     }
 
@@ -346,11 +350,25 @@ impl Core {
 
     /// A blob's file is not what was committed: forget it, and let it be fetched again.
     pub(super) fn distrust_blob(&self, digest: &Digest, why: &str) {
+        self.distrust_blob_if(digest, why, |_| true);
+    }
+
+    /// The same, if it is still the one that is meant; false when it is not.
+    pub(super) fn distrust_blob_if(
+        &self,
+        digest: &Digest,
+        why: &str,
+        meant: impl FnOnce(&BlobEntry) -> bool,
+    ) -> bool {
         let _room = self.room();
+        let removed = self.change(|model| {
+            let is_meant = model.blobs.peek(digest).is_some_and(meant);
+            is_meant.then(|| model.remove_blob(digest)).flatten()
+        });
+        let Some(entry) = removed else { return false };
         self.open.forget(digest);
-        if let Some(entry) = self.change(|model| model.remove_blob(digest)) {
-            self.quarantine(&self.layout.content(Tree::Blobs, digest), digest, entry.size, why);
-        }
+        self.quarantine(&self.layout.content(Tree::Blobs, digest), digest, entry.size, why);
+        true
     }
 
     /// A manifest's file is not what was stored: forget its bytes, and let it be fetched again.

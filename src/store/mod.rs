@@ -39,6 +39,7 @@ mod policy;
 mod ranges;
 mod recover;
 mod room;
+mod scrub;
 mod sidecar;
 
 #[cfg(test)]
@@ -50,6 +51,7 @@ pub use manifests::{Seen, StoredManifest};
 pub use model::Binding;
 pub use partial::{Partial, Recorded};
 pub use ranges::Ranges;
+pub use scrub::Scrub;
 
 use self::core::Core;
 use crate::oci::{Digest, Repository, Tag};
@@ -74,6 +76,8 @@ pub struct Options {
     pub max_bytes: Budget,
     /// The largest blob that it takes.
     pub max_blob: Option<u64>,
+    /// How it looks for what rots.
+    pub scrub: Scrub,
 }
 
 /// How much a store may use.
@@ -108,6 +112,10 @@ pub struct Stats {
     pub index_degraded: bool,
     /// Whether the disk did not take what was last written of blobs or manifests.
     pub writes_failing: bool,
+    /// Bytes that were read again in this run, to see whether they are still right.
+    pub scrubbed_bytes: u64,
+    /// Files that were not.
+    pub scrub_found: u64,
 }
 
 /// A store, open and owned by this process. Clones are the same store.
@@ -127,6 +135,7 @@ struct Owner {
 struct Threads {
     index: Option<JoinHandle<()>>,
     walk: Option<JoinHandle<()>>,
+    scrub: Option<JoinHandle<()>>,
     lock: Option<Lock>,
 }
 
@@ -167,7 +176,14 @@ impl Store {
             let core = core.clone();
             spawn("store-index", move || index::journal::run(&core, index))?
         };
-        let threads = Threads { index: Some(thread), walk, lock: Some(lock) };
+        let scrub = match options.scrub {
+            Scrub { rate: 0, .. } => None,
+            scrub => {
+                let core = core.clone();
+                Some(spawn("store-scrub", move || scrub::run(&core, scrub))?)
+            }
+        };
+        let threads = Threads { index: Some(thread), walk, scrub, lock: Some(lock) };
         Ok(Self { owner: Arc::new(Owner { core, threads: Mutex::new(threads) }) })
     }
 
@@ -339,7 +355,8 @@ impl Owner {
     fn end(&self, clean: bool) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         self.core.stop();
-        for thread in [threads.walk.take(), threads.index.take()].into_iter().flatten() {
+        for thread in [threads.walk.take(), threads.scrub.take(), threads.index.take()].into_iter().flatten()
+        {
             if thread.join().is_err() {
                 warn!(target: "roadstead::store", "a thread of the store has panicked");
             }

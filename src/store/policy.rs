@@ -21,6 +21,10 @@ pub(super) struct Policy {
     pub(super) read_at_once: u64,
     /// How long after the last failure of the disk it is said to work again.
     pub(super) calm: Duration,
+    /// How long after the start what is stored begins to be read again.
+    pub(super) scrub_after: Duration,
+    /// For how long it is not, when the disk lets nothing be read.
+    pub(super) scrub_rest: Duration,
     /// Commits of the index begin at most this often.
     pub(super) commit_every: Duration,
 }
@@ -35,6 +39,8 @@ impl Default for Policy {
             index_spare: 512 << 10,
             read_at_once: 64 << 20,
             calm: Duration::from_secs(30),
+            scrub_after: Duration::from_secs(60),
+            scrub_rest: Duration::from_secs(10 * 60),
             commit_every: Duration::from_millis(200),
         }
     }

@@ -332,6 +332,7 @@ impl Model {
     }
 }
 
-fn ms(duration: std::time::Duration) -> u64 {
+/// A time as it is written down.
+pub(super) fn ms(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

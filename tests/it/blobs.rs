@@ -73,7 +73,8 @@ async fn t20_a_chunked_blob_with_wrong_bytes_is_never_complete() {
 async fn t21_what_is_truncated_or_wrong_is_never_committed() {
     let blob = layer(5, MB);
     for bend in [act().truncate(MB / 2), act().flip(10), act().flip(MB - 1), act().truncate(0)] {
-        let world = World::holding_blob(&blob).await;
+        let world = World::with("negative_ttl = \"0s\"").await;
+        world.upstream.push_blob(REPOSITORY, &blob);
         world.upstream.script(on().get().blobs(), bend);
         let answer = world.blob(&blob.digest).send().await;
         assert!(answer.status != 200 || answer.end != End::Complete, "{:?}", answer.end);
@@ -93,6 +94,25 @@ async fn t22_the_last_bytes_are_withheld_until_the_digest_is_known_at_every_size
         assert!(answer.status != 200 || answer.end != End::Complete, "{reason}: {:?}", answer.end);
         assert!((answer.body.len() as u64) < size || answer.status != 200, "{reason}");
     }
+}
+
+#[tokio::test]
+async fn g2_an_upstream_that_sends_wrong_content_again_and_again_is_left_alone_for_a_while() {
+    let blob = layer(7, MB);
+    let world = World::with("negative_ttl = \"1h\"").await;
+    world.upstream.push_blob(REPOSITORY, &blob);
+    world.upstream.script(on().get().blobs(), act().flip(MB - 1));
+    for _ in 0..6 {
+        let answer = world.blob(&blob.digest).send().await;
+        assert!(answer.status != 200 || answer.end != End::Complete, "{:?}", answer.end);
+        world.mirror.settled().await;
+    }
+    assert_eq!(world.upstream.sent_of(&blob.digest), 2 * MB);
+    let lately = world.blob(&blob.digest).send().await;
+    lately.expect(502);
+    assert_eq!(world.mirror.metric("roadstead_fills_total", &["result=\"wrong_digest\""]).await, 2.0);
+    // What is known of its size was never wrong.
+    world.head_blob(&blob.digest).send().await.expect(200);
 }
 
 #[tokio::test]
@@ -319,7 +339,8 @@ async fn t31_the_empty_blob_is_served_with_length_zero() {
 #[tokio::test]
 async fn t31_no_other_blob_is_ever_empty() {
     let blob = layer(21, 1000);
-    let world = World::holding_blob(&blob).await;
+    let world = World::with("negative_ttl = \"0s\"").await;
+    world.upstream.push_blob(REPOSITORY, &blob);
     world.upstream.script(on().blobs(), act().truncate(0));
     let answer = world.blob(&blob.digest).send().await;
     assert!(answer.status != 200 || answer.end != End::Complete, "{}", answer.status);

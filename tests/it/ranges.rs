@@ -226,10 +226,10 @@ async fn t41_open_ranges_that_are_left_early_cost_every_byte_once() {
     }
     world.mirror.settled().await;
     assert_eq!(world.upstream.sent_of(&blob.digest), blob.size());
-    assert!(world.upstream.connections() <= 3, "{} connections", world.upstream.connections());
+    assert!(world.upstream.connections() <= 5, "{} connections", world.upstream.connections());
     // As many as pieces of the mirror's own, and not as many as clients who asked for the end of the blob.
     let transfers = world.upstream.count(&on().get().blobs());
-    assert!(transfers <= 16, "{transfers} transfers");
+    assert!(transfers <= 32, "{transfers} transfers");
 }
 
 #[tokio::test]

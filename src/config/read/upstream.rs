@@ -65,6 +65,7 @@ fn upstream<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, whole: bool
         split_above: reading.get(s, "split_above", bytes(text::size)).unwrap_or(default.split_above),
         fill: reading.get(s, "fill", one(text::extent)).unwrap_or(default.fill),
         unread_fill: reading.get(s, "unread_fill", one(text::unread)).unwrap_or(default.unread_fill),
+        unread_after: reading.get(s, "unread_after", one(text::positive)).unwrap_or(default.unread_after),
         resume: reading.get(s, "resume", one(text::resume)).unwrap_or(default.resume),
         ..default
     };

@@ -1,51 +1,144 @@
-//! The transfers of a fill that are under way.
+//! The transfers of a fill that are under way, and the connection that the next one waits for.
 
+use std::future::Future;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::task::{self, Id, JoinSet};
+use tokio::time::Instant;
 
-use crate::upstream::Transfer;
+use crate::upstream::{Share, Transfer, Turn};
 
 use super::fetch::{Ended, Order, Work};
+use super::pace::Pace;
 use super::source::Source;
 
 /// The transfers under way.
 pub(super) struct Crew {
     pub(super) work: Arc<Work>,
-    pub(super) transfers: JoinSet<(Id, Source, Ended)>,
-    under_way: Vec<(Id, Range<u64>)>,
     /// Upstream sends the whole blob or nothing, so one transfer at a time.
     pub(super) sequential: bool,
+    pub(super) transfers: JoinSet<(Id, Done)>,
+    pub(super) waiting: Waiting,
+    under_way: Vec<Leg>,
+    pace: Pace,
+}
+
+/// A transfer that has ended, and what it gives back.
+pub(super) struct Done {
+    pub(super) source: Source,
+    pub(super) turn: Turn,
+    pub(super) ended: Ended,
+}
+
+struct Leg {
+    id: Id,
+    range: Range<u64>,
+    since: Instant,
+}
+
+/// The connection that is to come, if one is wanted.
+#[derive(Default)]
+pub(super) struct Waiting(Option<Wanted>);
+
+struct Wanted {
+    source: Source,
+    range: Option<Range<u64>>,
+    turn: Pin<Box<dyn Future<Output = Turn> + Send>>,
+}
+
+impl Waiting {
+    /// The connection that was waited for; pends while none is.
+    pub(super) async fn ready(&mut self) -> Ready {
+        let turn = match &mut self.0 {
+            Some(wanted) => wanted.turn.as_mut().await,
+            None => std::future::pending().await,
+        };
+        match self.0.take() {
+            Some(Wanted { source, range, .. }) => Ready { source, range, turn },
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A connection to fetch something by.
+pub(super) struct Ready {
+    pub(super) source: Source,
+    /// What is to be fetched, unless the plan says that.
+    pub(super) range: Option<Range<u64>>,
+    pub(super) turn: Turn,
 }
 
 impl Crew {
     pub(super) fn new(work: Arc<Work>) -> Self {
-        Self { work, transfers: JoinSet::new(), under_way: Vec::new(), sequential: false }
+        Self {
+            work,
+            sequential: false,
+            transfers: JoinSet::new(),
+            waiting: Waiting::default(),
+            under_way: Vec::new(),
+            pace: Pace::default(),
+        }
     }
 
-    pub(super) fn send(&mut self, source: Source, range: Range<u64>, running: Option<Box<Transfer>>) {
+    /// How many transfers are under way.
+    pub(super) fn busy(&self) -> usize {
+        self.under_way.len()
+    }
+
+    /// How much to ask for at once.
+    pub(super) fn piece(&self) -> u64 {
+        self.pace.piece()
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.0.is_some()
+    }
+
+    /// Waits for a connection from now on, while the others go on. It is for `range`, or for what the plan says then.
+    pub(super) fn wait_for_turn(&mut self, source: Source, range: Option<Range<u64>>, share: &Share) {
+        let (site, share) = (Arc::clone(&source.site), share.clone());
+        let turn = Box::pin(async move { site.upstream().turn(&share).await });
+        self.waiting = Waiting(Some(Wanted { source, range, turn }));
+    }
+
+    pub(super) fn send(
+        &mut self,
+        source: Source,
+        range: Range<u64>,
+        turn: Turn,
+        running: Option<Box<Transfer>>,
+    ) {
         let sequential = self.sequential;
         let order = Order { source: source.clone(), range: range.clone(), running, sequential };
         let work = Arc::clone(&self.work);
-        let handle = self.transfers.spawn(async move { (task::id(), source, order.run(work).await) });
-        self.under_way.push((handle.id(), range));
+        let handle = self.transfers.spawn(async move {
+            let ended = order.run(work, &turn).await;
+            (task::id(), Done { source, turn, ended })
+        });
+        self.under_way.push(Leg { id: handle.id(), range, since: Instant::now() });
+    }
+
+    /// Takes a transfer that has ended out of the list; what it was to bring.
+    pub(super) fn settle(&mut self, id: Id, ended: &Ended) -> Range<u64> {
+        let Some(at) = self.under_way.iter().position(|leg| leg.id == id) else { return 0..self.work.size };
+        let leg = self.under_way.swap_remove(at);
+        if matches!(ended, Ended::Done) {
+            self.pace.note(leg.range.end - leg.range.start, leg.since.elapsed());
+        }
+        leg.range
     }
 
     /// What is on its way.
     pub(super) fn ranges(&self) -> Vec<Range<u64>> {
-        self.under_way.iter().map(|(_, range)| range.clone()).collect()
-    }
-
-    /// A transfer has ended; what it was to bring.
-    pub(super) fn forget(&mut self, id: Id) -> Option<Range<u64>> {
-        let at = self.under_way.iter().position(|(other, _)| *other == id)?;
-        Some(self.under_way.swap_remove(at).1)
+        self.under_way.iter().map(|leg| leg.range.clone()).collect()
     }
 
     /// Calls all transfers off, and waits until none of their bytes are on their way to the file: what comes late
     /// would lie over bytes that are hashed already.
     pub(super) async fn recall(&mut self) {
+        self.waiting = Waiting::default();
         self.transfers.shutdown().await;
         self.under_way.clear();
         self.work.writes.close();

@@ -5,26 +5,33 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::task::{Id, JoinError, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
-use crate::oci::Digest;
+use crate::oci::{Digest, Repository};
 use crate::store::{Partial, Ranges, StoreError};
 use crate::telemetry::FillResult;
 
-use super::super::answer::Refusal;
+use super::super::answer::{Refusal, Wanted};
+use super::super::policy::{self, Extent, FillPolicy};
 use super::coding::Reading;
-use super::crew::Crew;
+use super::crew::{Crew, Done, Ready};
 use super::fetch::{Ended, Work};
 use super::opening::Opened;
-use super::plan;
+use super::pace::LARGEST;
+use super::plan::{self, Outlook, Ways};
 use super::progress::Phase;
 use super::recorder::Recorder;
 use super::sink::{self, Sink};
 use super::source::Source;
 use super::table::{Fill, Fills};
 
-/// Transfers of one fill at a time: one at the lowest missing byte, one where a reader waits or to follow the first.
-const CONNECTIONS: usize = 2;
+/// Transfers at a time of a blob that is not split: one at the lowest missing byte, one where a reader waits or to follow
+/// the first.
+const UNSPLIT: usize = 2;
+
+/// How much has to come before a plan is made anew that had nothing more to fetch.
+const PLAN_EVERY: u64 = 1 << 20;
 
 pub(super) struct Driver {
     pub(super) fills: Fills,
@@ -38,6 +45,8 @@ pub(super) enum End {
     Unstored(String),
     WrongDigest(String),
     Stopped,
+    /// Nobody reads.
+    Paused,
 }
 
 impl Driver {
@@ -52,7 +61,7 @@ impl Driver {
             Ok(true) => FillResult::Committed,
             Ok(false) | Err(End::Refused(_)) => FillResult::Failed,
             Err(End::WrongDigest(_)) => FillResult::WrongDigest,
-            Err(End::Stopped) => FillResult::Stopped,
+            Err(End::Stopped | End::Paused) => FillResult::Stopped,
             Err(End::Unstored(_)) => FillResult::Bypassed,
         };
         gauge.end(result);
@@ -70,10 +79,14 @@ impl Driver {
                 Ok(opened) => self.generation(opened).await,
                 Err(end) => Err(end),
             };
+            if let Err(End::WrongDigest(reason)) = &ended {
+                self.blame(reason);
+            }
             match ended {
                 Err(End::WrongDigest(reason)) if !wrong && self.fill.wants.any_untouched() => {
                     wrong = true;
                     tracing::error!(digest = %self.fill.digest, reason, "wrong content; the blob is fetched once more");
+                    self.fill.rotate_sources();
                 }
                 Err(end) => {
                     self.tell(&end);
@@ -82,6 +95,13 @@ impl Driver {
                 }
                 committed => return committed,
             }
+        }
+    }
+
+    /// Remembers who sent wrong content.
+    fn blame(&self, reason: &str) {
+        for Source { site, .. } in self.fill.confirmed() {
+            self.fills.wrong.note(site.name(), &self.fill.digest, site.policy().negative_ttl, reason);
         }
     }
 
@@ -95,6 +115,7 @@ impl Driver {
                 Phase::Failed(Refusal::Internal { reason: "the mirror is shutting down".to_owned() })
             }
             End::Unstored(_) => Phase::Unstored,
+            End::Paused => Phase::Paused,
         };
         self.fill.progress.send_if_modified(|progress| {
             let running = progress.phase == Phase::Running;
@@ -118,20 +139,20 @@ impl Driver {
 
     /// Fills one file to its end.
     async fn generation(&self, opened: Opened) -> Result<bool, End> {
-        let Opened { partial, size, source, transfer, reading } = opened;
+        let Opened { partial, size, source, first, reading } = opened;
         let partial = Arc::new(partial);
         let digest = self.fill.digest.clone();
         let sink = Arc::new(Sink::new(digest.clone(), size, partial.file(), Arc::clone(&self.fill.progress)));
         let (progress, writes) = (Arc::clone(&self.fill.progress), TaskTracker::new());
-        let share = self.fill.share.clone();
-        let work = Work { digest, size, sink: Arc::clone(&sink), progress, reading, share, writes };
+        let work = Work { digest, size, sink: Arc::clone(&sink), progress, reading, writes };
         let mut crew = Crew::new(Arc::new(work));
-        if let Some(transfer) = transfer {
+        let policy = source.site.policy().fill;
+        if let Some((transfer, turn)) = first {
             let decoded = reading != Reading::AsSent;
             let range = if decoded { 0..size } else { transfer.start..transfer.end.unwrap_or(size) };
             // More than was asked: upstream ignores ranges. Ranges of a coding are no ranges of the content.
-            crew.sequential = decoded || (range == (0..size) && size > plan::PIECE);
-            crew.send(source, range, Some(transfer));
+            crew.sequential = decoded || (range == (0..size) && size > LARGEST);
+            crew.send(source, range, turn, Some(transfer));
         }
         // Hashes what a former run left, and settles an empty blob, which no transfer will.
         let catching_up = {
@@ -140,7 +161,7 @@ impl Driver {
         };
         let recorded = self.fill.progress.borrow().present.total();
         let mut recorder = Recorder::new(Arc::clone(&partial), recorded);
-        let end = self.fill_up(&mut crew, &mut recorder).await;
+        let end = self.fill_up(&mut crew, &mut recorder, policy).await;
         let present = self.fill.progress.borrow().present.clone();
         match &end {
             Ok(()) => {}
@@ -157,68 +178,91 @@ impl Driver {
         self.finish(end, partial, present).await
     }
 
-    async fn fill_up(&self, crew: &mut Crew, recorder: &mut Recorder) -> Result<(), End> {
+    async fn fill_up(&self, crew: &mut Crew, recorder: &mut Recorder, policy: FillPolicy) -> Result<(), End> {
         let sink = Arc::clone(&crew.work.sink);
         let verdict = sink.verdict();
         tokio::pin!(verdict);
         let mut present = self.fill.progress.subscribe();
+        let mut planned_at = 0;
         let mut plan_anew = true;
+        let mut unread = Unread::default();
         loop {
-            if plan_anew {
-                self.staff(crew)?;
+            if plan_anew && !unread.is_over(&self.fill, policy) {
+                planned_at = present.borrow().present.total();
+                self.staff(crew, policy)?;
             }
             plan_anew = true;
+            let pause = unread.deadline(&self.fill, policy);
+            let crew_is_free = crew.busy() == 0 || crew.sequential;
+            let Crew { transfers, waiting, .. } = &mut *crew;
             tokio::select! {
                 // A blob that is whole is whole, whatever else happens in the same moment.
                 biased;
                 verdict = &mut verdict => return match verdict {
                     sink::Verdict::Matches => Ok(()),
-                    sink::Verdict::Differs(found) => Err(End::WrongDigest(format!(
-                        "{} bytes came for {} whose digest is {found}", crew.work.size, crew.work.digest
-                    ))),
+                    sink::Verdict::Differs(found) => Err(End::WrongDigest(self.accusation(crew.work.size, &found))),
                     sink::Verdict::Unreadable(error) => Err(End::Unstored(error)),
                 },
-                Some(ended) = crew.transfers.join_next() => self.take_back(crew, ended).await?,
+                Some(ended) = transfers.join_next() => self.take_back(crew, ended).await?,
+                ready = waiting.ready() => self.use_turn(crew, ready, policy),
                 () = self.fills.stop.cancelled() => return Err(End::Stopped),
                 () = self.fill.wants.changed() => {}
+                // What is under way in pieces comes to its end, so that none of it is asked for twice.
+                () = until(pause), if crew_is_free => {
+                    if self.fill.wants.close_if_unread() {
+                        return Err(End::Paused);
+                    }
+                }
                 _ = recorder.due.tick() => {}
                 _ = present.changed() => {
                     // Every write comes by here, so the full plan is made only when it may change something.
                     let here = &present.borrow_and_update().present;
-                    plan_anew = crew.transfers.len() < CONNECTIONS && plan::is_handover_due(here, &crew.ranges());
+                    plan_anew = crew.busy() < ways(&self.fill, policy, crew).slots
+                        && (plan::is_handover_due(here, &crew.ranges()) || here.total() >= planned_at + PLAN_EVERY);
                 }
             }
             recorder.record_if_due(&self.fill);
         }
     }
 
-    /// Sends out transfers for what is to be fetched next.
-    fn staff(&self, crew: &mut Crew) -> Result<(), End> {
-        while !crew.sequential && crew.transfers.len() < CONNECTIONS {
-            let Some(range) = self.next_range(crew) else { break };
+    /// Has a connection waited for, if there is something to fetch next.
+    fn staff(&self, crew: &mut Crew, policy: FillPolicy) -> Result<(), End> {
+        if crew.sequential || crew.is_waiting() {
+            return Ok(());
+        }
+        let ways = ways(&self.fill, policy, crew);
+        let wanted = crew.busy() < ways.slots && self.next_range(crew, &ways).is_some();
+        // What is fetched next may depend on how far the readers are.
+        self.fill.wants.watch(!ways.whole && !wanted && crew.busy() < ways.slots);
+        if wanted {
             let Some(source) = self.fill.next_source() else {
                 return Err(End::Refused(self.fill.last_refusal()));
             };
-            crew.send(source, range, None);
+            crew.wait_for_turn(source, None, &self.fill.share);
         }
         Ok(())
     }
 
-    /// Looks at the progress and lets go of it, before anybody else's lock is taken.
-    fn next_range(&self, crew: &Crew) -> Option<Range<u64>> {
-        let wants = self.fill.wants.snapshot();
-        plan::next(crew.work.size, &self.fill.progress.borrow().present, &crew.ranges(), &wants)
+    /// Sends a transfer out by a connection that has come; gives it back if there is nothing to fetch any more.
+    fn use_turn(&self, crew: &mut Crew, ready: Ready, policy: FillPolicy) {
+        let Ready { source, range, turn } = ready;
+        if let Some(range) = range.or_else(|| self.next_range(crew, &ways(&self.fill, policy, crew))) {
+            crew.send(source, range, turn, None);
+        }
     }
 
-    async fn take_back(
-        &self,
-        crew: &mut Crew,
-        ended: Result<(Id, Source, Ended), JoinError>,
-    ) -> Result<(), End> {
-        let (id, source, ended) = ended.map_err(|error| {
+    /// Looks at the progress and lets go of it, before anybody else's lock is taken.
+    fn next_range(&self, crew: &Crew, ways: &Ways) -> Option<Range<u64>> {
+        let (wants, under_way) = (self.fill.wants.snapshot(), crew.ranges());
+        let present = &self.fill.progress.borrow().present;
+        plan::next(&Outlook { size: crew.work.size, present, under_way: &under_way, wants: &wants }, ways)
+    }
+
+    async fn take_back(&self, crew: &mut Crew, ended: Result<(Id, Done), JoinError>) -> Result<(), End> {
+        let (id, Done { source, turn, ended }) = ended.map_err(|error| {
             End::Refused(Refusal::Internal { reason: format!("a transfer's task ended early: {error}") })
         })?;
-        let range = crew.forget(id).unwrap_or(0..crew.work.size);
+        let range = crew.settle(id, &ended);
         match ended {
             Ended::Done => {
                 // The one sequential transfer is at its end, or the plan goes on.
@@ -230,19 +274,20 @@ impl Driver {
                     tracing::info!(digest = %self.fill.digest, "upstream ignores ranges; one transfer brings all of it");
                     crew.recall().await;
                     crew.sequential = true;
-                    crew.send(source, 0..crew.work.size, Some(transfer));
+                    crew.send(source, 0..crew.work.size, turn, Some(transfer));
                 }
                 Ok(())
             }
             Ended::Disk(error) => Err(End::Unstored(error.to_string())),
             Ended::Broken(failure) => {
+                drop(turn);
                 let refusal = Refusal::from(failure);
                 self.fill.drop_source(&source, refusal.clone());
                 match self.fill.next_source() {
                     None => Err(End::Refused(refusal)),
                     Some(other) if crew.work.reading != Reading::AsSent => {
                         // Ranges of a coding are no ranges of the content.
-                        crew.send(other, range, None);
+                        crew.wait_for_turn(other, Some(range), &self.fill.share);
                         Ok(())
                     }
                     Some(_) => {
@@ -253,6 +298,17 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// What upstream sent in place of the blob, for the operator.
+    fn accusation(&self, size: u64, found: &Digest) -> String {
+        let through: Vec<_> = self
+            .fill
+            .confirmed()
+            .iter()
+            .map(|source| format!("{}/{}", source.site.name(), source.repository))
+            .collect();
+        format!("{size} bytes came through {} whose digest is {found}", through.join(", "))
     }
 
     /// Commits, keeps or drops the file, as the fill ended.
@@ -268,6 +324,7 @@ impl Driver {
             // Proven now: what came through them is what they were asked for.
             for Source { site, repository, .. } in &sources {
                 self.fills.store.add_member(site.name(), repository, &self.fill.digest);
+                self.fills.wrong.forget(site.name(), &self.fill.digest);
             }
         }
         let digest = self.fill.digest.clone();
@@ -288,6 +345,7 @@ impl Driver {
                 _ if unstored => partial.discard(),
                 _ => {
                     partial.set_anonymous(anonymous);
+                    partial.add_sources(named(sources));
                     partial.keep(&present);
                 }
             }
@@ -307,6 +365,60 @@ impl Driver {
     }
 }
 
+/// How a blob is fetched now.
+fn ways(fill: &Fill, policy: FillPolicy, crew: &Crew) -> Ways {
+    let split = crew.work.size > policy.split_above && policy.connections > 1;
+    Ways {
+        slots: if split { policy.connections } else { policy.connections.min(UNSPLIT) },
+        split,
+        whole: is_whole(fill, policy, crew.work.size),
+        piece: crew.piece(),
+    }
+}
+
+/// Whether all of a blob is to be fetched: by the policy, because somebody wants all of it, or because so much of it was
+/// asked for that the rest is soon asked for too.
+pub(super) fn is_whole(fill: &Fill, policy: FillPolicy, size: u64) -> bool {
+    policy.extent == Extent::Whole
+        || fill.opening == Wanted::Whole
+        || fill.wants.whole()
+        || fill.progress.borrow().present.total() >= size.div_ceil(2)
+}
+
+/// Since when nobody reads from a fill that would pause for that.
+#[derive(Default)]
+struct Unread(Option<Instant>);
+
+impl Unread {
+    /// Whether it is to fetch nothing more.
+    fn is_over(&mut self, fill: &Fill, policy: FillPolicy) -> bool {
+        self.deadline(fill, policy).is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// When it is to pause, if nobody comes.
+    fn deadline(&mut self, fill: &Fill, policy: FillPolicy) -> Option<Instant> {
+        let size = fill.progress.borrow().size.unwrap_or(u64::MAX);
+        let may_pause = policy.unread == policy::Unread::Pause || !is_whole(fill, policy, size);
+        if !may_pause || !fill.wants.is_unread() {
+            self.0 = None;
+            return None;
+        }
+        Some(*self.0.get_or_insert_with(Instant::now) + policy.unread_after)
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Sources as the store knows them.
+pub(super) fn named(sources: Vec<Source>) -> impl Iterator<Item = (String, Repository)> {
+    sources.into_iter().map(|Source { site, repository, .. }| (site.name().to_owned(), repository))
+}
+
 fn log(digest: &Digest, end: &End) {
     match end {
         End::Unstored(reason) => {
@@ -315,6 +427,7 @@ fn log(digest: &Digest, end: &End) {
         End::Refused(refusal) => tracing::warn!(%digest, ?refusal, "a fill failed"),
         End::WrongDigest(reason) => tracing::error!(%digest, reason, "a fill failed on wrong content"),
         End::Stopped => tracing::info!(%digest, "a fill stops; what it brought stays"),
+        End::Paused => tracing::debug!(%digest, "nobody reads from a fill; it goes on when somebody asks"),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::oci::Digest;
-use crate::upstream::{Ask, Cause, Failure, Share, Transfer};
+use crate::upstream::{Ask, Cause, Failure, Transfer, Turn};
 
 use super::coding::Reading;
 use super::progress::Progress;
@@ -29,8 +29,6 @@ pub(super) struct Work {
     pub(super) sink: Arc<Sink>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) reading: Reading,
-    /// The fill's claim on connections.
-    pub(super) share: Share,
     /// Writes that may outlive the transfer that ordered them; the file is not done with before they are.
     pub(super) writes: TaskTracker,
 }
@@ -60,11 +58,12 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) async fn run(mut self, work: Arc<Work>) -> Ended {
+    /// Fetches it. `turn` is the connection that it may have.
+    pub(super) async fn run(mut self, work: Arc<Work>, turn: &Turn) -> Ended {
         let mut at = self.range.start;
         let mut budget = Budget::default();
         loop {
-            let broken = match self.open(&work, at).await {
+            let broken = match self.open(&work, at, turn).await {
                 Ok(transfer) if !fits(&transfer, at, &work) => {
                     Failure::DidNotAnswer(Cause::Garbage("the size or the place of the range changed".into()))
                 }
@@ -89,7 +88,7 @@ impl Order {
         }
     }
 
-    async fn open(&mut self, work: &Work, at: u64) -> Result<Box<Transfer>, Failure> {
+    async fn open(&mut self, work: &Work, at: u64, turn: &Turn) -> Result<Box<Transfer>, Failure> {
         if let Some(transfer) = self.running.take() {
             return Ok(transfer);
         }
@@ -98,13 +97,12 @@ impl Order {
             _ => Ask::Range { start: at, end: self.range.end },
         };
         let upstream = self.source.site.upstream();
-        let turn = upstream.turn(&work.share).await;
-        let Source { repository, memo, .. } = &self.source;
         if work.reading != Reading::AsSent {
-            let transfer = upstream.blob_decoded(repository, &work.digest, memo, &turn).await?;
+            let transfer =
+                upstream.blob_decoded(&self.source.repository, &work.digest, &self.source.memo, turn).await?;
             return Ok(Box::new(transfer));
         }
-        upstream.blob(repository, &work.digest, ask, memo, &turn).await.map(Box::new)
+        upstream.blob(&self.source.repository, &work.digest, ask, &self.source.memo, turn).await.map(Box::new)
     }
 
     /// Moves bytes until the range is there. One piece is on its way to the disk while the next is gathered.

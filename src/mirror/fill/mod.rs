@@ -6,14 +6,15 @@
 //! *present* says nothing of what is *right*: only the digest over the whole does, and until it matches nothing is
 //! committed and no body that claims to be whole completes (G2).
 //!
-//! Rooms: [`plan`] decides what to fetch next, `fetch` fetches it, `sink` is where it lands and is hashed, `driver`
-//! is the task, `reader` is a client's view, `table` is who may join.
+//! Rooms: [`plan`] decides what to fetch next, `crew` are the transfers that do, `fetch` is one of them, `sink` is where
+//! its bytes land and are hashed, `driver` is the task, `reader` is a client's view, `table` is who may join.
 
 mod coding;
 mod crew;
 mod driver;
 mod fetch;
 mod opening;
+mod pace;
 mod plan;
 mod progress;
 mod reader;
@@ -23,6 +24,7 @@ mod sink;
 mod source;
 mod table;
 mod wants;
+mod wrong;
 
 pub use reader::{BlobReader, Delivery, Piece, ReadError};
 

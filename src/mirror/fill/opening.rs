@@ -7,13 +7,15 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::store::{Partial, StoreError};
-use crate::upstream::{Ask, Failure, Transfer};
+use crate::oci::Repository;
+use crate::store::{Partial, Recorded, StoreError};
+use crate::upstream::{Ask, Failure, Transfer, Turn};
 
 use super::super::answer::Wanted;
 use super::coding::{self, Reading};
-use super::driver::{Driver, End};
-use super::plan;
+use super::driver::{Driver, End, is_whole};
+use super::pace::LARGEST;
+use super::plan::{self, Outlook, Wanting, Ways};
 use super::progress::Phase;
 use super::source::Source;
 
@@ -28,15 +30,15 @@ pub(super) struct Opened {
     pub(super) partial: Partial,
     pub(super) size: u64,
     pub(super) source: Source,
-    /// The transfer that brought upstream's word, unless everything was on the disk already.
-    pub(super) transfer: Option<Box<Transfer>>,
+    /// The transfer that brought upstream's word, and its connection, unless upstream did not have to be asked for bytes.
+    pub(super) first: Option<(Box<Transfer>, Turn)>,
     pub(super) reading: Reading,
 }
 
-/// An unfinished file, and the size of its blob.
+/// What a former fill left of the blob.
 struct Left {
     partial: Partial,
-    size: u64,
+    recorded: Recorded,
 }
 
 /// Upstream's word on the blob.
@@ -44,17 +46,18 @@ struct FirstAnswer {
     /// The size, where upstream told one.
     size: Option<u64>,
     /// The transfer that came with it.
-    transfer: Option<Box<Transfer>>,
+    transfer: Option<(Box<Transfer>, Turn)>,
     /// How to read its bytes.
     reading: Reading,
 }
 
 /// What a fill asks first.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum First {
     Whole,
     Range(Range<u64>),
     Suffix(u64),
-    /// Every byte is here already.
+    /// Every byte that is asked is here already.
     Nothing,
 }
 
@@ -69,16 +72,12 @@ impl Driver {
                 return Err(End::Refused(self.fill.last_refusal()));
             };
             let first = match &left {
-                Some(Left { partial, size }) => {
-                    match plan::next(*size, &partial.present(), &[], &self.fill.wants.snapshot()) {
-                        Some(range) => First::Range(range),
-                        None => First::Nothing,
-                    }
-                }
+                Some(Left { recorded, .. }) => self.first_beside(recorded, &source),
                 None => self.first_of_nothing(&source),
             };
+            let is_known = left.as_ref().is_some_and(|left| left.has(&source));
             let FirstAnswer { size: told, transfer, reading } =
-                match self.first_transfer(&source, first).await {
+                match self.first_transfer(&source, first, is_known).await {
                     Ok(found) => found,
                     Err(failure) => {
                         self.fill.drop_source(&source, failure.into());
@@ -86,7 +85,7 @@ impl Driver {
                     }
                 };
             self.fill.confirm(&source);
-            let known = left.as_ref().map(|left| left.size);
+            let known = left.as_ref().map(|left| left.recorded.size);
             let Some(size) = told.or(known).or_else(|| self.hint(&source)) else {
                 return Err(End::Unstored("upstream does not tell its size".to_owned()));
             };
@@ -99,7 +98,12 @@ impl Driver {
                 left = timeout(DISK_IS_LOST, late).await.ok().and_then(Result::ok).flatten();
             }
             let partial = match left.take() {
-                Some(Left { partial, size: known }) if known == size => partial,
+                Some(Left { partial, recorded }) if recorded.size == size => {
+                    if !recorded.anonymous {
+                        self.fill.make_private();
+                    }
+                    partial
+                }
                 Some(Left { partial: other, .. }) => {
                     // Upstream told another size in a former run; that file is of no use.
                     let dropped = spawn_blocking(move || other.discard()).await;
@@ -115,7 +119,7 @@ impl Driver {
                 progress.file = Some(file);
                 progress.present = present;
             });
-            return Ok(Opened { partial, size, source, transfer, reading });
+            return Ok(Opened { partial, size, source, first: transfer, reading });
         }
     }
 
@@ -126,8 +130,11 @@ impl Driver {
         }
         let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
         let mut left = spawn_blocking(move || {
-            let size = store.recorded(&digest)?.size;
-            Some(Left { partial: store.partial(&digest, size).ok()?, size })
+            let recorded = store.recorded(&digest)?;
+            let partial = store.partial(&digest, recorded.size).ok()?;
+            // What the file has is what counts.
+            let recorded = Recorded { present: partial.present(), ..recorded };
+            Some(Left { partial, recorded })
         });
         match timeout(DISK_HOLDS_HEADERS, &mut left).await {
             Ok(left) => (left.ok().flatten(), None),
@@ -162,22 +169,46 @@ impl Driver {
         })
     }
 
+    /// What to ask first where something is here: what the first reader wants and is missing, else what comes next.
+    fn first_beside(&self, recorded: &Recorded, source: &Source) -> First {
+        let Recorded { size, present, .. } = recorded;
+        let asked = asked(&self.fill.opening, *size);
+        let is_here = asked.iter().all(|range| present.contains(range.clone()));
+        let wants: Vec<_> =
+            asked.into_iter().map(|Range { start, end }| Wanting { position: start, end, had: 0 }).collect();
+        let whole = is_whole(&self.fill, source.site.policy().fill, *size);
+        let outlook = Outlook { size: *size, present, under_way: &[], wants: &wants };
+        // As if for one connection: what is asked comes before all else.
+        match plan::next(&outlook, &Ways { slots: 1, split: false, whole, piece: LARGEST }) {
+            Some(range) if !is_here => First::Range(range),
+            // A range that is here needs nobody's word but for whose it is. The rest follows.
+            _ => First::Nothing,
+        }
+    }
+
     /// What to ask first where nothing is here: what the first reader wants, in one piece.
     fn first_of_nothing(&self, source: &Source) -> First {
+        if self.fill.progress.borrow().generation > 0 {
+            // Whatever mixed up the ranges, or the places they came from, has no say in this.
+            return First::Whole;
+        }
         let hint = self.hint(source);
+        let whole = is_whole(&self.fill, source.site.policy().fill, u64::MAX);
         let within = |start: u64, end: u64| match hint {
-            Some(size) if start >= size => First::Range(0..size.min(plan::PIECE)),
-            Some(size) => First::Range(plan::opening(&(start..end.min(size)))),
-            None => First::Range(plan::opening(&(start..end))),
+            Some(size) if start >= size => First::Range(0..size.min(LARGEST)),
+            Some(size) => First::Range(plan::opening(&(start..end.min(size)), whole)),
+            None => First::Range(plan::opening(&(start..end), whole)),
         };
         match &self.fill.opening {
-            Wanted::Whole | Wanted::From(0) if hint.is_some_and(|size| size <= plan::PIECE) => First::Whole,
+            Wanted::Whole | Wanted::From(0) if whole && hint.is_some_and(|size| size <= LARGEST) => {
+                First::Whole
+            }
             Wanted::Whole => within(0, u64::MAX),
             Wanted::From(first) => within(*first, u64::MAX),
             Wanted::Closed { first, last } => within(*first, last.saturating_add(1)),
             Wanted::Suffix(length) => match hint {
                 Some(size) => within(size.saturating_sub(*length), size),
-                None => First::Suffix((*length).min(plan::PIECE)),
+                None => First::Suffix((*length).min(LARGEST)),
             },
             Wanted::Several(ranges) => match ranges.first() {
                 Some((first, last)) => within(*first, last.saturating_add(1)),
@@ -193,13 +224,18 @@ impl Driver {
         named.filter(|size| *size > 0)
     }
 
-    async fn first_transfer(&self, source: &Source, first: First) -> Result<FirstAnswer, Failure> {
+    /// Asks upstream. `is_known`: it has said yes to this source in a former run.
+    async fn first_transfer(
+        &self,
+        source: &Source,
+        first: First,
+        is_known: bool,
+    ) -> Result<FirstAnswer, Failure> {
         let (upstream, repository, digest) = (source.site.upstream(), &source.repository, &self.fill.digest);
         let memo = &source.memo;
         let ask = match first {
             First::Nothing => {
-                // All bytes are here from a former run; upstream is asked only for its word on the repository.
-                if !self.fills.store.is_member(source.site.name(), repository, digest) {
+                if !is_known && !self.fills.store.is_member(source.site.name(), repository, digest) {
                     upstream.head_blob(repository, digest).await?;
                 }
                 return Ok(FirstAnswer { size: None, transfer: None, reading: Reading::AsSent });
@@ -214,7 +250,7 @@ impl Driver {
             // A first guess beyond the end of the blob, or any range of an empty one: begin at the start.
             Err(Failure::RangeNotSatisfiable { total }) => {
                 let ask = match total {
-                    Some(total) if total > plan::PIECE => Ask::Range { start: 0, end: plan::PIECE },
+                    Some(total) if total > LARGEST => Ask::Range { start: 0, end: LARGEST },
                     _ => Ask::Whole,
                 };
                 upstream.blob(repository, digest, ask, memo, &turn).await?
@@ -225,7 +261,7 @@ impl Driver {
         let reading = coding::reading_of(&transfer, hint, upstream, repository, digest, &turn).await;
         if let Reading::Decoded { size } = reading {
             let transfer = upstream.blob_decoded(repository, digest, memo, &turn).await?;
-            return Ok(FirstAnswer { size: Some(size), transfer: Some(Box::new(transfer)), reading });
+            return Ok(FirstAnswer { size: Some(size), transfer: Some((Box::new(transfer), turn)), reading });
         }
         let size = match transfer.total {
             Some(total) => Some(total),
@@ -233,7 +269,29 @@ impl Driver {
             None if hint.is_some() => hint,
             None => upstream.head_blob(repository, digest).await.ok().and_then(|head| head.size),
         };
-        Ok(FirstAnswer { size, transfer: Some(Box::new(transfer)), reading })
+        Ok(FirstAnswer { size, transfer: Some((Box::new(transfer), turn)), reading })
+    }
+}
+
+impl Left {
+    /// Whether upstream has said yes to this source when it was fetched.
+    fn has(&self, source: &Source) -> bool {
+        let known = |(upstream, repository): &(String, Repository)| {
+            upstream == source.site.name() && *repository == source.repository
+        };
+        self.recorded.sources.iter().any(known)
+    }
+}
+
+/// Which bytes of a blob of that size a request asks for.
+fn asked(wanted: &Wanted, size: u64) -> Vec<Range<u64>> {
+    let closed = |first: u64, last: u64| first.min(size)..last.saturating_add(1).min(size);
+    match wanted {
+        Wanted::Whole => vec![0..size],
+        Wanted::From(first) => vec![(*first).min(size)..size],
+        Wanted::Closed { first, last } => vec![closed(*first, *last)],
+        Wanted::Suffix(length) => vec![size.saturating_sub(*length)..size],
+        Wanted::Several(ranges) => ranges.iter().map(|&(first, last)| closed(first, last)).collect(),
     }
 }
 

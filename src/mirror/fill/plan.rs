@@ -1,208 +1,170 @@
 //! Which bytes a fill asks upstream for next: a pure decision.
 //!
-//! Every range it names is missing and under way nowhere else, so that what it brings is brought once (G1). One
-//! transfer always works at the lowest missing byte, because the hash runs along the prefix and whole readers read
-//! it; others go only where a reader would wait, or follow a transfer that is about to end. Two that share a link for
-//! long would only keep the prefix from moving at its speed.
+//! Every range it names is missing and under way nowhere else, so that what it brings is brought once (G1). One transfer
+//! always works at the lowest missing byte, because the hash runs along the prefix and whole readers read it. The others
+//! go where a reader waits, to whoever has had least first, so that a glance at the tail never waits behind somebody who
+//! reads on for hours. What is left of them reads ahead, for whoever has least ahead of him.
 
 use std::ops::Range;
 
 use crate::store::Ranges;
 
-/// The most that one request to upstream asks for.
-///
-/// A response cannot be shortened once it runs, so a reader who wants bytes in the middle of one waits for it, and a
-/// transfer that meets bytes which are here already would fetch them twice. Both are bounded by this. Larger saves
-/// round trips: at 100 Mbit/s and 40 ms one piece takes 1.3 s.
-pub(super) const PIECE: u64 = 16 << 20;
+use super::pace::{LARGEST, SMALLEST};
 
-/// How far ahead of the transfer before it one that follows may begin, where what lies between is here already: the
-/// hash should not have long to go when the last byte has come.
+/// How far ahead of who reads it, or of the prefix, bytes are fetched that nobody waits for: the hash should not have
+/// long to go when the last byte has come, nor a reader find that the others were served before him.
 pub(super) const SPREAD: u64 = 64 << 20;
 
-/// How much of a transfer is left when the one that follows it is sent out: enough to hide a round trip on a link of
-/// 100 Mbit/s and 100 ms, and little enough that the two hardly share it.
+/// How much of what is under way is left when the next is sent out for a blob that is not split: enough to hide a round
+/// trip on a link of 100 Mbit/s and 100 ms, and little enough that the two hardly share it.
 const HANDOVER: u64 = 2 << 20;
 
+/// The most that is fetched at once for a reader who waits ahead of the prefix: others may come to wait as well.
+const AWAITED: u64 = 8 << 20;
+
+/// The most that is fetched at once, and ahead of who reads it, where nothing is to be fetched that is not read: he may
+/// leave at any moment.
+const UNSURE: u64 = 4 << 20;
+
+/// The least that is fetched at once where all of the blob is wanted in the end: readers that go from one small range to
+/// the next would otherwise cost a request each.
+const LEAST: u64 = 256 << 10;
+
+/// What a reader has still to read, and how much he has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wanting {
+    pub(super) position: u64,
+    pub(super) end: u64,
+    pub(super) had: u64,
+}
+
+/// How a blob is to be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ways {
+    /// The most transfers at once.
+    pub(super) slots: usize,
+    /// Large enough to be fetched in several places at once where nobody waits.
+    pub(super) split: bool,
+    /// All of it is to be fetched, and not only what is asked.
+    pub(super) whole: bool,
+    /// How much to ask for at once.
+    pub(super) piece: u64,
+}
+
+/// How far a fill has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlook<'a> {
+    pub(super) size: u64,
+    pub(super) present: &'a Ranges,
+    pub(super) under_way: &'a [Range<u64>],
+    /// In the order in which the readers came.
+    pub(super) wants: &'a [Wanting],
+}
+
 /// The next range to fetch, or none while everything that should be fetched now is under way.
-///
-/// `wants` are what readers have still to read, in the order in which the readers came.
-pub(super) fn next(
-    size: u64,
-    present: &Ranges,
-    under_way: &[Range<u64>],
-    wants: &[Range<u64>],
-) -> Option<Range<u64>> {
-    let mut taken = present.clone();
-    for range in under_way {
+pub(super) fn next(outlook: &Outlook<'_>, ways: &Ways) -> Option<Range<u64>> {
+    let mut taken = outlook.present.clone();
+    for range in outlook.under_way {
         taken.insert(range.clone());
     }
-    let prefix = present.prefix();
-    let is_served = |position: u64| under_way.iter().any(|range| range.contains(&position));
-    if prefix < size && !is_served(prefix) {
-        return first_missing(&taken, prefix..size);
+    let plan = Plan { outlook, ways, taken };
+    if ways.slots > 1 {
+        plan.lowest().or_else(|| plan.awaited()).or_else(|| plan.ahead())
+    } else {
+        // With one connection for all, who waits first is served first.
+        plan.awaited().or_else(|| plan.lowest())
     }
-    // What is missing first from a position on, unless it is on its way.
-    let missing_from = |position: u64, end: u64| {
-        let stop = present.run_end(position).unwrap_or(position);
-        if is_served(stop) { None } else { first_missing(&taken, stop..end.min(size)) }
-    };
-    wants.iter().find_map(|want| missing_from(want.start, want.end)).or_else(|| {
-        under_way.iter().filter(|range| is_near_its_end(present, range)).find_map(|range| {
-            let follows_a_reader = |want: &&Range<u64>| want.contains(&range.start) && want.end > range.end;
-            let end = match wants.iter().find(follows_a_reader) {
-                Some(want) => want.end,
-                None if range.contains(&prefix) => size,
-                None => return None,
-            };
-            missing_from(range.end, end).filter(|next| next.start < range.end.saturating_add(SPREAD))
-        })
-    })
 }
 
 /// Whether so little of some transfer is left that the next may be sent out.
 pub(super) fn is_handover_due(present: &Ranges, under_way: &[Range<u64>]) -> bool {
-    under_way.iter().any(|range| is_near_its_end(present, range))
-}
-
-fn is_near_its_end(present: &Ranges, range: &Range<u64>) -> bool {
-    let reached = present.run_end(range.start).unwrap_or(range.start);
-    range.end.saturating_sub(reached) < HANDOVER
+    let left =
+        |range: &Range<u64>| range.end - present.run_end(range.start).unwrap_or(range.start).min(range.end);
+    under_way.iter().any(|range| left(range) < HANDOVER)
 }
 
 /// The first request of a fill whose size nobody knows yet: what its first reader wants, no more than a piece.
-pub(super) fn opening(want: &Range<u64>) -> Range<u64> {
-    want.start..want.end.min(want.start.saturating_add(PIECE))
+pub(super) fn opening(want: &Range<u64>, whole: bool) -> Range<u64> {
+    want.start..want.end.min(want.start.saturating_add(if whole { LARGEST } else { UNSURE }))
 }
 
-fn first_missing(taken: &Ranges, within: Range<u64>) -> Option<Range<u64>> {
-    let gap = taken.missing_in(within).next()?;
-    Some(gap.start..gap.end.min(gap.start + PIECE))
+struct Plan<'a> {
+    outlook: &'a Outlook<'a>,
+    ways: &'a Ways,
+    /// What is present or under way.
+    taken: Ranges,
+}
+
+impl Plan<'_> {
+    /// The lowest missing byte, unless it is on its way or only what is asked is fetched.
+    fn lowest(&self) -> Option<Range<u64>> {
+        let (prefix, size) = (self.outlook.present.prefix(), self.outlook.size);
+        if !self.ways.whole || self.is_under_way(prefix) {
+            return None;
+        }
+        self.missing(prefix..size, self.share())
+    }
+
+    /// Where somebody waits, or is about to; who has had least is served first.
+    fn awaited(&self) -> Option<Range<u64>> {
+        let Outlook { size, present, .. } = *self.outlook;
+        let places = self.outlook.wants.iter().filter_map(|want| {
+            let stop = present.run_end(want.position).unwrap_or(want.position);
+            let end = want.end.min(size);
+            let waits = stop < end && stop - want.position < HANDOVER && !self.is_under_way(stop);
+            waits.then_some((want.had, stop, end))
+        });
+        let (_, stop, end) = places.min_by_key(|&(had, ..)| had)?;
+        let (end, most) =
+            if self.ways.whole { (end.max(stop + LEAST).min(size), AWAITED) } else { (end, UNSURE) };
+        self.missing(stop..end, self.ways.piece.min(most))
+    }
+
+    /// Beyond what is on its way already, for whoever has least ahead of him.
+    fn ahead(&self) -> Option<Range<u64>> {
+        let Outlook { size, present, .. } = *self.outlook;
+        let Ways { split, whole, .. } = *self.ways;
+        let of_all = whole.then(|| present.prefix()..size);
+        let of_each = self.outlook.wants.iter().map(|want| want.position..want.end.min(size));
+        let reach = if whole { SPREAD } else { UNSURE };
+        let places = of_all.into_iter().chain(of_each).filter_map(|Range { start, end }| {
+            let front = self.taken.run_end(start).unwrap_or(start);
+            let lead = front - start;
+            // Transfers that share a link for long keep each other from moving at its speed.
+            let alone = (split && whole) || {
+                let coming: u64 = present.missing_in(start..front).map(|gap| gap.end - gap.start).sum();
+                coming < HANDOVER
+            };
+            (front < end && lead < reach && alone).then_some((lead, front, end))
+        });
+        let (_, front, end) = places.min_by_key(|&(lead, ..)| lead)?;
+        self.missing(front..end, self.share())
+    }
+
+    fn is_under_way(&self, position: u64) -> bool {
+        self.outlook.under_way.iter().any(|range| range.contains(&position))
+    }
+
+    /// How much to ask for where nobody waits. Towards the end of a blob that is split the pieces get smaller, so that
+    /// all transfers end at about the same time, and none of them far behind the prefix.
+    fn share(&self) -> u64 {
+        if !self.ways.whole {
+            return self.ways.piece.min(UNSURE);
+        }
+        if !self.ways.split {
+            return self.ways.piece;
+        }
+        let left = self.outlook.size - self.taken.total().min(self.outlook.size);
+        let share = left / (2 * self.ways.slots as u64) / SMALLEST * SMALLEST;
+        self.ways.piece.min(share.max(SMALLEST))
+    }
+
+    /// The first gap, no more than `most` of it.
+    fn missing(&self, within: Range<u64>, most: u64) -> Option<Range<u64>> {
+        let gap = self.taken.missing_in(within).next()?;
+        Some(gap.start..gap.end.min(gap.start + most))
+    }
 }
 
 #[cfg(test)]
-#[expect(clippy::single_range_in_vec_init, reason = "lists of one range are what these tables are about")]
-mod tests {
-    use super::*;
-
-    const MIB: u64 = 1 << 20;
-    const SIZE: u64 = 1 << 30;
-
-    fn present(ranges: &[Range<u64>]) -> Ranges {
-        ranges.iter().cloned().collect()
-    }
-
-    #[test]
-    fn the_lowest_missing_byte_always_has_a_transfer() {
-        let tail = SIZE - 100..SIZE;
-        for (there, under_way, wants, expected, why) in [
-            (vec![], vec![], vec![], Some(0..PIECE), "nothing is here and nobody waits"),
-            (vec![], vec![], vec![tail], Some(0..PIECE), "also when somebody waits elsewhere"),
-            (vec![0..PIECE], vec![], vec![], Some(PIECE..2 * PIECE), "the prefix goes on"),
-            (vec![0..10], vec![], vec![], Some(10..10 + PIECE), "from the very byte"),
-            (vec![0..10, 20..30], vec![], vec![], Some(10..20), "up to what is there"),
-            (vec![], vec![20..30], vec![], Some(0..20), "up to what is under way"),
-            (vec![0..SIZE], vec![], vec![], None, "everything is there"),
-        ] {
-            assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
-        }
-    }
-
-    #[test]
-    fn g1_nothing_present_or_under_way_is_asked_for_again() {
-        let first = || 0..PIECE;
-        let tail = || SIZE - 100..SIZE;
-        let far = || 40 * MIB..50 * MIB;
-        for (there, under_way, wants, expected, why) in [
-            (vec![], vec![first()], vec![tail()], Some(tail()), "who waits far ahead is served"),
-            (vec![tail()], vec![first()], vec![tail()], None, "but not again when it is there"),
-            (vec![], vec![first(), tail()], vec![tail()], None, "or coming"),
-            (vec![], vec![first()], vec![5..90], None, "nor who waits inside a running transfer"),
-            (vec![], vec![first()], vec![0..SIZE], None, "nor a whole reader"),
-            (
-                vec![far()],
-                vec![first()],
-                vec![30 * MIB..60 * MIB],
-                Some(30 * MIB..40 * MIB),
-                "up to what is there",
-            ),
-            (
-                vec![far()],
-                vec![first()],
-                vec![45 * MIB..60 * MIB],
-                Some(50 * MIB..60 * MIB),
-                "from where it will wait",
-            ),
-        ] {
-            assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
-        }
-    }
-
-    #[test]
-    fn a_transfer_is_followed_when_it_is_about_to_end() {
-        let first = || 0..PIECE;
-        let almost = || 0..PIECE - HANDOVER + 1;
-        let after = PIECE..2 * PIECE;
-        let mid = 500 * MIB..500 * MIB + PIECE;
-        for (there, under_way, wants, expected, why) in [
-            (vec![0..PIECE - HANDOVER], vec![first()], vec![], None, "not yet"),
-            (vec![almost()], vec![first()], vec![], Some(after.clone()), "now"),
-            (vec![almost()], vec![first(), after], vec![], None, "once"),
-            (
-                vec![almost(), PIECE..200 * MIB],
-                vec![first()],
-                vec![],
-                None,
-                "not where the hash would lag far behind",
-            ),
-            (
-                vec![mid.start..mid.end - MIB],
-                vec![first(), mid.clone()],
-                vec![mid.start..SIZE],
-                Some(mid.end..mid.end + PIECE),
-                "a reader's transfer, too",
-            ),
-            (vec![mid.start..mid.end - MIB], vec![first(), mid], vec![], None, "but only while he reads"),
-        ] {
-            assert_eq!(next(SIZE, &present(&there), &under_way, &wants), expected, "{why}");
-        }
-    }
-
-    #[test]
-    fn a_want_beyond_the_end_is_cut_to_the_blob() {
-        assert_eq!(next(100, &present(&[0..40]), &[40..50], &[60..500]), Some(60..100));
-        assert_eq!(next(100, &present(&[0..40]), &[40..100], &[600..700]), None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn g1_whatever_is_planned_until_the_end_covers_every_byte_once(
-            size in 1u64..2_000_000_000,
-            parts in proptest::collection::vec((0u64..2_000_000_000, 1u64..100_000_000), 0..5),
-            wants in proptest::collection::vec((0u64..2_000_000_000, 1u64..200_000_000), 0..5),
-            connections in 1usize..5,
-        ) {
-            let clip = |list: &[(u64, u64)]| -> Vec<Range<u64>> {
-                list.iter().map(|(at, len)| at.min(&size).to_owned()..(at + len).min(size)).filter(|r| r.start < r.end).collect()
-            };
-            let mut there = present(&clip(&parts));
-            let wants = clip(&wants);
-            let mut fetched = size - there.total();
-            let mut running: Vec<Range<u64>> = Vec::new();
-            loop {
-                while running.len() < connections {
-                    let Some(range) = next(size, &there, &running, &wants) else { break };
-                    proptest::prop_assert!(range.start < range.end && range.end - range.start <= PIECE);
-                    proptest::prop_assert!(there.missing_in(range.clone()).eq([range.clone()]), "asked for what is there");
-                    proptest::prop_assert!(running.iter().all(|r| r.end <= range.start || range.end <= r.start));
-                    running.push(range);
-                }
-                let Some(done) = running.pop() else { break };
-                fetched -= done.end - done.start;
-                there.insert(done);
-            }
-            proptest::prop_assert_eq!(fetched, 0);
-            proptest::prop_assert_eq!(there.total(), size);
-        }
-    }
-}
+mod tests;

@@ -51,6 +51,8 @@ pub(in crate::mirror) enum Phase {
     Unstored,
     /// It ended without the blob.
     Failed(Refusal),
+    /// Nobody read from it, so it stopped; the next request goes on where it was.
+    Paused,
 }
 
 /// What a reader at a position may do next.
@@ -82,6 +84,10 @@ impl Progress {
             (_, Phase::Verified) => Step::Fail(Refusal::Internal {
                 reason: format!("a reader stands at {position} of a blob of {:?} bytes", self.size),
             }),
+            // It stops only while it has no reader.
+            (_, Phase::Paused) => {
+                Step::Fail(Refusal::Internal { reason: "the fill stopped under its reader".to_owned() })
+            }
             (_, Phase::Running) => Step::Wait,
         }
     }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::store::Partial;
 
+use super::driver::named;
 use super::table::Fill;
 
 /// Present ranges are recorded at least this often, in bytes and in time, so that little is fetched again after a
@@ -54,6 +55,7 @@ impl Recorder {
         let present = fill.progress.borrow().present.clone();
         let partial = Arc::clone(&self.partial);
         partial.set_anonymous(fill.is_anonymous());
+        partial.add_sources(named(fill.confirmed()));
         let digest = fill.digest.clone();
         self.running = Some(spawn_blocking(move || {
             if let Err(error) = partial.record(&present) {

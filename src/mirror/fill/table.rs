@@ -19,6 +19,7 @@ use super::driver::Driver;
 use super::progress::{Dropped, Phase, Progress};
 use super::source::{Right, Source};
 use super::wants::{Client, Wants};
+use super::wrong::Wrong;
 
 /// One blob on its way.
 #[derive(Debug)]
@@ -80,9 +81,9 @@ impl Fill {
         }
     }
 
-    /// Whether it has failed: who comes now has to start another, when it is gone.
-    pub(in crate::mirror) fn has_failed(&self) -> bool {
-        matches!(self.progress.borrow().phase, Phase::Failed(_))
+    /// Whether it has ended without the blob: who comes now has to start another, when it is gone.
+    pub(in crate::mirror) fn is_over(&self) -> bool {
+        matches!(self.progress.borrow().phase, Phase::Failed(_) | Phase::Paused)
     }
 
     /// Waits until the fill is out of the table.
@@ -90,9 +91,9 @@ impl Fill {
         self.gone.cancelled().await;
     }
 
-    /// Counts one more client, from before it knows anything.
-    pub(in crate::mirror) fn client(&self) -> Arc<Client> {
-        Wants::client(&self.wants)
+    /// Counts one more client, from before it knows anything; none when the fill is ending for want of them.
+    pub(in crate::mirror) fn client(&self, wanted: &Wanted) -> Option<Arc<Client>> {
+        Wants::client(&self.wants, *wanted == Wanted::Whole)
     }
 
     pub(in crate::mirror) fn digest(&self) -> &Digest {
@@ -157,6 +158,19 @@ impl Fill {
         }
     }
 
+    /// Lets another pair be asked first: what came through the one that was is wrong.
+    pub(super) fn rotate_sources(&self) {
+        let mut sources = self.sources();
+        if !sources.list.is_empty() {
+            sources.list.rotate_left(1);
+        }
+    }
+
+    /// What is on the disk already came with credentials.
+    pub(super) fn make_private(&self) {
+        self.private.store(true, Ordering::Relaxed);
+    }
+
     /// The pairs that upstream has said yes to, also those that failed later.
     pub(super) fn confirmed(&self) -> Vec<Source> {
         self.sources().confirmed.clone()
@@ -210,7 +224,7 @@ fn decide(progress: &Progress, source: &Source, anonymous: bool) -> Option<Resul
         (Phase::Failed(refusal @ (Refusal::WrongContent { .. } | Refusal::Internal { .. })), None) => {
             Some(Err(Turned::Refused(refusal.clone())))
         }
-        (Phase::Failed(_), None) => Some(Err(Turned::Away)),
+        (Phase::Failed(_), None) | (Phase::Paused, _) => Some(Err(Turned::Away)),
         (Phase::Unstored, _) => verdict(true),
         (Phase::Verified, _) => verdict(false),
         (Phase::Running, _) => progress.size.and_then(|_| verdict(false)),
@@ -230,6 +244,7 @@ pub(in crate::mirror) struct Fills {
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
+    pub(super) wrong: Wrong,
 }
 
 /// Where a request for a blob goes.
@@ -250,12 +265,17 @@ impl Fills {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { running: Arc::default(), store, recent, metrics, tasks, stop }
+        Self { running: Arc::default(), store, recent, metrics, tasks, stop, wrong: Wrong::new() }
     }
 
     /// The fill of this digest that is under way.
     pub(in crate::mirror) fn find(&self, digest: &Digest) -> Option<Arc<Fill>> {
         self.locked().get(digest).cloned()
+    }
+
+    /// Why the blob is not fetched from an upstream for a while: it sent something else, and did so again.
+    pub(in crate::mirror) fn refused_for_now(&self, upstream: &str, digest: &Digest) -> Option<Refusal> {
+        self.wrong.recall(upstream, digest)
     }
 
     /// Starts a fill through `source`, unless one runs or the blob has arrived: a fill leaves this table only after
@@ -272,7 +292,6 @@ impl Fills {
             digest: digest.clone(),
             progress: Arc::new(watch::channel(Progress::default()).0),
             wants: Arc::default(),
-            share: Share::new(),
             private: AtomicBool::new(!source.site.upstream().anonymous()),
             sources: Mutex::new(Sources {
                 list: vec![(source, Right::Asked)],
@@ -281,6 +300,7 @@ impl Fills {
             }),
             gone: CancellationToken::new(),
             opening,
+            share: Share::new(),
         });
         running.insert(digest.clone(), Arc::clone(&fill));
         drop(running);

@@ -1,22 +1,37 @@
-//! What the readers of a fill have still to read, for the order in which it is fetched.
+//! Who reads from a fill and what they have still to read, for the order in which it is fetched, and for whether it goes
+//! on at all.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The wants of all readers of one fill, in the order in which the readers came.
+use super::plan::Wanting;
+
+/// The readers of one fill, in the order in which they came.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
-    list: Mutex<Vec<Arc<Place>>>,
-    /// Clients that have received nothing yet: they alone can be given another file.
-    untouched: AtomicUsize,
+    state: Mutex<State>,
+    /// Whether the fill wants to know how far its readers are, beside who they are.
+    watched: AtomicBool,
     changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    places: Vec<Arc<Place>>,
+    clients: usize,
+    /// Clients that have received nothing yet: they alone can be given another file.
+    untouched: usize,
+    /// Somebody has asked for the whole blob.
+    whole: bool,
+    /// The fill is ending because nobody reads from it: who comes now has to start another.
+    closed: bool,
 }
 
 #[derive(Debug)]
 struct Place {
+    start: u64,
     position: AtomicU64,
     end: u64,
 }
@@ -37,43 +52,78 @@ pub(super) struct Want {
 }
 
 impl Wants {
-    /// Counts a client, who may be given another file until it has received something.
-    pub(super) fn client(wants: &Arc<Self>) -> Arc<Client> {
-        wants.untouched.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Client { wants: Arc::clone(wants), touched: AtomicBool::new(false) })
+    /// Counts a client, who may be given another file until it has received something. `whole`: it asks for all of the
+    /// blob. None when the fill is ending for want of readers.
+    pub(super) fn client(wants: &Arc<Self>, whole: bool) -> Option<Arc<Client>> {
+        let mut state = wants.state();
+        if state.closed {
+            return None;
+        }
+        state.clients += 1;
+        state.untouched += 1;
+        state.whole |= whole;
+        drop(state);
+        wants.changed.notify_one();
+        Some(Arc::new(Client { wants: Arc::clone(wants), touched: AtomicBool::new(false) }))
     }
 
     /// What is still wanted, by whoever came first, first.
-    pub(super) fn snapshot(&self) -> Vec<Range<u64>> {
-        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.iter()
-            .map(|place| place.position.load(Ordering::Relaxed)..place.end)
-            .filter(|want| want.start < want.end)
-            .collect()
+    pub(super) fn snapshot(&self) -> Vec<Wanting> {
+        let wanting = |place: &Arc<Place>| {
+            let position = place.position.load(Ordering::Relaxed);
+            Wanting { position, end: place.end, had: position - place.start }
+        };
+        self.state().places.iter().map(wanting).filter(|want| want.position < want.end).collect()
     }
 
     /// Whether some client has received nothing yet.
     pub(super) fn any_untouched(&self) -> bool {
-        self.untouched.load(Ordering::Relaxed) > 0
+        self.state().untouched > 0
     }
 
-    /// Resolves when a want has come since the last call.
+    /// Whether somebody has asked for the whole blob, be he still here or not.
+    pub(super) fn whole(&self) -> bool {
+        self.state().whole
+    }
+
+    /// Whether nobody is here.
+    pub(super) fn is_unread(&self) -> bool {
+        self.state().clients == 0
+    }
+
+    /// Takes no client any more, if there is none; whether it is so.
+    pub(super) fn close_if_unread(&self) -> bool {
+        let mut state = self.state();
+        state.closed |= state.clients == 0;
+        state.closed
+    }
+
+    /// From now on, readers that move on are a change, or are not.
+    pub(super) fn watch(&self, watched: bool) {
+        self.watched.store(watched, Ordering::Relaxed);
+    }
+
+    /// Resolves when a client or a want has come, or a client gone, since the last call.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Client {
     pub(super) fn wants(self: &Arc<Self>, start: u64, end: u64) -> Want {
-        let place = Arc::new(Place { position: AtomicU64::new(start), end });
-        self.wants.list.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&place));
+        let place = Arc::new(Place { start, position: AtomicU64::new(start), end });
+        self.wants.state().places.push(Arc::clone(&place));
         self.wants.changed.notify_one();
         Want { client: Arc::clone(self), place, touched: false }
     }
 
     fn touch(&self) {
         if !self.touched.swap(true, Ordering::Relaxed) {
-            self.wants.untouched.fetch_sub(1, Ordering::Relaxed);
+            self.wants.state().untouched -= 1;
         }
     }
 }
@@ -81,6 +131,8 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.touch();
+        self.wants.state().clients -= 1;
+        self.wants.changed.notify_one();
     }
 }
 
@@ -90,6 +142,9 @@ impl Want {
         self.place.position.store(position, Ordering::Relaxed);
         self.touched = true;
         self.client.touch();
+        if self.client.wants.watched.load(Ordering::Relaxed) {
+            self.client.wants.changed.notify_one();
+        }
     }
 
     /// Whether this reader has received something.
@@ -100,7 +155,40 @@ impl Want {
 
 impl Drop for Want {
     fn drop(&mut self) {
-        let mut list = self.client.wants.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.retain(|place| !Arc::ptr_eq(place, &self.place));
+        self.client.wants.state().places.retain(|place| !Arc::ptr_eq(place, &self.place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fill_closes_only_when_nobody_reads_and_then_takes_nobody() {
+        let wants = Arc::new(Wants::default());
+        let client = Wants::client(&wants, false).unwrap();
+        assert!(!wants.close_if_unread());
+        let second = Wants::client(&wants, true).unwrap();
+        drop(client);
+        assert!(!wants.is_unread());
+        drop(second);
+        assert!(wants.is_unread() && wants.whole());
+        assert!(wants.close_if_unread());
+        assert!(Wants::client(&wants, false).is_none());
+    }
+
+    #[test]
+    fn a_want_counts_from_where_it_began_and_goes_with_its_reader() {
+        let wants = Arc::new(Wants::default());
+        let client = Wants::client(&wants, false).unwrap();
+        let mut want = client.wants(100, 200);
+        assert!(wants.any_untouched());
+        want.moved_to(130);
+        assert_eq!(wants.snapshot(), [Wanting { position: 130, end: 200, had: 30 }]);
+        assert!(!wants.any_untouched());
+        want.moved_to(200);
+        assert!(wants.snapshot().is_empty(), "it has all of it");
+        drop(want);
+        assert!(wants.snapshot().is_empty());
     }
 }

@@ -8,6 +8,7 @@ mod knowledge;
 mod power;
 mod restart;
 mod room;
+mod scrub;
 
 use super::fs::{Access, Disk, DiskFile, Entry, Meta, RealDisk, Space};
 use super::layout::Tree;
@@ -28,6 +29,8 @@ const EAGER: Policy = Policy {
     index_spare: 0,
     read_at_once: 64 << 20,
     calm: Duration::ZERO,
+    scrub_after: Duration::ZERO,
+    scrub_rest: Duration::from_millis(50),
     commit_every: Duration::from_millis(2),
 };
 
@@ -84,7 +87,7 @@ impl Fixture {
 }
 
 fn options(path: &Path, max: u64) -> Options {
-    Options { path: path.to_owned(), max_bytes: Budget::Bytes(max), max_blob: None }
+    Options { path: path.to_owned(), max_bytes: Budget::Bytes(max), max_blob: None, scrub: Scrub::NEVER }
 }
 
 fn open(path: &Path) -> Store {
@@ -192,6 +195,7 @@ enum Op {
     Sync,
     SetLen,
     Space,
+    Forget,
 }
 
 type Verdict = dyn Fn(Op, &Path) -> Option<io::ErrorKind> + Send + Sync;
@@ -292,6 +296,12 @@ impl DiskFile for FaultFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.disk.check(Op::SetLen, &self.path)?;
         self.file.set_len(len)
+    }
+
+    fn forget_cached(&self, range: std::ops::Range<u64>) {
+        // Told so that tests see it.
+        let _ = self.disk.check(Op::Forget, &self.path);
+        self.file.forget_cached(range);
     }
 
     fn meta(&self) -> io::Result<Meta> {

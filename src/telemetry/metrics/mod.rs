@@ -77,6 +77,8 @@ struct Store {
     writes_failing: Gauge,
     evictions: Family<ByReason, Counter>,
     quarantined: Counter,
+    scrubbed: Counter,
+    scrub_corrupt: Counter,
 }
 
 /// The store's figures at a moment, as whoever watches it reads them off. Totals count from the start of the process.
@@ -98,6 +100,10 @@ pub struct StoreFigures<'a> {
     pub evictions: &'a [(&'static str, u64)],
     /// Files put aside so far because they could not be read, or were not what their name says.
     pub quarantined: u64,
+    /// Bytes read again so far, to see whether they are still right.
+    pub scrubbed: u64,
+    /// Files that were not.
+    pub scrub_corrupt: u64,
 }
 
 impl Metrics {
@@ -183,7 +189,14 @@ impl Metrics {
         store.manifests.set(signed(now.manifests));
         store.degraded.set(i64::from(now.degraded));
         store.writes_failing.set(i64::from(now.writes_failing));
-        store.quarantined.inner().fetch_max(now.quarantined, Ordering::Relaxed);
+        let totals = [
+            (&store.quarantined, now.quarantined),
+            (&store.scrubbed, now.scrubbed),
+            (&store.scrub_corrupt, now.scrub_corrupt),
+        ];
+        for (total, now) in totals {
+            total.inner().fetch_max(now, Ordering::Relaxed);
+        }
         for &(reason, total) in now.evictions {
             store.evictions.get_or_create(&ByReason { reason }).inner().fetch_max(total, Ordering::Relaxed);
         }
@@ -325,6 +338,17 @@ fn register_store(registry: &mut Registry) -> Store {
         "store_quarantined",
         "Files put aside because they could not be trusted",
         store.quarantined.clone(),
+    );
+    registry.register_with_unit(
+        "store_scrubbed",
+        "Bytes read again in the background, to see whether they are still right",
+        Unit::Bytes,
+        store.scrubbed.clone(),
+    );
+    registry.register(
+        "store_scrub_corrupt",
+        "Files that were found not to be what their name says when they were read again",
+        store.scrub_corrupt.clone(),
     );
     store
 }

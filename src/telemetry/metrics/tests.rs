@@ -66,7 +66,7 @@ fn the_stores_totals_follow_and_never_go_back() {
     let mut now = StoreFigures { bytes: 10, budget: 100, degraded: true, ..StoreFigures::default() };
     now.writes_failing = true;
     now.evictions = &[("budget", 3)];
-    now.quarantined = 2;
+    (now.quarantined, now.scrubbed, now.scrub_corrupt) = (2, 5000, 1);
     metrics.store(&now);
     now.evictions = &[("budget", 1)];
     now.bytes = 4;
@@ -78,6 +78,8 @@ fn the_stores_totals_follow_and_never_go_back() {
     assert!(line(&metrics, "roadstead_store_writes_failing ").ends_with(" 1"));
     assert!(line(&metrics, r#"roadstead_store_evictions_total{reason="budget"}"#).ends_with(" 3"));
     assert!(line(&metrics, "roadstead_store_quarantined_total ").ends_with(" 2"));
+    assert!(line(&metrics, "roadstead_store_scrubbed_bytes_total ").ends_with(" 5000"));
+    assert!(line(&metrics, "roadstead_store_scrub_corrupt_total ").ends_with(" 1"));
 }
 
 #[test]

@@ -48,7 +48,7 @@ async fn bytes_that_wait_are_not_lost_when_their_reader_turns_to_something_else(
             }
         }
     }
-    assert!(turned_away > 10, "{turned_away}");
+    assert!(turned_away > 0, "nothing had to wait");
     assert_eq!((bytes, transfer.chunk().await), (SIZE, Ok(None)));
 }
 

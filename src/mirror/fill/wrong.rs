@@ -1,0 +1,105 @@
+//! A short memory of upstreams that sent something else than a digest, so that clients who insist do not have the same
+//! wrong bytes fetched over and over.
+//!
+//! Once may be an accident on the way, and the blob is fetched again for whoever asks. From the second time on it is left
+//! alone for a while, as a blob is that is not there, and each time for longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::time::Instant;
+
+use crate::oci::Digest;
+
+use super::super::answer::Refusal;
+
+/// How often the pause is doubled at the most.
+const MOST_DOUBLED: u32 = 5;
+/// After which time without another it is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Bounds the memory.
+const MOST_REMEMBERED: u64 = 10_000;
+
+/// Wrong contents, by upstream and digest. Clones are the same memory.
+#[derive(Clone, Debug)]
+pub(super) struct Wrong(Cache<(Arc<str>, Digest), Seen>);
+
+#[derive(Clone, Debug)]
+struct Seen {
+    times: u32,
+    until: Instant,
+    what: Arc<str>,
+}
+
+impl Wrong {
+    pub(super) fn new() -> Self {
+        Self(Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(FORGOTTEN_AFTER).build())
+    }
+
+    /// An upstream sent something else; `what`, for the operator. `ttl` is how long its refusals are remembered.
+    pub(super) fn note(&self, upstream: &str, digest: &Digest, ttl: Duration, what: &str) {
+        let key = (upstream.into(), digest.clone());
+        let times = self.0.get(&key).map_or(0, |seen| seen.times) + 1;
+        let until = Instant::now() + pause_after(times, ttl);
+        self.0.insert(key, Seen { times, until, what: what.into() });
+    }
+
+    /// It sent the right content.
+    pub(super) fn forget(&self, upstream: &str, digest: &Digest) {
+        self.0.invalidate(&(upstream.into(), digest.clone()));
+    }
+
+    /// Why nothing is fetched now, if nothing is.
+    pub(super) fn recall(&self, upstream: &str, digest: &Digest) -> Option<Refusal> {
+        let seen = self.0.get(&(upstream.into(), digest.clone()))?;
+        let left = seen.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        let reason = format!(
+            "{upstream} sent wrong content for {digest} {} times, lately this: {}; it is asked again in {} s",
+            seen.times,
+            seen.what,
+            left.as_secs() + 1
+        );
+        Some(Refusal::WrongContent { reason })
+    }
+}
+
+/// How long nothing is fetched after so many times.
+fn pause_after(times: u32, ttl: Duration) -> Duration {
+    match times {
+        0 | 1 => Duration::ZERO,
+        more => ttl.saturating_mul(1 << (more - 2).min(MOST_DOUBLED)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TTL: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn g2_the_pause_after_wrong_content_grows_and_is_bounded() {
+        for (times, seconds) in
+            [(0, 0), (1, 0), (2, 5), (3, 10), (4, 20), (5, 40), (6, 80), (7, 160), (99, 160)]
+        {
+            assert_eq!(pause_after(times, TTL), Duration::from_secs(seconds), "{times}");
+            assert_eq!(pause_after(times, Duration::ZERO), Duration::ZERO, "where nothing is remembered");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g2_wrong_content_twice_is_not_fetched_a_third_time_at_once() {
+        let (wrong, digest) = (Wrong::new(), Digest::of(crate::oci::Algorithm::Sha256, b"x"));
+        wrong.note("u", &digest, TTL, "the first");
+        assert_eq!(wrong.recall("u", &digest), None, "once may be an accident");
+        wrong.note("u", &digest, TTL, "the second");
+        assert!(wrong.recall("u", &digest).is_some());
+        assert_eq!(wrong.recall("v", &digest), None, "another upstream may have it right");
+        tokio::time::advance(TTL).await;
+        assert_eq!(wrong.recall("u", &digest), None, "it may be mended");
+        wrong.note("u", &digest, TTL, "the third");
+        wrong.forget("u", &digest);
+        assert_eq!(wrong.recall("u", &digest), None, "it was mended");
+    }
+}
