@@ -1,37 +1,26 @@
 //! The task behind a fill: asks upstream, opens the file, keeps transfers running, and ends it one way or the other.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
-use tokio::task::{Id, JoinError, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::spawn_blocking;
 use tokio_util::task::TaskTracker;
 
 use crate::oci::{Digest, Repository};
 use crate::store::{Partial, Ranges, StoreError};
 use crate::telemetry::FillResult;
 
-use super::super::answer::{Refusal, Wanted};
-use super::super::policy::{self, Extent, FillPolicy};
+use super::super::answer::Refusal;
 use super::coding::Reading;
-use super::crew::{Crew, Done, Ready};
-use super::fetch::{Ended, Work};
+use super::crew::Crew;
+use super::fetch::Work;
 use super::opening::Opened;
 use super::pace::LARGEST;
-use super::plan::{self, Outlook, Ways};
 use super::progress::Phase;
 use super::recorder::Recorder;
-use super::sink::{self, Sink};
+use super::sink::Sink;
 use super::source::Source;
 use super::table::{Fill, Fills};
-
-/// Transfers at a time of a blob that is not split: one at the lowest missing byte, one where a reader waits or to follow
-/// the first.
-const UNSPLIT: usize = 2;
-
-/// How much has to come before a plan is made anew that had nothing more to fetch.
-const PLAN_EVERY: u64 = 1 << 20;
 
 pub(super) struct Driver {
     pub(super) fills: Fills,
@@ -178,139 +167,6 @@ impl Driver {
         self.finish(end, partial, present).await
     }
 
-    async fn fill_up(&self, crew: &mut Crew, recorder: &mut Recorder, policy: FillPolicy) -> Result<(), End> {
-        let sink = Arc::clone(&crew.work.sink);
-        let verdict = sink.verdict();
-        tokio::pin!(verdict);
-        let mut present = self.fill.progress.subscribe();
-        let mut planned_at = 0;
-        let mut plan_anew = true;
-        let mut unread = Unread::default();
-        loop {
-            if plan_anew && !unread.is_over(&self.fill, policy) {
-                planned_at = present.borrow().present.total();
-                self.staff(crew, policy)?;
-            }
-            plan_anew = true;
-            let pause = unread.deadline(&self.fill, policy);
-            let crew_is_free = crew.busy() == 0 || crew.sequential;
-            let Crew { transfers, waiting, .. } = &mut *crew;
-            tokio::select! {
-                // A blob that is whole is whole, whatever else happens in the same moment.
-                biased;
-                verdict = &mut verdict => return match verdict {
-                    sink::Verdict::Matches => Ok(()),
-                    sink::Verdict::Differs(found) => Err(End::WrongDigest(self.accusation(crew.work.size, &found))),
-                    sink::Verdict::Unreadable(error) => Err(End::Unstored(error)),
-                },
-                Some(ended) = transfers.join_next() => self.take_back(crew, ended).await?,
-                ready = waiting.ready() => self.use_turn(crew, ready, policy),
-                () = self.fills.stop.cancelled() => return Err(End::Stopped),
-                () = self.fill.wants.changed() => {}
-                // What is under way in pieces comes to its end, so that none of it is asked for twice.
-                () = until(pause), if crew_is_free => {
-                    if self.fill.wants.close_if_unread() {
-                        return Err(End::Paused);
-                    }
-                }
-                _ = recorder.due.tick() => {}
-                _ = present.changed() => {
-                    // Every write comes by here, so the full plan is made only when it may change something.
-                    let here = &present.borrow_and_update().present;
-                    plan_anew = crew.busy() < ways(&self.fill, policy, crew).slots
-                        && (plan::is_handover_due(here, &crew.ranges()) || here.total() >= planned_at + PLAN_EVERY);
-                }
-            }
-            recorder.record_if_due(&self.fill);
-        }
-    }
-
-    /// Has a connection waited for, if there is something to fetch next.
-    fn staff(&self, crew: &mut Crew, policy: FillPolicy) -> Result<(), End> {
-        if crew.sequential || crew.is_waiting() {
-            return Ok(());
-        }
-        let ways = ways(&self.fill, policy, crew);
-        let wanted = crew.busy() < ways.slots && self.next_range(crew, &ways).is_some();
-        // What is fetched next may depend on how far the readers are.
-        self.fill.wants.watch(!ways.whole && !wanted && crew.busy() < ways.slots);
-        if wanted {
-            let Some(source) = self.fill.next_source() else {
-                return Err(End::Refused(self.fill.last_refusal()));
-            };
-            crew.wait_for_turn(source, None, &self.fill.share);
-        }
-        Ok(())
-    }
-
-    /// Sends a transfer out by a connection that has come; gives it back if there is nothing to fetch any more.
-    fn use_turn(&self, crew: &mut Crew, ready: Ready, policy: FillPolicy) {
-        let Ready { source, range, turn } = ready;
-        if let Some(range) = range.or_else(|| self.next_range(crew, &ways(&self.fill, policy, crew))) {
-            crew.send(source, range, turn, None);
-        }
-    }
-
-    /// Looks at the progress and lets go of it, before anybody else's lock is taken.
-    fn next_range(&self, crew: &Crew, ways: &Ways) -> Option<Range<u64>> {
-        let (wants, under_way) = (self.fill.wants.snapshot(), crew.ranges());
-        let present = &self.fill.progress.borrow().present;
-        plan::next(&Outlook { size: crew.work.size, present, under_way: &under_way, wants: &wants }, ways)
-    }
-
-    async fn take_back(&self, crew: &mut Crew, ended: Result<(Id, Done), JoinError>) -> Result<(), End> {
-        let (id, Done { source, turn, ended }) = ended.map_err(|error| {
-            End::Refused(Refusal::Internal { reason: format!("a transfer's task ended early: {error}") })
-        })?;
-        let range = crew.settle(id, &ended);
-        match ended {
-            Ended::Done => {
-                // The one sequential transfer is at its end, or the plan goes on.
-                crew.sequential = false;
-                Ok(())
-            }
-            Ended::RangeIgnored(transfer) => {
-                if !crew.sequential {
-                    tracing::info!(digest = %self.fill.digest, "upstream ignores ranges; one transfer brings all of it");
-                    crew.recall().await;
-                    crew.sequential = true;
-                    crew.send(source, 0..crew.work.size, turn, Some(transfer));
-                }
-                Ok(())
-            }
-            Ended::Disk(error) => Err(End::Unstored(error.to_string())),
-            Ended::Broken(failure) => {
-                drop(turn);
-                let refusal = Refusal::from(failure);
-                self.fill.drop_source(&source, refusal.clone());
-                match self.fill.next_source() {
-                    None => Err(End::Refused(refusal)),
-                    Some(other) if crew.work.reading != Reading::AsSent => {
-                        // Ranges of a coding are no ranges of the content.
-                        crew.wait_for_turn(other, Some(range), &self.fill.share);
-                        Ok(())
-                    }
-                    Some(_) => {
-                        // It may take ranges; if not, that will be seen.
-                        crew.sequential = false;
-                        Ok(())
-                    }
-                }
-            }
-        }
-    }
-
-    /// What upstream sent in place of the blob, for the operator.
-    fn accusation(&self, size: u64, found: &Digest) -> String {
-        let through: Vec<_> = self
-            .fill
-            .confirmed()
-            .iter()
-            .map(|source| format!("{}/{}", source.site.name(), source.repository))
-            .collect();
-        format!("{size} bytes came through {} whose digest is {found}", through.join(", "))
-    }
-
     /// Commits, keeps or drops the file, as the fill ended.
     async fn finish(
         &self,
@@ -362,55 +218,6 @@ impl Driver {
             Err(error) => tracing::error!(%digest, %error, "the task that finishes a fill ended early"),
         }
         end.map(|()| kept)
-    }
-}
-
-/// How a blob is fetched now.
-fn ways(fill: &Fill, policy: FillPolicy, crew: &Crew) -> Ways {
-    let split = crew.work.size > policy.split_above && policy.connections > 1;
-    Ways {
-        slots: if split { policy.connections } else { policy.connections.min(UNSPLIT) },
-        split,
-        whole: is_whole(fill, policy, crew.work.size),
-        piece: crew.piece(),
-    }
-}
-
-/// Whether all of a blob is to be fetched: by the policy, because somebody wants all of it, or because so much of it was
-/// asked for that the rest is soon asked for too.
-pub(super) fn is_whole(fill: &Fill, policy: FillPolicy, size: u64) -> bool {
-    policy.extent == Extent::Whole
-        || fill.opening == Wanted::Whole
-        || fill.wants.whole()
-        || fill.progress.borrow().present.total() >= size.div_ceil(2)
-}
-
-/// Since when nobody reads from a fill that would pause for that.
-#[derive(Default)]
-struct Unread(Option<Instant>);
-
-impl Unread {
-    /// Whether it is to fetch nothing more.
-    fn is_over(&mut self, fill: &Fill, policy: FillPolicy) -> bool {
-        self.deadline(fill, policy).is_some_and(|deadline| deadline <= Instant::now())
-    }
-
-    /// When it is to pause, if nobody comes.
-    fn deadline(&mut self, fill: &Fill, policy: FillPolicy) -> Option<Instant> {
-        let size = fill.progress.borrow().size.unwrap_or(u64::MAX);
-        let may_pause = policy.unread == policy::Unread::Pause || !is_whole(fill, policy, size);
-        if !may_pause || !fill.wants.is_unread() {
-            self.0 = None;
-            return None;
-        }
-        Some(*self.0.get_or_insert_with(Instant::now) + policy.unread_after)
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -6,13 +6,16 @@
 //! *present* says nothing of what is *right*: only the digest over the whole does, and until it matches nothing is
 //! committed and no body that claims to be whole completes (G2).
 //!
-//! Rooms: [`plan`] decides what to fetch next, `crew` are the transfers that do, `fetch` is one of them, `sink` is where
-//! its bytes land and are hashed, `driver` is the task, `reader` is a client's view, `table` is who may join.
+//! Rooms: `table` is who may join, `driver` the task, from `opening`, which gets upstream's word and the file, over
+//! `filling`, which keeps transfers running, to the commit; [`plan`] decides what is fetched next, in the `ways` that the
+//! policy allows; `crew` are the transfers, `fetch` is one of them, `sink` is where its bytes land and are hashed; `reader`
+//! is a client's view.
 
 mod coding;
 mod crew;
 mod driver;
 mod fetch;
+mod filling;
 mod opening;
 mod pace;
 mod plan;
@@ -24,6 +27,7 @@ mod sink;
 mod source;
 mod table;
 mod wants;
+mod ways;
 mod wrong;
 
 pub use reader::{BlobReader, Delivery, Piece, ReadError};

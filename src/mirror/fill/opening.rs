@@ -13,11 +13,12 @@ use crate::upstream::{Ask, Failure, Transfer, Turn};
 
 use super::super::answer::Wanted;
 use super::coding::{self, Reading};
-use super::driver::{Driver, End, is_whole};
+use super::driver::{Driver, End};
 use super::pace::LARGEST;
 use super::plan::{self, Outlook, Wanting, Ways};
 use super::progress::Phase;
 use super::source::Source;
+use super::ways::is_whole;
 
 /// How long the headers of waiting requests are held back for the disk (G3). After that they go out all the same.
 const DISK_HOLDS_HEADERS: Duration = Duration::from_secs(1);

@@ -1,0 +1,64 @@
+//! What an upstream's policy makes of a fill at the moment: in how many places it is fetched, how much of it, and whether it
+//! goes on at all.
+
+use tokio::time::{Instant, sleep_until};
+
+use super::super::answer::Wanted;
+use super::super::policy::{self, Extent, FillPolicy};
+use super::crew::Crew;
+use super::plan::Ways;
+use super::table::Fill;
+
+/// Transfers at a time of a blob that is not split: one at the lowest missing byte, one where a reader waits or to follow
+/// the first.
+const UNSPLIT: usize = 2;
+
+/// How a blob is fetched now.
+pub(super) fn ways(fill: &Fill, policy: FillPolicy, crew: &Crew) -> Ways {
+    let split = crew.work.size > policy.split_above && policy.connections > 1;
+    Ways {
+        slots: if split { policy.connections } else { policy.connections.min(UNSPLIT) },
+        split,
+        whole: is_whole(fill, policy, crew.work.size),
+        piece: crew.piece(),
+    }
+}
+
+/// Whether all of a blob is to be fetched: by the policy, because somebody wants all of it, or because so much of it was
+/// asked for that the rest is soon asked for too.
+pub(super) fn is_whole(fill: &Fill, policy: FillPolicy, size: u64) -> bool {
+    policy.extent == Extent::Whole
+        || fill.opening == Wanted::Whole
+        || fill.wants.whole()
+        || fill.progress.borrow().present.total() >= size.div_ceil(2)
+}
+
+/// Since when nobody reads from a fill that would pause for that.
+#[derive(Default)]
+pub(super) struct Unread(Option<Instant>);
+
+impl Unread {
+    /// Whether it is to fetch nothing more.
+    pub(super) fn is_over(&mut self, fill: &Fill, policy: FillPolicy) -> bool {
+        self.deadline(fill, policy).is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// When it is to pause, if nobody comes.
+    pub(super) fn deadline(&mut self, fill: &Fill, policy: FillPolicy) -> Option<Instant> {
+        let size = fill.progress.borrow().size.unwrap_or(u64::MAX);
+        let may_pause = policy.unread == policy::Unread::Pause || !is_whole(fill, policy, size);
+        if !may_pause || !fill.wants.is_unread() {
+            self.0 = None;
+            return None;
+        }
+        Some(*self.0.get_or_insert_with(Instant::now) + policy.unread_after)
+    }
+}
+
+/// Pends for ever where there is no deadline.
+pub(super) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
