@@ -208,3 +208,21 @@ async fn a_limit_that_is_raised_while_the_mirror_runs_counts_what_is_under_way()
         reader.await.unwrap().expect_bytes(&blob.bytes);
     }
 }
+
+#[tokio::test]
+async fn g3_who_waits_for_a_connection_has_the_head_of_his_answer_before_it() {
+    let (large, small) = (large_layer(1, 40 * MIB), layer(2, MB));
+    let world = World::with("max_connections = 2").await;
+    let gate = gated(&world.upstream, &large);
+    world.upstream.push_blob(REPOSITORY, &small);
+    let reading = world.blob(&large.digest).open().await;
+    gauge(&world.mirror, "connections", |held| held == 2.0).await;
+    let waiting = world.blob(&small.digest).open().await;
+    let length = waiting.header("content-length").map(str::to_owned);
+    assert_eq!((waiting.status(), length), (200, Some(small.size().to_string())));
+    assert_eq!(world.upstream.sent_of(&small.digest), 0);
+    gate.open();
+    waiting.rest().await.expect_bytes(&small.bytes);
+    reading.rest().await.expect_bytes(&large.bytes);
+    expect_idle(&world.mirror).await;
+}

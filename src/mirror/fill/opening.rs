@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
@@ -9,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::oci::Repository;
 use crate::store::{Partial, Recorded, StoreError};
-use crate::upstream::{Ask, Failure, Transfer, Turn};
+use crate::upstream::{Ask, BlobHead, Failure, Transfer, Turn};
 
 use super::super::answer::Wanted;
 use super::coding::{self, Reading};
@@ -22,6 +23,9 @@ use super::ways::is_whole;
 
 /// How long the headers of waiting requests are held back for the disk (G3). After that they go out all the same.
 const DISK_HOLDS_HEADERS: Duration = Duration::from_secs(1);
+
+/// How long they are held back for a connection.
+const TURN_HOLDS_HEADERS: Duration = Duration::from_secs(2);
 
 /// After which time a disk that does not answer is taken for one that refuses (G7).
 const DISK_IS_LOST: Duration = Duration::from_secs(10);
@@ -225,6 +229,26 @@ impl Driver {
         named.filter(|size| *size > 0)
     }
 
+    /// A connection to begin with. Where all are taken for a while, those who wait have their heads before it, by a HEAD,
+    /// which takes no turn.
+    async fn first_turn(&self, source: &Source) -> Result<Turn, Failure> {
+        let upstream = source.site.upstream();
+        let mut turn = pin!(upstream.turn(&self.fill.share));
+        if let Ok(turn) = timeout(TURN_HOLDS_HEADERS, &mut turn).await {
+            return Ok(turn);
+        }
+        match upstream.head_blob(&source.repository, &self.fill.digest).await {
+            Ok(BlobHead { size: Some(size) }) if size > 0 => {
+                self.fill.confirm(source);
+                self.fill.progress.send_modify(|progress| progress.size = Some(size));
+            }
+            Err(failure @ Failure::SaidNo(_)) => return Err(failure),
+            // Who did not answer may do so when it is our turn.
+            _ => {}
+        }
+        Ok(turn.await)
+    }
+
     /// Asks upstream. `is_known`: it has said yes to this source in a former run.
     async fn first_transfer(
         &self,
@@ -245,7 +269,7 @@ impl Driver {
             First::Range(range) => Ask::Range { start: range.start, end: range.end },
             First::Suffix(length) => Ask::Suffix(length),
         };
-        let turn = upstream.turn(&self.fill.share).await;
+        let turn = self.first_turn(source).await?;
         let transfer = match upstream.blob(repository, digest, ask, memo, &turn).await {
             Ok(transfer) => transfer,
             // A first guess beyond the end of the blob, or any range of an empty one: begin at the start.
@@ -285,6 +309,7 @@ impl Left {
 }
 
 /// Which bytes of a blob of that size a request asks for.
+#[expect(clippy::single_range_in_vec_init, reason = "most requests ask for one range")]
 fn asked(wanted: &Wanted, size: u64) -> Vec<Range<u64>> {
     let closed = |first: u64, last: u64| first.min(size)..last.saturating_add(1).min(size);
     match wanted {
