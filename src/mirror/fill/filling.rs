@@ -43,7 +43,7 @@ impl Driver {
             }
             plan_anew = true;
             let pause = unread.deadline(&self.fill, policy);
-            let crew_is_free = crew.busy() == 0 || crew.sequential;
+            let idle = crew.busy() == 0;
             let Crew { transfers, waiting, .. } = &mut *crew;
             tokio::select! {
                 // A blob that is whole is whole, whatever else happens in the same moment.
@@ -57,8 +57,8 @@ impl Driver {
                 ready = waiting.ready() => self.use_turn(crew, ready, policy),
                 () = self.fills.stop.cancelled() => return Err(End::Stopped),
                 () = self.fill.wants.changed() => {}
-                // What is under way in pieces comes to its end, so that none of it is asked for twice.
-                () = until(pause), if crew_is_free => {
+                // What is under way comes to its end, so that none of it is asked for twice.
+                () = until(pause), if idle => {
                     if self.fill.wants.close_if_unread() {
                         return Err(End::Paused);
                     }
