@@ -13,7 +13,7 @@ use crate::telemetry::ReaderGuard;
 
 use super::super::answer::Refusal;
 use super::super::direct::{Before, Chunk, Direct};
-use super::progress::{Phase, Progress, Step};
+use super::progress::{Phase, Progress, Step, WITHHELD};
 use super::table::Fill;
 use super::wants::{Client, Want};
 
@@ -245,6 +245,10 @@ impl Filling {
                 Step::Wait => {}
             }
             drop(progress);
+            if proven && end - position <= WITHHELD {
+                // What is left is withheld until the digest matches, for which all of the blob has to come.
+                self.want.all();
+            }
             let mut watching = self.progress.clone();
             self.waiting = Some(ReusableBoxFuture::new(async move {
                 // A fill whose task is gone has told its end before; the next look finds it.

@@ -23,7 +23,7 @@ struct State {
     clients: usize,
     /// Clients that have received nothing yet: they alone can be given another file.
     untouched: usize,
-    /// Somebody has asked for the whole blob.
+    /// Somebody has asked for the whole blob, or can be given the end of it only with the whole.
     whole: bool,
     /// The fill is ending because nobody reads from it: who comes now has to start another.
     closed: bool,
@@ -81,7 +81,7 @@ impl Wants {
         self.state().untouched > 0
     }
 
-    /// Whether somebody has asked for the whole blob, be he still here or not.
+    /// Whether somebody has asked for the whole blob, or needs it, be he still here or not.
     pub(super) fn whole(&self) -> bool {
         self.state().whole
     }
@@ -144,6 +144,14 @@ impl Want {
         self.client.touch();
         if self.client.wants.watched.load(Ordering::Relaxed) {
             self.client.wants.changed.notify_one();
+        }
+    }
+
+    /// The reader waits for what can be given to him only when all of the blob is here: it is wanted from now on.
+    pub(super) fn all(&self) {
+        let wants = &self.client.wants;
+        if !std::mem::replace(&mut wants.state().whole, true) {
+            wants.changed.notify_one();
         }
     }
 
