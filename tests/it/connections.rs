@@ -18,6 +18,8 @@ use crate::world::{REPOSITORY, World, blob_path};
 const MIB: u64 = 1 << 20;
 /// The most that one fill asks for at once by default.
 const MOST: usize = 4;
+/// How far a transfer that nobody waits for may begin beyond the lowest missing byte.
+const SPREAD: u64 = 64 * MIB;
 /// Long enough for a transfer that is not to be to show itself.
 const A_WHILE: Duration = Duration::from_millis(150);
 
@@ -27,6 +29,7 @@ struct Transfer {
     asked: Range<u64>,
     status: u16,
     sent: u64,
+    running: bool,
 }
 
 /// All transfers of a blob, in the order in which they were asked for.
@@ -46,6 +49,7 @@ fn transfers(upstream: &Upstream, blob: &Object) -> Vec<Transfer> {
             asked: asked(seen.asked.header("range")),
             status: seen.status,
             sent: seen.body_bytes,
+            running: !seen.over,
         })
         .collect()
 }
@@ -87,6 +91,44 @@ async fn ahead(world: &World, blob: &Object, range: Range<u64>) -> Reading {
     let reading = world.blob(&blob.digest).range(&format!("{}-{}", range.start, range.end - 1)).open().await;
     assert_eq!(reading.status(), 206);
     reading
+}
+
+#[tokio::test]
+async fn g1_a_large_blob_comes_over_four_connections_that_never_ask_for_the_same_byte() {
+    let blob = large_layer(1, 100 * MIB + 3);
+    let (world, gate, whole) = standing_still("", &blob).await;
+    expect_held(&gate, MOST).await;
+    let held = gate.held();
+    assert!(held.contains(&0), "nobody is at the lowest missing byte: {held:?}");
+    assert!(held.iter().all(|at| *at < SPREAD), "{held:?}");
+    expect_disjoint(&transfers(&world.upstream, &blob));
+    gate.open();
+    whole.rest().await;
+    expect_once(&world, &blob).await;
+    assert_eq!(world.upstream.most_connections(), MOST);
+}
+
+#[tokio::test]
+async fn g1_as_many_connections_as_are_configured_and_no_more() {
+    let blob = large_layer(2, 60 * MIB);
+    // At once while nothing moves; and at the most. A blob that is not split has the next transfer begin before the one
+    // before it has ended.
+    for (lines, number, most) in [
+        ("connections_per_blob = 1", 1, 1),
+        ("connections_per_blob = 2", 2, 2),
+        ("connections_per_blob = 7", 7, 7),
+        ("split_above = \"60MiB\"", 1, 2),
+        ("split_above = \"59MiB\"", MOST, MOST),
+        ("max_connections = 3", 3, 3),
+    ] {
+        let (world, gate, whole) = standing_still(lines, &blob).await;
+        expect_held(&gate, number).await;
+        gate.open();
+        whole.rest().await;
+        expect_once(&world, &blob).await;
+        let connections = world.upstream.most_connections();
+        assert!(connections <= most, "{lines}: {connections}");
+    }
 }
 
 #[tokio::test]
@@ -201,6 +243,21 @@ async fn g1_a_connection_that_stands_still_far_ahead_does_not_keep_the_prefix() 
     whole.until(99 * MIB).await;
     gate.open();
     stuck.rest().await.expect_range(&blob.bytes, 99 * MIB as usize, 100 * MIB as usize - 1);
+    whole.rest().await;
+    expect_once(&world, &blob).await;
+}
+
+#[tokio::test]
+async fn g1_a_limit_per_connection_is_passed_by_as_many_as_there_are() {
+    let blob = large_layer(6, 64 * MIB);
+    let world = World::new().await;
+    world.upstream.push_blob(REPOSITORY, &blob);
+    world.upstream.script(on().get().blobs(), act().rate(16 * MIB));
+    let whole = Body::open(&world.blob(&blob.digest), blob.bytes.clone()).await;
+    eventually("four at once", || {
+        transfers(&world.upstream, &blob).iter().filter(|transfer| transfer.running).count() == MOST
+    })
+    .await;
     whole.rest().await;
     expect_once(&world, &blob).await;
 }

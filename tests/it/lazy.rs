@@ -1,5 +1,6 @@
 //! Clients that read a cold blob by ranges: G1, T39 to T41, T46, with what each of them costs at upstream's socket.
 
+mod asked;
 mod readers;
 
 use std::time::{Duration, Instant};
@@ -69,7 +70,9 @@ async fn g1_g3_soci_spans_from_cold_have_their_head_in_time_and_cost_every_byte_
 async fn g1_nydus_chunks_from_cold_cost_every_byte_once() {
     let blob = large_layer(6, 70 * MIB + 77);
     let world = World::holding_blob(&blob).await;
-    Node::of(&world, &blob).nydus().await;
+    let node = Node::of(&world, &blob);
+    node.nydus().await;
+    node.nydus_streams().await;
     expect_once(&world, &blob).await;
 }
 
@@ -85,6 +88,7 @@ async fn g1_all_kinds_of_readers_at_once_cost_every_byte_once() {
         node.zstd_chunked(),
         node.soci(u64::MAX),
         node.nydus(),
+        node.nydus_streams(),
         node.whole()
     );
     expect_once(&world, &blob).await;

@@ -207,8 +207,7 @@ impl Node {
         reading.rest().await.expect_range(&self.blob.bytes, span.start as usize, span.end as usize - 1);
     }
 
-    /// nydus: one closed range at a time, and as a stream without a range at 0, with an open one elsewhere; it copies
-    /// what any answer in the two hundreds gives, from its start. Gives what it has read.
+    /// nydus: one closed range at a time. Gives what it has read.
     pub(super) async fn nydus(&self) -> Vec<Range<u64>> {
         let meta = self.size() - 2 * MIB..self.size();
         self.closed(meta.clone()).await;
@@ -219,10 +218,15 @@ impl Node {
             self.closed(chunk.clone()).await;
             read.push(chunk);
         }
+        read
+    }
+
+    /// nydus as it streams: an open range that is left in the middle, but none at all where it begins at 0. It copies
+    /// what any answer in the two hundreds gives, from its start.
+    pub(super) async fn nydus_streams(&self) {
+        self.open_for(self.size() / 3, MIB).await;
         let mut stream = Body::open(&self.get(), self.blob.bytes.clone()).await;
         stream.until(MIB).await;
-        self.open_for(self.size() / 3, MIB).await;
-        read
     }
 }
 
