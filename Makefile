@@ -34,5 +34,5 @@ check: ## Formatting and lints, warnings denied; licences and bans too where car
 	    echo "cargo-deny is not at hand: licences and bans were not checked"; \
 	fi
 
-bench: ## Micro-benchmarks
+bench: ## Benchmarks: what a request costs, and how long a large cold pull takes (ten minutes)
 	$(CARGO) bench --locked

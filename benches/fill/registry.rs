@@ -1,0 +1,174 @@
+//! An upstream that costs next to nothing: one thread a connection, which sends the same block again and again.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::support::images::noise;
+
+/// What is sent again and again. No multiple of anything that bodies are cut into.
+const BLOCK: u64 = 4_000_037;
+/// The most that is written at once.
+const PIECE: u64 = 128 << 10;
+/// What a line may make up for after it was handed something late.
+const QUEUE: Duration = Duration::from_millis(20);
+
+/// How fast the upstream sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Line {
+    /// As fast as it is read.
+    Free,
+    /// So many bytes a second on each connection.
+    Each(u64),
+    /// So many for all connections together.
+    Shared(u64),
+}
+
+/// A registry with one blob; its threads end with the process.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    line: Line,
+    trip: Duration,
+    size: u64,
+    digest: String,
+    block: Vec<u8>,
+    /// When the line that all share is free again.
+    free: Mutex<Instant>,
+    sent: AtomicU64,
+    last: Mutex<Instant>,
+}
+
+impl Registry {
+    /// Holds one blob of `size` bytes, and lets every answer wait for `trip`.
+    pub(crate) fn start(line: Line, size: u64, trip: Duration) -> Self {
+        let block = noise(size, BLOCK).to_vec();
+        let mut hasher = Sha256::new();
+        let mut left = size;
+        while left > 0 {
+            let part = left.min(BLOCK);
+            hasher.update(&block[..part as usize]);
+            left -= part;
+        }
+        let digest =
+            hasher.finalize().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+        let (now, sent) = (Instant::now(), AtomicU64::new(0));
+        let shared =
+            Shared { line, trip, size, digest, block, free: Mutex::new(now), sent, last: Mutex::new(now) };
+        let shared = Arc::new(shared);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let all = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&all);
+                // A peer that closes in the middle is none of its business.
+                thread::spawn(move || drop(shared.converse(stream)));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// Its base URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where its blob is.
+    pub(crate) fn path(&self) -> String {
+        format!("/v2/team/app/blobs/{}", self.shared.digest)
+    }
+
+    /// How many bytes of bodies it has sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::SeqCst)
+    }
+
+    /// When it sent the last of them.
+    pub(crate) fn last_byte(&self) -> Instant {
+        *self.shared.last.lock().unwrap()
+    }
+}
+
+impl Shared {
+    fn converse(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let mut buffer = Vec::new();
+        loop {
+            let end = loop {
+                if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                    break end + 4;
+                }
+                let mut more = [0; 4096];
+                let read = stream.read(&mut more)?;
+                if read == 0 {
+                    return Ok(());
+                }
+                buffer.extend_from_slice(&more[..read]);
+            };
+            let head = String::from_utf8_lossy(&buffer[..end]).to_ascii_lowercase();
+            buffer.drain(..end);
+            thread::sleep(self.trip);
+            self.answer(&mut stream, &head)?;
+        }
+    }
+
+    fn answer(&self, stream: &mut TcpStream, head: &str) -> std::io::Result<()> {
+        let size = self.size;
+        let range = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
+        let (status, start, end) = match range.and_then(|range| range.trim().split_once('-')) {
+            None => ("200 OK", 0, size),
+            Some((first, last)) => {
+                let first = first.parse().unwrap_or(0);
+                ("206 Partial Content", first, last.parse().map_or(size, |last: u64| size.min(last + 1)))
+            }
+        };
+        let length = end - start;
+        let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nAccept-Ranges: bytes\r\n");
+        if range.is_some() {
+            answer.push_str(&format!("Content-Range: bytes {start}-{}/{size}\r\n", end - 1));
+        }
+        answer.push_str("\r\n");
+        stream.write_all(answer.as_bytes())?;
+        if head.starts_with("head ") {
+            return Ok(());
+        }
+        let (mut at, mut free) = (start, Instant::now());
+        while at < end {
+            let place = at % BLOCK;
+            let piece = PIECE.min(end - at).min(BLOCK - place);
+            match self.line {
+                Line::Free => {}
+                Line::Each(rate) => wait(&mut free, piece, rate, thread::sleep),
+                Line::Shared(rate) => {
+                    let mut due = Duration::ZERO;
+                    wait(&mut self.free.lock().unwrap(), piece, rate, |time| due = time);
+                    thread::sleep(due);
+                }
+            }
+            stream.write_all(&self.block[place as usize..(place + piece) as usize])?;
+            at += piece;
+            self.sent.fetch_add(piece, Ordering::SeqCst);
+            *self.last.lock().unwrap() = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// Hands `piece` to a line that is free again at `free`, and lets `sleep` wait until it has been carried.
+fn wait(free: &mut Instant, piece: u64, rate: u64, sleep: impl FnOnce(Duration)) {
+    let now = Instant::now();
+    *free = (*free).max(now.checked_sub(QUEUE).unwrap_or(now))
+        + Duration::from_secs_f64(piece as f64 / rate as f64);
+    sleep(free.saturating_duration_since(now));
+}
