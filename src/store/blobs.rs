@@ -11,7 +11,7 @@ use super::layout::Tree;
 use super::model::BlobEntry;
 use super::sidecar;
 use crate::oci::Digest;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,6 +107,13 @@ impl OpenFiles {
         self.lock().get(digest).is_some_and(|file| file.strong_count() > 0)
     }
 
+    /// The blobs that somebody has open.
+    pub(super) fn held(&self) -> HashSet<Digest> {
+        let table = self.lock();
+        let held = table.iter().filter(|(_, file)| file.strong_count() > 0);
+        held.map(|(digest, _)| digest.clone()).collect()
+    }
+
     /// The blob whose open file this is, unless another has taken its place.
     pub(super) fn find(&self, file: &Arc<BlobFile>) -> Option<Digest> {
         let table = self.lock();
@@ -152,12 +159,16 @@ impl Core {
         let path = self.layout.content(Tree::Blobs, digest);
         let opened = self.disk.open(&path, Access::Read);
         let Some(file) = found(opened, "open a blob")? else {
+            let _room = self.room();
             let gone = self.change(|model| {
                 // Unless it has been committed anew since we looked.
                 let same = model.blobs.peek(digest).is_some_and(|now| now.inode == entry.inode);
                 same.then(|| model.remove_blob(digest)).flatten()
             });
-            if gone.is_some() {
+            if let Some(gone) = gone {
+                if !gone.anonymous {
+                    self.drop_marks(std::slice::from_ref(digest));
+                }
                 warn!(target: "roadstead::store", %digest, "the file of a blob is gone; it will be fetched again");
             }
             return Ok(None);

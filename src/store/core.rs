@@ -305,7 +305,8 @@ impl Core {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let state = self.state();
+        let mut state = self.state();
+        state.model.let_go();
         Stats {
             used_bytes: state.model.ledger.used(),
             max_bytes: self.budget_bytes.load(Ordering::Relaxed),
@@ -368,7 +369,24 @@ impl Core {
         let Some(entry) = removed else { return false };
         self.open.forget(digest);
         self.quarantine(&self.layout.content(Tree::Blobs, digest), digest, entry.size, why);
+        if !entry.anonymous {
+            self.drop_marks(std::slice::from_ref(digest));
+        }
         true
+    }
+
+    /// Removes the marks of private blobs whose files are gone; under the lock that keeps new ones from being made. First
+    /// the names are durably gone: if one came back after a power loss without its mark, a secret would be anybody's.
+    pub(super) fn drop_marks(&self, digests: &[Digest]) {
+        let shelves: HashSet<PathBuf> =
+            digests.iter().map(|digest| self.layout.shelf(Tree::Blobs, digest)).collect();
+        let gone: HashSet<&PathBuf> =
+            shelves.iter().filter(|shelf| self.disk.sync_dir(shelf).is_ok()).collect();
+        for digest in digests {
+            if gone.contains(&self.layout.shelf(Tree::Blobs, digest)) {
+                self.unlink(&self.layout.private(digest));
+            }
+        }
     }
 
     /// A manifest's file is not what was stored: forget its bytes, and let it be fetched again.

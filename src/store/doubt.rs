@@ -73,7 +73,7 @@ impl Core {
         let (there, filling) = {
             let state = self.state();
             let same = |now: &BlobEntry| (now.inode, now.mtime) == (entry.inode, entry.mtime);
-            let filling = state.model.unfinished.get(digest).is_some_and(|former| former.filling.is_some());
+            let filling = state.model.unfinished.get(digest).is_some_and(|former| former.filling);
             (state.model.blobs.peek(digest).is_some_and(same), filling)
         };
         if !there || filling {
@@ -89,6 +89,10 @@ impl Core {
         // After it has become an unfinished one: what is neither loses the repositories that are known to have it.
         self.change(|model| model.remove_blob(digest));
         self.open.forget(digest);
+        if !entry.anonymous {
+            // The record says so from here on.
+            self.drop_marks(std::slice::from_ref(digest));
+        }
         info!(target: "roadstead::store", %digest, "the file of a blob was replaced; it is verified as it is served next");
         true
     }

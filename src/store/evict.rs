@@ -3,13 +3,14 @@
 //! Blobs go by images. What no whole image needs goes first (parts that are left of images, blobs nothing names), unless
 //! it was used lately, because an image that is just being pulled is not whole either. Then whole images go, the least
 //! recently used first, each with all the blobs that no fresher image shares. What has readers never goes. Within
-//! equals, the order is that of last use.
+//! equals, the order is that of last use. What a fill left is a part like any other.
 
 use super::model::Millis;
 
-/// A committed blob that might go.
+/// A blob that might go: committed, or what a fill left of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
+    /// What it takes.
     pub(super) size: u64,
     pub(super) accessed: Millis,
     /// Somebody reads it.
@@ -189,6 +190,43 @@ mod tests {
             let free = blobs.iter().filter(|blob| !blob.held).map(|blob| blob.size).sum::<u64>();
             prop_assert!(freed >= need.min(free));
             prop_assert!(need > 0 || chosen.is_empty());
+        }
+
+        /// What breaks an image that was used lately leaves nothing behind that only older ones need.
+        #[test]
+        fn no_image_that_was_used_lately_is_broken_for_one_that_was_not(
+            blobs in proptest::collection::vec((1u64..100, 0u64..2_000, any::<bool>()), 1..20),
+            images in proptest::collection::vec(
+                (0u64..2_000, proptest::collection::btree_set(0usize..20, 1..6), any::<bool>()), 0..8),
+            need in 0u64..1_000,
+        ) {
+            let blobs: Vec<_> =
+                blobs.into_iter().map(|(size, accessed, held)| Candidate { size, accessed, held }).collect();
+            let images: Vec<_> = images
+                .into_iter()
+                .map(|(accessed, places, whole)| {
+                    image(accessed, &places.into_iter().filter(|&at| at < blobs.len()).collect::<Vec<_>>(), whole)
+                })
+                .collect();
+            let chosen = gone(&blobs, &images, need);
+            let names = |at: usize| images.iter().filter(move |image| image.blobs.contains(&at));
+            // By the definition: its own use, and that of the blobs that nothing else names.
+            let used = |image: &Image| {
+                let own = image.blobs.iter().filter(|&&at| names(at).count() == 1);
+                own.map(|&at| blobs[at].accessed).chain([image.accessed]).max().unwrap_or(0)
+            };
+            for broken in images.iter().filter(|image| used(image) >= RECENT) {
+                if !broken.blobs.iter().any(|at| chosen.contains(at)) {
+                    continue;
+                }
+                for at in (0..blobs.len()).filter(|at| !chosen.contains(at) && !blobs[*at].held) {
+                    let newest = names(at).map(used).max();
+                    let needed = newest.is_some_and(|newest| newest >= used(broken));
+                    let fresh = newest.is_none() && blobs[at].accessed >= used(broken);
+                    prop_assert!(needed || fresh || names(at).any(|image| image.blobs.iter().any(|at| chosen.contains(at))),
+                        "{at} stays, and {broken:?} is broken");
+                }
+            }
         }
     }
 }

@@ -67,9 +67,9 @@ impl Layout {
         self.root.join(format!("{INDEX}.new"))
     }
 
-    /// Where the `n`-th index that could not be used is put aside.
-    pub(super) fn bad_index(&self, n: usize) -> PathBuf {
-        self.root.join(format!("{INDEX}.bad-{n}"))
+    /// Where an index that could not be used is put aside: with other files that nobody trusts, the time first.
+    pub(super) fn bad_index(&self, now: u64) -> PathBuf {
+        self.quarantined(&format!("{now}-{INDEX}"))
     }
 
     pub(super) fn partials(&self) -> PathBuf {

@@ -70,10 +70,10 @@ impl Core {
         let confirmed = now();
         let mut written = None;
         if !self.state().model.manifests.contains(digest) {
-            let size = bytes.len() as u64;
+            let space = ManifestEntry::space_for(bytes.len() as u64);
             // Counted while its files are made; what is not entered in the end gives it back.
-            self.reserve(size, None, |model| {
-                model.ledger.manifests += size;
+            self.reserve(space, None, |model| {
+                model.ledger.manifests += space;
                 Ok(())
             })?;
             let tags = seen.tag.iter().map(|tag| SeenTag { tag: tag.to_string(), confirmed }).collect();
@@ -81,7 +81,7 @@ impl Core {
                 SeenIn { upstream: seen.upstream.clone(), repository: seen.repository.to_string(), tags };
             let sidecar = ManifestSidecar { media_type: media_type.to_owned(), anonymous, seen: vec![seen] };
             let done = self.write_manifest(digest, bytes, &sidecar);
-            self.change(|model| model.ledger.manifests -= size);
+            self.change(|model| model.ledger.manifests -= space);
             done.map_err(StoreError::io("write a manifest"))?;
             written = Some(sidecar);
         }

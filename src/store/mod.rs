@@ -23,6 +23,7 @@
 //! so, and belong on a thread that may.
 
 mod blobs;
+mod candidates;
 mod core;
 mod doubt;
 mod error;

@@ -10,7 +10,7 @@ use super::core::{Core, found};
 use super::error::StoreError;
 use super::fs::{self, Access};
 use super::layout::Tree;
-use super::model::{BlobEntry, now};
+use super::model::{BlobEntry, now, space_to_fill};
 use super::ranges::Ranges;
 use super::sidecar::{self, RangesSidecar};
 use crate::oci::{Digest, Repository};
@@ -56,15 +56,22 @@ impl Partial {
         if core.max_blob.is_some_and(|most| size > most) {
             return Err(StoreError::TooLarge);
         }
-        core.reserve(size, Some(digest), |model| {
+        let former = core.reserve(space_to_fill(size), Some(digest), |model| {
+            let former = model.unfinished.get(digest).cloned();
             model.start_filling(digest, size);
-            Ok(())
+            Ok(former)
         })?;
         // Undone by the guard if a step fails.
         let reserved = Reservation { core, digest, size, kept: false };
         let (file, record) = match reopen(core, digest, size)? {
             Some(found) => found,
-            None => (start(core, digest, size)?, RangesSidecar::new(size, true, &Ranges::new())),
+            None => {
+                let file = start(core, digest, size)?;
+                if let Some(former) = former {
+                    core.change(|model| model.linger(former.file, former.counted));
+                }
+                (file, RangesSidecar::new(size, true, &Ranges::new()))
+            }
         };
         let file = Arc::new(BlobFile::new(file, size, false));
         reserved.keep(&file);
@@ -206,7 +213,11 @@ impl Partial {
         self.ended = true;
         self.core.drop_record(&self.digest);
         self.core.unlink(&self.core.layout.partial(&self.digest));
-        self.core.change(|model| model.end_unfinished(&self.digest));
+        let (file, allocated) = (Arc::downgrade(&self.file), self.allocated());
+        self.core.change(|model| {
+            model.end_unfinished(&self.digest);
+            model.linger(file, allocated);
+        });
     }
 
     fn allocated(&self) -> u64 {
@@ -239,7 +250,7 @@ impl Reservation<'_> {
         self.kept = true;
         self.core.change(|model| {
             if let Some(entry) = model.unfinished.get_mut(self.digest) {
-                entry.filling = Some(Arc::downgrade(file));
+                entry.file = Arc::downgrade(file);
             }
         });
     }
@@ -283,7 +294,10 @@ fn start(core: &Core, digest: &Digest, size: u64) -> Result<Box<dyn fs::DiskFile
             return Err(io::Error::other("the directory of unfinished blobs cannot be synced"));
         }
         let file = core.disk.open(&core.layout.partial(digest), Access::Fresh)?;
-        file.set_len(size)?;
+        if let Err(error) = file.set_len(size) {
+            let _ = fs::remove(&*core.disk, &core.layout.partial(digest));
+            return Err(error);
+        }
         Ok(file)
     };
     core.on_directories(step).map_err(StoreError::io("start a blob"))

@@ -11,6 +11,8 @@ pub(super) struct Policy {
     pub(super) manifest_grace: Duration,
     /// How much of the budget is used after eviction, in percent, so that it comes in batches.
     pub(super) low_mark: u64,
+    /// How much goes at once beyond what is needed, so that whoever waits for room does not wait for many files to go.
+    pub(super) batch: u64,
     /// Manifests may take one part in so many of the budget before they are evicted for their own sake.
     pub(super) manifest_part: u64,
     /// Kept free of content, so that the index may grow between one look at its size and the next; at most a sixteenth of
@@ -35,6 +37,7 @@ impl Default for Policy {
             lately: Duration::from_secs(10 * 60),
             manifest_grace: Duration::from_secs(5 * 60),
             low_mark: 90,
+            batch: 8 << 30,
             manifest_part: 32,
             index_spare: 512 << 10,
             read_at_once: 64 << 20,

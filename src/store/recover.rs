@@ -9,7 +9,7 @@ use super::core::Core;
 use super::fs::{Access, TEMPORARY};
 use super::index::{Index, IndexError};
 use super::layout::{ALGORITHMS, RANGES, Tree, parse_flat, parse_hex};
-use super::model::{Model, Unfinished};
+use super::model::{Model, Unfinished, now};
 use super::partial::Recorded;
 use super::sidecar::RangesSidecar;
 use crate::oci::Digest;
@@ -60,13 +60,8 @@ pub(super) fn load_index(core: &Core) -> (Option<Index>, Loaded) {
 }
 
 fn put_aside(core: &Core, path: &Path) {
-    let taken: HashSet<String> =
-        core.disk.list(core.layout.root()).unwrap_or_default().into_iter().map(|entry| entry.name).collect();
-    let free = (1..).map(|n| core.layout.bad_index(n)).find(|path| {
-        path.file_name().and_then(|name| name.to_str()).is_none_or(|name| !taken.contains(name))
-    });
-    let Some(aside) = free else { return };
-    match core.disk.rename(path, &aside) {
+    let aside = core.layout.bad_index(now());
+    match core.on_directories(|| core.disk.rename(path, &aside)) {
         Ok(()) => warn!(target: "roadstead::store", path = %aside.display(), "put the index aside"),
         Err(error) => {
             warn!(target: "roadstead::store", %error, "cannot put the index aside; removing it");
@@ -241,7 +236,7 @@ fn drop_missing(core: &Core, known: &HashSet<(bool, Digest)>, walk: &mut Walk) {
 fn drop_committed_leftovers(core: &Core) {
     let left: Vec<Digest> = {
         let state = core.state();
-        let idle = |entry: &Unfinished| entry.filling.is_none();
+        let idle = |entry: &Unfinished| !entry.filling;
         let left = state.model.unfinished.iter().filter(|(_, entry)| idle(entry)).map(|(digest, _)| digest);
         left.filter(|digest| state.model.blobs.contains(*digest)).cloned().collect()
     };
@@ -249,7 +244,7 @@ fn drop_committed_leftovers(core: &Core) {
         // A blob that becomes an unfinished one again is both for a moment.
         let _room = core.room();
         let ended = core.change(|model| {
-            let idle = model.unfinished.get(&digest).is_some_and(|entry| entry.filling.is_none());
+            let idle = model.unfinished.get(&digest).is_some_and(|entry| !entry.filling);
             let idle = idle && model.blobs.contains(&digest);
             if idle {
                 model.end_unfinished(&digest);
@@ -267,8 +262,7 @@ impl Core {
     /// Whether a file was written a moment ago.
     fn is_fresh(&self, path: &Path) -> bool {
         let meta = self.disk.open(path, Access::Read).and_then(|file| file.meta());
-        let age =
-            |mtime: i64| super::model::now().saturating_sub(u64::try_from(mtime / 1_000_000).unwrap_or(0));
+        let age = |mtime: i64| now().saturating_sub(u64::try_from(mtime / 1_000_000).unwrap_or(0));
         meta.is_ok_and(|meta| age(meta.mtime) < 60_000)
     }
 

@@ -5,18 +5,16 @@
 //! go afterwards, before the one who asked for room gets to write. The limit is the budget, or what the disk has, whichever
 //! is less: a disk that others fill too must not become a fill that fails half way.
 
+use super::candidates::{Choice, choose};
 use super::core::Core;
 use super::error::{StoreError, is_full};
-use super::evict::{Candidate, Image, victims};
 use super::fs::{self, Access, Space};
 use super::health::Kind;
 use super::layout::Tree;
 use super::model::{Model, now};
 use crate::oci::Digest;
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use tracing::info;
 
@@ -43,7 +41,7 @@ struct Limit {
 struct Evicted {
     files: Vec<PathBuf>,
     unfinished: Vec<Digest>,
-    /// Blobs that came with credentials: their marker goes after they are durably gone.
+    /// Blobs that came with credentials: their mark goes after they are durably gone.
     private: Vec<Digest>,
     objects: u64,
     bytes: u64,
@@ -130,11 +128,11 @@ impl Core {
             return Limit { now: budget, budget, disk: u64::MAX };
         };
         let (used, index, filling) = {
-            let state = self.state();
-            let entries = state.model.unfinished.values();
-            let filling: Vec<_> = entries
-                .filter_map(|entry| Some((entry.size, entry.filling.as_ref().and_then(Weak::upgrade)?)))
-                .collect();
+            let mut state = self.state();
+            state.model.let_go();
+            let filling = state.model.unfinished.values().filter(|entry| entry.filling);
+            let filling: Vec<_> =
+                filling.filter_map(|entry| Some((entry.size, entry.file.upgrade()?))).collect();
             (state.model.ledger.used(), state.model.ledger.index, filling)
         };
         let unwritten: u64 = filling
@@ -168,17 +166,24 @@ impl Core {
         }
         let least = wanted - limit;
         let low = (limit / 100).saturating_mul(self.policy.low_mark);
-        let most = wanted.saturating_sub(low).max(least);
+        let most = wanted.saturating_sub(low).min(least.saturating_add(self.policy.batch)).max(least);
 
-        let mut plan = Plan { need: most, freed: 0 };
-        let files = plan.take(model.quarantine.iter().map(|(_, size)| *size));
-        let left = plan.choose_left(model, own);
-        let blobs = self.choose_blobs(model, most.saturating_sub(plan.freed));
-        plan.freed +=
-            blobs.iter().filter_map(|digest| model.blobs.peek(digest)).map(|blob| blob.size).sum::<u64>();
+        let mut freed = 0;
+        let mut files = 0;
+        for (_, taken) in &model.quarantine {
+            if freed >= most {
+                break;
+            }
+            freed += taken;
+            files += 1;
+        }
+        let recent = now().saturating_sub(ms(self.policy.lately));
+        let Choice { blobs, left, freed: chosen } =
+            choose(model, &self.open.held(), own, most.saturating_sub(freed), recent);
+        freed += chosen;
         let spare = self.spare_manifests(model);
-        let manifests_need = most.saturating_sub(plan.freed);
-        if size > 0 && plan.freed + spare.iter().map(|(_, size)| size).sum::<u64>() < least {
+        let manifests_need = most.saturating_sub(freed);
+        if size > 0 && freed + spare.iter().map(|(_, taken)| taken).sum::<u64>() < least {
             return Err(StoreError::NoSpace);
         }
 
@@ -205,50 +210,11 @@ impl Core {
         Ok(())
     }
 
-    /// The blobs to evict for `need` bytes.
-    fn choose_blobs(&self, model: &Model, need: u64) -> Vec<Digest> {
-        if need == 0 {
-            return Vec::new();
-        }
-        let digests: Vec<&Digest> = model.blobs.iter().rev().map(|(digest, _)| digest).collect();
-        let places: HashMap<&Digest, usize> =
-            digests.iter().enumerate().map(|(at, digest)| (*digest, at)).collect();
-        let candidates: Vec<Candidate> = model
-            .blobs
-            .iter()
-            .rev()
-            .map(|(digest, entry)| Candidate {
-                size: entry.size,
-                accessed: entry.accessed,
-                held: self.open.is_held(digest),
-            })
-            .collect();
-        let images: Vec<Image> = model
-            .manifests
-            .iter()
-            .rev()
-            .filter(|(_, manifest)| !manifest.graph.blobs.is_empty())
-            .map(|(_, manifest)| {
-                let mut blobs: Vec<usize> = manifest
-                    .graph
-                    .blobs
-                    .iter()
-                    .filter_map(|link| places.get(&link.digest).copied())
-                    .collect();
-                blobs.sort_unstable();
-                blobs.dedup();
-                Image { accessed: manifest.accessed, blobs, whole: model.is_whole(manifest) }
-            })
-            .collect();
-        let recent = now().saturating_sub(ms(self.policy.lately));
-        victims(&candidates, &images, need, recent).into_iter().map(|at| digests[at].clone()).collect()
-    }
-
-    /// The manifests that may go, the least recently used first, with their sizes.
+    /// The manifests that may go, the least recently used first, with what they take.
     fn spare_manifests(&self, model: &Model) -> Vec<(Digest, u64)> {
         let recent = now().saturating_sub(ms(self.policy.manifest_grace));
         let spare = model.manifests.iter().rev().filter(|(_, manifest)| manifest.accessed < recent);
-        spare.map(|(digest, manifest)| (digest.clone(), manifest.size)).collect()
+        spare.map(|(digest, manifest)| (digest.clone(), manifest.space())).collect()
     }
 
     fn evict_manifests(&self, model: &mut Model, need: u64, evicted: &mut Evicted) {
@@ -256,14 +222,14 @@ impl Core {
             return;
         }
         let mut freed = 0;
-        for (digest, size) in self.spare_manifests(model) {
+        for (digest, taken) in self.spare_manifests(model) {
             if freed >= need {
                 break;
             }
-            freed += size;
-            model.forget_manifest(&digest);
+            freed += taken;
+            let Some(entry) = model.forget_manifest(&digest) else { continue };
             evicted.objects += 1;
-            evicted.bytes += size;
+            evicted.bytes += entry.size;
             evicted
                 .files
                 .extend([self.layout.content(Tree::Manifests, &digest), self.layout.sidecar(&digest)]);
@@ -279,12 +245,7 @@ impl Core {
         for file in &evicted.files {
             self.unlink(file);
         }
-        for digest in &evicted.private {
-            // If the blob's name came back after a power loss without its marker, a secret would be anybody's.
-            if self.disk.sync_dir(&self.layout.shelf(Tree::Blobs, digest)).is_ok() {
-                self.unlink(&self.layout.private(digest));
-            }
-        }
+        self.drop_marks(&evicted.private);
         if evicted.objects > 0 {
             self.counters.evicted.fetch_add(evicted.objects, Ordering::Relaxed);
             self.counters.evicted_bytes.fetch_add(evicted.bytes, Ordering::Relaxed);
@@ -293,42 +254,9 @@ impl Core {
     }
 }
 
-/// How far a choice has come.
-struct Plan {
-    need: u64,
-    freed: u64,
-}
-
-impl Plan {
-    /// How many of the sizes have to go, in order.
-    fn take(&mut self, sizes: impl Iterator<Item = u64>) -> usize {
-        let mut taken = 0;
-        for size in sizes {
-            if self.freed >= self.need {
-                break;
-            }
-            self.freed += size;
-            taken += 1;
-        }
-        taken
-    }
-
-    /// The unfinished blobs that nobody fills and that have to go, the longest left first.
-    fn choose_left(&mut self, model: &Model, own: Option<&Digest>) -> Vec<Digest> {
-        let mut left: Vec<_> = model
-            .unfinished
-            .iter()
-            .filter(|(digest, entry)| entry.filling.is_none() && own != Some(*digest))
-            .collect();
-        left.sort_by_key(|(_, entry)| entry.left);
-        let taken = self.take(left.iter().map(|(_, entry)| entry.counted));
-        left.into_iter().take(taken).map(|(digest, _)| digest.clone()).collect()
-    }
-}
-
 impl Model {
     fn unfinished_is_filling(&self, digest: Option<&Digest>) -> bool {
-        digest.and_then(|digest| self.unfinished.get(digest)).is_some_and(|entry| entry.filling.is_some())
+        digest.and_then(|digest| self.unfinished.get(digest)).is_some_and(|entry| entry.filling)
     }
 }
 

@@ -102,6 +102,11 @@ fn write(core: &Core, index: &mut Option<Index>, work: &Work) -> Result<(), Inde
 fn renew(core: &Core) -> Result<Index, IndexError> {
     let path = core.layout.index();
     let temporary = core.layout.new_index();
+    // Until the old one goes there are two, as large as each other.
+    let old =
+        core.disk.open(&path, Access::Read).and_then(|file| file.meta()).map_or(0, |meta| meta.allocated);
+    core.change(|model| model.ledger.index = model.ledger.index.max(2 * old));
+    core.trim();
     core.remake_directories().map_err(IndexError::Io)?;
     let index = Index::open(&*core.disk, &temporary, Access::Fresh)?;
     let batch = Batch::everything(&core.state().model);

@@ -14,11 +14,15 @@ pub(in crate::store) use dirty::Dirty;
 pub(in crate::store) use graph::{Graph, GraphRow};
 pub(in crate::store) use names::{Names, RepoId};
 pub(in crate::store) use objects::{BlobEntry, ManifestEntry};
-pub(in crate::store) use partials::{Ledger, Unfinished};
+#[cfg(test)]
+pub(in crate::store) use partials::space_of;
+pub(in crate::store) use partials::{Ledger, Unfinished, space_to_fill};
 
+use super::blobs::BlobFile;
 use crate::oci::{Digest, Repository, Tag};
 use lru::LruCache;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Weak;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970: all times that the store writes down.
@@ -47,7 +51,9 @@ pub(in crate::store) struct Model {
     parents: HashMap<Digest, Vec<Digest>>,
     /// Blobs that are not whole, filling or left by an earlier fill.
     pub(in crate::store) unfinished: HashMap<Digest, Unfinished>,
-    /// Files put aside, the oldest first, with their sizes.
+    /// Files without a name that somebody still reads, with what they take.
+    lingering: Vec<(Weak<BlobFile>, u64)>,
+    /// Files put aside, the oldest first, with what they take.
     pub(in crate::store) quarantine: VecDeque<(String, u64)>,
     pub(in crate::store) ledger: Ledger,
     pub(in crate::store) dirty: Dirty,
@@ -63,6 +69,7 @@ impl Model {
             manifests: LruCache::unbounded(),
             parents: HashMap::new(),
             unfinished: HashMap::new(),
+            lingering: Vec::new(),
             quarantine: VecDeque::new(),
             ledger: Ledger::default(),
             dirty: Dirty::default(),

@@ -1,5 +1,6 @@
 //! Committed blobs and manifests: entering, using and removing them.
 
+use super::partials::{BLOCK, space_of};
 use super::{Graph, Millis, Model, RepoId, now};
 use crate::oci::Digest;
 use crate::store::fs::Meta;
@@ -35,17 +36,34 @@ impl BlobEntry {
         Self { size: meta.len, inode: meta.inode, mtime: meta.mtime, anonymous, accessed: now() }
     }
 
+    /// What it takes on the disk, with the mark that a private one has.
+    pub(in crate::store) fn space(&self) -> u64 {
+        space_of(self.size) + if self.anonymous { 0 } else { BLOCK }
+    }
+
     /// Whether the file is, as far as can be seen, still the one that was verified.
     pub(in crate::store) fn is_same_file(&self, meta: &Meta) -> bool {
         (self.size, self.inode, self.mtime) == (meta.len, meta.inode, meta.mtime)
     }
 }
 
+impl ManifestEntry {
+    /// What it takes on the disk, with its sidecar.
+    pub(in crate::store) fn space(&self) -> u64 {
+        Self::space_for(self.size)
+    }
+
+    /// The same, of one that is to come.
+    pub(in crate::store) fn space_for(size: u64) -> u64 {
+        space_of(size) + BLOCK
+    }
+}
+
 impl Model {
     pub(in crate::store) fn insert_blob(&mut self, digest: &Digest, entry: BlobEntry) {
-        self.ledger.blobs += entry.size;
+        self.ledger.blobs += entry.space();
         if let Some(former) = self.blobs.put(digest.clone(), entry) {
-            self.ledger.blobs -= former.size;
+            self.ledger.blobs -= former.space();
         }
         self.dirty.blobs.insert(digest.clone());
         self.dirty.access.insert(digest.clone());
@@ -53,7 +71,7 @@ impl Model {
 
     pub(in crate::store) fn remove_blob(&mut self, digest: &Digest) -> Option<BlobEntry> {
         let entry = self.blobs.pop(digest)?;
-        self.ledger.blobs -= entry.size;
+        self.ledger.blobs -= entry.space();
         self.dirty.blobs.insert(digest.clone());
         self.dirty.access.insert(digest.clone());
         self.drop_idle_membership(digest);
@@ -78,7 +96,7 @@ impl Model {
                 parents.push(digest.clone());
             }
         }
-        self.ledger.manifests += entry.size;
+        self.ledger.manifests += entry.space();
         self.manifests.put(digest.clone(), entry);
         self.dirty.manifests.insert(digest.clone());
         self.dirty.access.insert(digest.clone());
@@ -87,7 +105,7 @@ impl Model {
     /// Removes a manifest whose bytes cannot be used. The tags that stand for it still do: they say what upstream said.
     pub(in crate::store) fn remove_manifest(&mut self, digest: &Digest) -> Option<ManifestEntry> {
         let entry = self.manifests.pop(digest)?;
-        self.ledger.manifests -= entry.size;
+        self.ledger.manifests -= entry.space();
         self.dirty.manifests.insert(digest.clone());
         self.dirty.access.insert(digest.clone());
         self.dirty.sidecars.remove(digest);
@@ -128,10 +146,5 @@ impl Model {
             }
             *accessed = now.max(*accessed);
         }
-    }
-
-    /// Whether every blob that the manifest names is here.
-    pub(in crate::store) fn is_whole(&self, manifest: &ManifestEntry) -> bool {
-        manifest.graph.blobs.iter().all(|link| self.blobs.contains(&link.digest))
     }
 }

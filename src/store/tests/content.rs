@@ -263,7 +263,7 @@ fn an_unfinished_blob_of_another_size_makes_way_for_the_new_one() {
         let partial = fixture.store.partial(&digest, size as u64).unwrap();
         assert_eq!((partial.file().size(), partial.present().is_empty()), (size as u64, true), "{size}");
         let unfinished = fixture.store.core().state().model.ledger.unfinished;
-        assert_eq!(unfinished, size as u64, "the former one is not counted any more");
+        assert_eq!(unfinished, space_to_fill(size as u64), "the former one is not counted any more");
         // What the former record said is not believed of the new file, whenever the power goes.
         assert_eq!(fixture.killed().store.recorded(&digest), None, "{size}");
         partial.file().write_at(&bytes, 0).unwrap();

@@ -1,5 +1,6 @@
 //! Files that were replaced: read once, however many ask, and never while somebody waits long.
 
+use super::model::BlobEntry;
 use super::*;
 use std::sync::atomic::AtomicUsize;
 
@@ -77,7 +78,10 @@ fn g3_a_large_replaced_file_is_left_to_a_fill_and_keeps_all_that_is_known_of_it(
 fn g9_a_secret_that_is_left_to_a_fill_stays_one() {
     let bytes = content(3, 3 << 20);
     let (store, _dir, digest, _) = replaced(1 << 20, &bytes, &bytes);
-    store.core().change(|model| model.blobs.peek_mut(&digest).unwrap().anonymous = false);
+    store.core().change(|model| {
+        let secret = model.blobs.peek(&digest).cloned().unwrap();
+        model.insert_blob(&digest, BlobEntry { anonymous: false, ..secret });
+    });
     assert!(store.open_blob(&digest).unwrap().is_none());
     store.partial(&digest, 3 << 20).unwrap().commit(true, "docker.io", &repo("a")).unwrap();
     assert!(!store.blob(&digest).unwrap().anonymous);

@@ -12,6 +12,7 @@ mod scrub;
 
 use super::fs::{Access, Disk, DiskFile, Entry, Meta, RealDisk, Space};
 use super::layout::Tree;
+use super::model::{ManifestEntry, space_of, space_to_fill};
 use super::*;
 use crate::oci::Algorithm;
 use std::io;
@@ -25,6 +26,7 @@ const EAGER: Policy = Policy {
     lately: Duration::ZERO,
     manifest_grace: Duration::ZERO,
     low_mark: 90,
+    batch: 8 << 30,
     manifest_part: 1,
     index_spare: 0,
     read_at_once: 64 << 20,

@@ -145,10 +145,13 @@ fn an_index_that_cannot_be_used_is_put_aside_and_made_again() {
         let mut pulled = pulled();
         pulled.fixture = pulled.fixture.broken(breakage);
         serves(&pulled, &pulled.fixture.store);
-        assert_eq!(exists(&pulled.fixture.layout().bad_index(1)), what != "empty", "{what}");
+        let aside = |layout: Layout| RealDisk.list(&layout.quarantine()).unwrap().len();
+        assert_eq!(aside(pulled.fixture.layout()), usize::from(what != "empty"), "{what}");
         pulled.fixture = pulled.fixture.broken(breakage);
         serves(&pulled, &pulled.fixture.store);
-        assert_eq!(exists(&pulled.fixture.layout().bad_index(2)), what != "empty", "{what}");
+        assert_eq!(aside(pulled.fixture.layout()), 2 * usize::from(what != "empty"), "{what}");
+        let ledger = pulled.fixture.store.core().state().model.ledger;
+        assert_eq!(ledger.quarantine > 0, what != "empty", "what is put aside is counted");
     }
 }
 
