@@ -90,6 +90,10 @@ impl Mirror {
                 if let Some(refusal) = self.fills().refused_for_now(target.site.name(), digest) {
                     return Err(refusal);
                 }
+                if let Some(size) = self.relays().covering(digest, &source, &wanted) {
+                    // The store would not take it a moment ago. Who comes later tries again.
+                    return Ok(Some(self.past_the_store(digest, size, source)));
+                }
                 match self.fills().start(digest, source.clone(), wanted.clone()) {
                     Place::Stored => return Ok(None),
                     Place::Joined(fill) => (fill, false),
@@ -124,9 +128,13 @@ impl Mirror {
             return Ok(None);
         }
         let head = self.ask_blob_head(target, digest).await?;
-        let direct = self.direct(digest, head.size, Source::of(target));
-        let answer = BlobAnswer { mirror: self.clone(), size: head.size, origin: Origin::Upstream, direct };
-        Ok(Some(Served::new(Outcome::Bypass, answer)))
+        Ok(Some(self.past_the_store(digest, head.size, Source::of(target))))
+    }
+
+    fn past_the_store(&self, digest: &Digest, size: Option<u64>, source: Source) -> Served<BlobAnswer> {
+        let direct = self.direct(digest, size, source);
+        let answer = BlobAnswer { mirror: self.clone(), size, origin: Origin::Upstream, direct };
+        Served::new(Outcome::Bypass, answer)
     }
 
     /// What a HEAD of a blob tells. Never transfers a body (T33).
@@ -263,8 +271,7 @@ impl Mirror {
     }
 
     fn direct(&self, digest: &Digest, size: Option<u64>, source: Source) -> Direct {
-        let (tasks, stop) = (self.tasks().clone(), self.stopping().clone());
-        Direct { digest: digest.clone(), size, source, tasks, stop }
+        Direct { digest: digest.clone(), size, source, relays: self.relays().clone() }
     }
 }
 

@@ -1,33 +1,32 @@
-//! One reader's own transfer, past the store: for blobs that the disk cannot take (G7).
+//! One reader past the store: for blobs that the disk cannot take (G7).
 //!
-//! Nothing is stored and nothing shared, so G1 and G4 are suspended; G2 is not: a body that claims to be whole is
-//! hashed on its way, and its last bytes are withheld until the digest matches.
+//! Nothing is stored, and the transfer is shared only with those who read nearby (`relay`), so G1 and G4 hold as far as
+//! that goes; G2 holds in full: each body that claims to be whole is hashed on its way, by its own reader, and its last
+//! bytes are withheld until the digest matches. What a fill brought into its file before the disk refused is used.
+
+mod sluice;
 
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::oci::{Digest, Hasher};
 use crate::store::{BlobFile, Ranges};
-use crate::upstream::{Ask, Cause, Share, Transfer};
 
-use super::fill::{Delivery, Phase, Progress, ReadError, Source, WITHHELD};
+use super::fill::{Delivery, Phase, Progress, ReadError, Source};
+use super::relay::{Relays, Tap};
+use sluice::{Failed, Sluice, read, unprovable};
 
-/// Chunks on their way to one reader; the transfer waits when they are not taken.
-const WINDOW: usize = 8;
+/// How much of a file is hashed at once.
+const HASH: u64 = 1 << 20;
 
-/// How much of a file is read at once.
-const READ: u64 = 1 << 20;
-
-/// How often a transfer is taken up again without a byte in between.
-const ATTEMPTS: u32 = 4;
+/// How much of a file a reader has in hand at once.
+const READ: u64 = 64 << 10;
 
 /// What a stream gives.
 #[derive(Debug)]
@@ -43,8 +42,20 @@ pub(super) struct Direct {
     pub(super) digest: Digest,
     pub(super) size: Option<u64>,
     pub(super) source: Source,
-    pub(super) tasks: TaskTracker,
-    pub(super) stop: CancellationToken,
+    pub(super) relays: Relays,
+}
+
+/// What a reader had before it went on past the store.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// The file that it came from.
+    pub(super) file: Arc<BlobFile>,
+    /// What of the file is there.
+    pub(super) present: Ranges,
+    /// The first byte that the reader was sent.
+    pub(super) from: u64,
+    /// The fill whose file it is, while nobody has proven its bytes right.
+    pub(super) fill: Option<watch::Receiver<Progress>>,
 }
 
 impl Direct {
@@ -58,10 +69,11 @@ impl Direct {
         delivery: Delivery,
         before: Option<Before>,
     ) -> mpsc::Receiver<Result<Chunk, ReadError>> {
-        let (tell, stream) = mpsc::channel(WINDOW);
+        // One, since a thousand readers may be slow at once.
+        let (tell, stream) = mpsc::channel(1);
         let direct = self.clone();
-        self.tasks.spawn(async move {
-            let stop = direct.stop.clone();
+        self.relays.tasks().spawn(async move {
+            let stop = direct.relays.stopping().clone();
             let work = direct.run(start, end, delivery, before, tell.clone());
             tokio::select! {
                 ended = work => {
@@ -87,19 +99,12 @@ impl Direct {
         before: Option<Before>,
         tell: mpsc::Sender<Result<Chunk, ReadError>>,
     ) -> Result<(), ReadError> {
-        let mut sluice = Sluice {
-            start,
-            end,
-            at: start,
-            proof: None,
-            sent: None,
-            held: VecDeque::new(),
-            held_len: 0,
-            tell,
-        };
+        let before = before.map(Arc::new);
+        let (held, held_len) = (VecDeque::new(), 0);
+        let mut sluice = Sluice { start, end, at: start, proof: None, sent: None, held, held_len, tell };
         if delivery == Delivery::Verified {
-            let hashed = self.hash_before(start, before.as_ref()).await;
-            let unproven = before.filter(|before| before.fill.is_some() && before.from < start);
+            let hashed = self.hash_before(start, before.as_deref()).await;
+            let unproven = before.clone().filter(|before| before.fill.is_some() && before.from < start);
             (sluice.at, sluice.proof, sluice.sent) = match (hashed, unproven) {
                 (Ok((at, hasher)), unproven) => {
                     (at, Some(hasher), unproven.filter(|before| before.from.max(at) < start))
@@ -112,64 +117,20 @@ impl Direct {
                 (Err(_), Some(_)) => return Err(unprovable()),
             };
         }
-        let (mut broken, share) = (0, Share::new());
-        loop {
-            let ask = match (delivery, sluice.at) {
-                (Delivery::Verified, 0) => Ask::Whole,
-                (Delivery::Verified, at) => Ask::From(at),
-                (Delivery::AsArrived, at) => Ask::Range { start: at, end },
-            };
-            let upstream = self.source.site.upstream();
-            let turn = upstream.turn(&share).await;
-            let Source { repository, memo, .. } = &self.source;
-            let opened = upstream.blob(repository, &self.digest, ask, memo, &turn).await;
-            let reached = sluice.at;
-            let cause = match opened {
-                Ok(transfer) => match self.pump(transfer, &mut sluice).await? {
-                    None => return sluice.finish(&self.digest).await,
-                    Some(cause) => cause.to_string(),
-                },
-                Err(failure) => failure.to_string(),
-            };
-            broken = if sluice.at > reached { 0 } else { broken + 1 };
-            if broken >= ATTEMPTS {
-                return Err(ReadError(cause));
+        let target = if sluice.proof.is_some() { self.size.unwrap_or(u64::MAX) } else { end };
+        let mut road = Road { direct: &self, target, tap: None, file: before };
+        while let Some(chunk) = road.next(sluice.at).await? {
+            if !sluice.pass(chunk).await? {
+                break;
             }
         }
-    }
-
-    /// Moves one transfer's bytes; tells why it broke, or nothing when all of it came.
-    async fn pump(&self, mut transfer: Transfer, sluice: &mut Sluice) -> Result<Option<Cause>, ReadError> {
-        let mut position = transfer.start;
-        if let Some(coding) = transfer.encoded.as_deref().filter(|_| self.size != transfer.total) {
-            // Its ranges are no ranges of the content.
-            return Err(ReadError(format!("upstream sends {coding} unasked, and the store cannot take it")));
-        }
-        if position > sluice.at {
-            return Ok(Some(Cause::Garbage("the range begins beyond what was asked".into())));
-        }
-        loop {
-            match transfer.chunk().await {
-                Ok(Some(mut chunk)) => {
-                    let length = chunk.len() as u64;
-                    // An upstream that ignores ranges sends again what was passed on already.
-                    let known = usize::try_from(sluice.at.saturating_sub(position)).unwrap_or(usize::MAX);
-                    chunk.advance(known.min(chunk.len()));
-                    position += length;
-                    if self.size.is_some_and(|size| position > size) {
-                        return Err(ReadError("upstream sends more than the blob has".to_owned()));
-                    }
-                    if !sluice.pass(chunk).await? {
-                        return Ok(None);
-                    }
-                }
-                Ok(None) if self.size.is_none_or(|size| position >= size.min(sluice.target())) => {
-                    return Ok(None);
-                }
-                Ok(None) => return Ok(Some(Cause::Cut)),
-                Err(cause) => return Ok(Some(cause)),
+        sluice.finish(&self.digest).await.map_err(|failed| match failed {
+            Failed::Wrong(error) => {
+                road.condemn();
+                error
             }
-        }
+            Failed::Other(error) => error,
+        })
     }
 
     /// The hash over what comes before `start`, as far as the file has it without a gap; a fresh one if the file cannot
@@ -185,7 +146,7 @@ impl Direct {
             let mut hasher = Hasher::new(algorithm);
             let mut at = 0;
             while at < there {
-                let end = there.min(at + READ);
+                let end = there.min(at + HASH);
                 hasher.update(&read(&file, at..end)?);
                 at = end;
             }
@@ -198,19 +159,6 @@ impl Direct {
     }
 }
 
-/// What a reader had before it went on past the store.
-#[derive(Debug)]
-pub(super) struct Before {
-    /// The file that it came from.
-    pub(super) file: Arc<BlobFile>,
-    /// What of the file is there.
-    pub(super) present: Ranges,
-    /// The first byte that the reader was sent.
-    pub(super) from: u64,
-    /// The fill whose file it is, while nobody has proven its bytes right.
-    pub(super) fill: Option<watch::Receiver<Progress>>,
-}
-
 impl Before {
     /// Waits for what the fill finds of the bytes, which it hashes as they come and not as they are read.
     async fn is_proven_by_its_fill(&self) -> bool {
@@ -221,104 +169,57 @@ impl Before {
         let ended = fill.wait_for(over).await;
         ended.is_ok_and(|end| end.generation == generation && end.phase == Phase::Verified)
     }
-}
 
-fn unprovable() -> ReadError {
-    ReadError("what was sent before cannot be proven right".to_owned())
-}
-
-/// Reads all of a range of a file.
-fn read(file: &BlobFile, range: Range<u64>) -> io::Result<Vec<u8>> {
-    let mut buffer = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], range.start + filled as u64) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(buffer)
-}
-
-/// Passes on what the reader asked, hashes what it must, and holds the last bytes back.
-struct Sluice {
-    start: u64,
-    end: u64,
-    /// The next byte from upstream.
-    at: u64,
-    proof: Option<Hasher>,
-    /// What was sent from a file without proof, and is not in the hash: it has to be what upstream sends now, since
-    /// it is that which the hash is of.
-    sent: Option<Before>,
-    held: VecDeque<Bytes>,
-    held_len: u64,
-    tell: mpsc::Sender<Result<Chunk, ReadError>>,
-}
-
-impl Sluice {
-    /// Where the transfer may end: a body to be proven needs the blob to its last byte.
-    fn target(&self) -> u64 {
-        if self.proof.is_some() { u64::MAX } else { self.end }
+    /// What the file of a fill has from `at` on. A blob's own file is done with: it has failed to be read.
+    fn run_at(&self, at: u64) -> Option<Range<u64>> {
+        self.fill.as_ref()?;
+        self.present.run_end(at).filter(|end| *end > at).map(|end| at..end)
     }
 
-    /// Whether more is wanted.
-    async fn pass(&mut self, mut chunk: Bytes) -> Result<bool, ReadError> {
-        if let Some(hasher) = &mut self.proof {
-            hasher.update(&chunk);
-        }
-        let from = self.at;
-        self.at += chunk.len() as u64;
-        if let Some(Before { file, from: first, .. }) = &self.sent {
-            let again = from.max(*first)..self.at.min(self.start);
-            if again.start < again.end {
-                let file = Arc::clone(file);
-                let range = again.clone();
-                let was = spawn_blocking(move || read(&file, range)).await;
-                let is = chunk.slice((again.start - from) as usize..(again.end - from) as usize);
-                if !was.is_ok_and(|was| was.is_ok_and(|was| was == is)) {
-                    return Err(unprovable());
-                }
+    /// Where the file has something again.
+    fn next_run(&self, at: u64) -> Option<u64> {
+        self.fill.as_ref()?;
+        self.present.iter().map(|run| run.start).find(|start| *start > at)
+    }
+}
+
+/// Where a reader's bytes come from, one after the other: what the file has, from the file, the rest from a relay.
+struct Road<'a> {
+    direct: &'a Direct,
+    target: u64,
+    tap: Option<Tap>,
+    /// Until it cannot be read.
+    file: Option<Arc<Before>>,
+}
+
+impl Road<'_> {
+    /// The bytes at `at`; none at the end.
+    async fn next(&mut self, at: u64) -> Result<Option<Bytes>, ReadError> {
+        if let Some(before) = &self.file
+            && let Some(run) = before.run_at(at)
+        {
+            self.tap = None;
+            let (before, end) = (Arc::clone(before), run.end.min(at + READ).min(self.target));
+            match spawn_blocking(move || read(&before.file, at..end)).await {
+                Ok(Ok(bytes)) => return Ok(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())),
+                _ => self.file = None,
             }
         }
-        let before = usize::try_from(self.start.saturating_sub(from)).unwrap_or(usize::MAX);
-        chunk.advance(before.min(chunk.len()));
-        let beyond = usize::try_from(self.at.saturating_sub(self.end)).unwrap_or(usize::MAX);
-        chunk.truncate(chunk.len().saturating_sub(beyond));
-        if !chunk.is_empty() {
-            self.held_len += chunk.len() as u64;
-            self.held.push_back(chunk);
-        }
-        let keep = if self.proof.is_some() { WITHHELD } else { 0 };
-        while self.held_len > keep {
-            let Some(mut front) = self.held.pop_front() else { break };
-            let free = usize::try_from(self.held_len - keep).unwrap_or(usize::MAX).min(front.len());
-            let rest = front.split_off(free);
-            if !rest.is_empty() {
-                self.held.push_front(rest);
+        let tap = match &mut self.tap {
+            Some(tap) => tap,
+            None => {
+                let Direct { digest, size, source, relays } = self.direct;
+                let next = self.file.as_ref().and_then(|before| before.next_run(at));
+                let end = next.unwrap_or(u64::MAX).min(self.target);
+                self.tap.insert(relays.tap(digest, *size, source, at, end))
             }
-            self.held_len -= free as u64;
-            self.send(Chunk::Bytes(front)).await?;
-        }
-        Ok(self.at < self.target())
+        };
+        tap.next().await
     }
 
-    async fn finish(mut self, digest: &Digest) -> Result<(), ReadError> {
-        if let Some(hasher) = self.proof.take() {
-            let found = hasher.finish();
-            if found != *digest {
-                tracing::error!(%digest, %found, "upstream sent wrong content; the body is cut");
-                return Err(ReadError(format!("upstream sent {found} for {digest}")));
-            }
+    fn condemn(&self) {
+        if let Some(tap) = &self.tap {
+            tap.condemn();
         }
-        while let Some(bytes) = self.held.pop_front() {
-            self.send(Chunk::Bytes(bytes)).await?;
-        }
-        self.send(Chunk::End).await
-    }
-
-    async fn send(&self, chunk: Chunk) -> Result<(), ReadError> {
-        self.tell.send(Ok(chunk)).await.map_err(|_| ReadError("the reader left".to_owned()))
     }
 }

@@ -18,6 +18,7 @@ mod membership;
 mod memory;
 mod policy;
 mod recent;
+mod relay;
 mod resume;
 mod site;
 mod tags;

@@ -18,6 +18,7 @@ use super::flight::Flights;
 use super::memory::Memory;
 use super::policy::Policy;
 use super::recent::Recent;
+use super::relay::Relays;
 use super::tags::Resolution;
 
 /// What the mirror is built from.
@@ -126,6 +127,7 @@ struct Parts {
     blob_heads: Flights<Question, Result<BlobHead, Refusal>>,
     admissions: Flights<Question, Result<(), Refusal>>,
     fills: Fills,
+    relays: Relays,
     tasks: TaskTracker,
     stop: CancellationToken,
     metrics: Metrics,
@@ -138,8 +140,10 @@ impl Mirror {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let recent = Recent::new();
         let memory = Memory::new(memory_max_bytes);
+        let relays = Relays::new(metrics.clone(), tasks.clone(), stop.clone());
         Self(Arc::new(Parts {
             fills: Fills::new(store.clone(), recent.clone(), metrics.clone(), tasks.clone(), stop.clone()),
+            relays,
             store,
             sites: RwLock::new(Arc::new(Sites::new(namespaces, sites))),
             memory,
@@ -248,8 +252,8 @@ impl Mirror {
         &self.0.tasks
     }
 
-    pub(super) fn stopping(&self) -> &CancellationToken {
-        &self.0.stop
+    pub(super) fn relays(&self) -> &Relays {
+        &self.0.relays
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

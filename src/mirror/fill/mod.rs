@@ -34,5 +34,6 @@ pub use reader::{BlobReader, Delivery, Piece, ReadError};
 
 pub(super) use progress::{Phase, Progress, WITHHELD};
 pub(super) use reader::Origin;
+pub(super) use retry::Budget;
 pub(super) use source::{Right, Source};
 pub(super) use table::{Fill, Fills, Place, Turned};

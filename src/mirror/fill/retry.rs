@@ -14,18 +14,18 @@ const WAITS: [Duration; 6] = [
 
 /// The budget of one transfer.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
+pub(in crate::mirror) struct Budget {
     spent: usize,
 }
 
 impl Budget {
     /// Bytes came: the budget is whole again.
-    pub(super) fn refill(&mut self) {
+    pub(in crate::mirror) fn refill(&mut self) {
         self.spent = 0;
     }
 
     /// How long to wait before the next attempt, or none when there is none.
-    pub(super) fn spend(&mut self) -> Option<Duration> {
+    pub(in crate::mirror) fn spend(&mut self) -> Option<Duration> {
         let wait = WAITS.get(self.spent).copied();
         self.spent += 1;
         wait

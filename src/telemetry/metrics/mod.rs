@@ -44,6 +44,7 @@ struct Inner {
     fills_running: Gauge,
     fills: [Counter; FillResult::ALL.len()],
     readers: Gauge,
+    relays: Gauge,
     store: Store,
     log_dropped: Counter,
 }
@@ -114,6 +115,7 @@ impl Metrics {
         let families = register_families(&mut registry);
         let times = register_times(&mut registry);
         let (fills_running, fills, readers) = register_fills(&mut registry);
+        let relays = register_relays(&mut registry);
         let store = register_store(&mut registry);
         let log_dropped = Counter::default();
         registry.register(
@@ -131,6 +133,7 @@ impl Metrics {
                 fills_running,
                 fills,
                 readers,
+                relays,
                 store,
                 log_dropped,
             }),
@@ -178,6 +181,12 @@ impl Metrics {
     #[must_use]
     pub fn reader(&self) -> ReaderGuard {
         ReaderGuard::new(self.inner.readers.clone())
+    }
+
+    /// A transfer of a blob that is not stored runs, or stays for its readers, until the guard is dropped.
+    #[must_use]
+    pub fn relay(&self) -> Counted {
+        Counted::new(self.inner.relays.clone())
     }
 
     /// Sets the store's figures to what they are now. Totals never go back.
@@ -304,6 +313,16 @@ fn register_fills(registry: &mut Registry) -> (Gauge, [Counter; FillResult::ALL.
     let ended =
         FillResult::ALL.map(|result| ended.get_or_create_owned(&ByResult { result: result.as_str() }));
     (running, ended, readers)
+}
+
+fn register_relays(registry: &mut Registry) -> Gauge {
+    let relays = Gauge::default();
+    registry.register(
+        "relays_running",
+        "Transfers of blobs that are not stored, each for all who read nearby",
+        relays.clone(),
+    );
+    relays
 }
 
 fn register_store(registry: &mut Registry) -> Store {
