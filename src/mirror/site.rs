@@ -142,7 +142,14 @@ impl Mirror {
         let memory = Memory::new(memory_max_bytes);
         let relays = Relays::new(metrics.clone(), tasks.clone(), stop.clone());
         Self(Arc::new(Parts {
-            fills: Fills::new(store.clone(), recent.clone(), metrics.clone(), tasks.clone(), stop.clone()),
+            fills: Fills::new(
+                store.clone(),
+                recent.clone(),
+                relays.clone(),
+                metrics.clone(),
+                tasks.clone(),
+                stop.clone(),
+            ),
             relays,
             store,
             sites: RwLock::new(Arc::new(Sites::new(namespaces, sites))),
@@ -250,6 +257,10 @@ impl Mirror {
 
     pub(super) fn tasks(&self) -> &TaskTracker {
         &self.0.tasks
+    }
+
+    pub(super) fn stopping(&self) -> &CancellationToken {
+        &self.0.stop
     }
 
     pub(super) fn relays(&self) -> &Relays {

@@ -26,6 +26,7 @@ mod once;
 mod policies;
 mod power;
 mod ranges;
+mod relay;
 mod restart;
 mod scrub;
 mod serving;

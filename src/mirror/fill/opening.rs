@@ -92,6 +92,7 @@ impl Driver {
             self.fill.confirm(&source);
             let known = left.as_ref().map(|left| left.recorded.size);
             let Some(size) = told.or(known).or_else(|| self.hint(&source)) else {
+                self.pass_on(None, &source, transfer, reading);
                 return Err(End::Unstored("upstream does not tell its size".to_owned()));
             };
             if size == 0 && !self.fill.digest.is_empty_content() {
@@ -102,20 +103,14 @@ impl Driver {
                 // Two at once would be one too many for the store.
                 left = timeout(DISK_IS_LOST, late).await.ok().and_then(Result::ok).flatten();
             }
-            let partial = match left.take() {
-                Some(Left { partial, recorded }) if recorded.size == size => {
-                    if !recorded.anonymous {
-                        self.fill.make_private();
-                    }
-                    partial
+            let partial = match self.place(left.take(), size).await {
+                Ok(partial) => partial,
+                Err(error) => {
+                    // First the transfer, then the word: who goes on by itself finds it.
+                    self.pass_on(Some(size), &source, transfer, reading);
+                    self.tell_unstored(size);
+                    return Err(End::Unstored(error.to_string()));
                 }
-                Some(Left { partial: other, .. }) => {
-                    // Upstream told another size in a former run; that file is of no use.
-                    let dropped = spawn_blocking(move || other.discard()).await;
-                    dropped.map_err(|error| End::Unstored(error.to_string()))?;
-                    self.reserve(size).await?
-                }
-                None => self.reserve(size).await?,
             };
             partial.set_anonymous(self.fill.is_anonymous());
             let (file, present) = (partial.file(), partial.present());
@@ -147,31 +142,64 @@ impl Driver {
         }
     }
 
-    /// Reserves room for the blob and opens its file. The size is told to those who wait when there is no room, since
-    /// readers who stream for themselves need it, and when the disk takes its time.
-    async fn reserve(&self, size: u64) -> Result<Partial, End> {
+    /// The file to fill: what a former run left, if that is of this size, else a new one.
+    async fn place(&self, left: Option<Left>, size: u64) -> Result<Partial, StoreError> {
+        match left {
+            Some(Left { partial, recorded }) if recorded.size == size => {
+                if !recorded.anonymous {
+                    self.fill.make_private();
+                }
+                Ok(partial)
+            }
+            Some(Left { partial: other, .. }) => {
+                // Upstream told another size in a former run; that file is of no use.
+                let dropped = spawn_blocking(move || other.discard()).await;
+                dropped.map_err(|error| lost_task("drop an unfinished file", error))?;
+                self.reserve(size).await
+            }
+            None => self.reserve(size).await,
+        }
+    }
+
+    /// Reserves room for the blob and opens its file. The size is told to those who wait when the disk takes its time.
+    async fn reserve(&self, size: u64) -> Result<Partial, StoreError> {
         let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());
         let mut reserved = spawn_blocking(move || store.partial(&digest, size));
-        let tell = || self.fill.progress.send_modify(|progress| progress.size = Some(size));
         let reserved = match timeout(DISK_HOLDS_HEADERS, &mut reserved).await {
             Ok(reserved) => Ok(reserved),
             Err(_) => {
-                tell();
+                self.fill.progress.send_modify(|progress| progress.size = Some(size));
                 timeout(DISK_IS_LOST, reserved).await
             }
         };
-        let partial = match reserved {
+        match reserved {
             Ok(reserved) => reserved.unwrap_or_else(|error| Err(lost_task("reserve room", error))),
             Err(_) => Err(StoreError::Io { doing: "reserve room", error: io::ErrorKind::TimedOut.into() }),
-        };
-        partial.map_err(|error| {
-            // In one step, or somebody would be told that the blob is being stored.
-            self.fill.progress.send_modify(|progress| {
-                progress.size = Some(size);
-                progress.phase = Phase::Unstored;
-            });
-            End::Unstored(error.to_string())
-        })
+        }
+    }
+
+    /// Lets readers go on past the store; they need the size for that. In one step, or somebody would be told that the
+    /// blob is being stored.
+    fn tell_unstored(&self, size: u64) {
+        self.fill.progress.send_modify(|progress| {
+            progress.size = Some(size);
+            progress.phase = Phase::Unstored;
+        });
+    }
+
+    /// Leaves a transfer to those who will read past the store.
+    fn pass_on(
+        &self,
+        size: Option<u64>,
+        source: &Source,
+        transfer: Option<(Box<Transfer>, Turn)>,
+        reading: Reading,
+    ) {
+        let Some((transfer, _)) = transfer.filter(|_| reading == Reading::AsSent) else { return };
+        // To prove the rest of a blob right takes its beginning as well.
+        if transfer.start == 0 || !matches!(self.fill.opening, Wanted::From(_)) {
+            self.fills.relays.adopt(&self.fill.digest, size, source, transfer);
+        }
     }
 
     /// What to ask first where something is here: what the first reader wants and is missing, else what comes next.

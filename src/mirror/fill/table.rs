@@ -15,6 +15,7 @@ use crate::upstream::Share;
 
 use super::super::answer::{Refusal, Wanted};
 use super::super::recent::Recent;
+use super::super::relay::Relays;
 use super::driver::Driver;
 use super::progress::{Dropped, Phase, Progress};
 use super::source::{Right, Source};
@@ -241,6 +242,7 @@ pub(in crate::mirror) struct Fills {
     running: Arc<Mutex<HashMap<Digest, Arc<Fill>>>>,
     pub(super) store: Store,
     pub(super) recent: Recent,
+    pub(super) relays: Relays,
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -261,11 +263,12 @@ impl Fills {
     pub(in crate::mirror) fn new(
         store: Store,
         recent: Recent,
+        relays: Relays,
         metrics: Metrics,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { running: Arc::default(), store, recent, metrics, tasks, stop, wrong: Wrong::new() }
+        Self { running: Arc::default(), store, recent, relays, metrics, tasks, stop, wrong: Wrong::new() }
     }
 
     /// The fill of this digest that is under way.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::telemetry::Counted;
 use crate::upstream::{Ask, Cause, Failure, Share, Transfer};
@@ -91,12 +91,25 @@ impl Pump {
                     let _ = timeout_at(self.stream.at_age(age), self.stream.woken()).await;
                 }
                 Next::Nobody => {
-                    let linger = if self.relays.is_crowded() { Duration::ZERO } else { LINGER };
-                    let nobody = timeout(linger, self.stream.woken()).await.is_err();
-                    if nobody && self.stream.end_unread() {
+                    if self.is_left_for_good().await {
                         return Ok(());
                     }
                 }
+            }
+        }
+    }
+
+    /// Waits for somebody to come; true when nobody does, nor can any more.
+    async fn is_left_for_good(&self) -> bool {
+        let left = Instant::now();
+        loop {
+            let linger = if self.relays.is_crowded() { Duration::ZERO } else { LINGER };
+            let over = timeout_at(left + linger, self.stream.woken()).await.is_err();
+            if !matches!(self.stream.next(), Next::Nobody) {
+                return false;
+            }
+            if over && self.stream.end_unread() {
+                return true;
             }
         }
     }

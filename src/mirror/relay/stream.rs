@@ -75,6 +75,14 @@ impl Stream {
         state.is_open_at(at).then(|| state.window.reach())
     }
 
+    /// Whether a new request does well to read here, from `at` on, rather than try the store again: not from what is
+    /// left of a transfer that is over.
+    pub(super) fn is_under_way(&self, at: u64) -> bool {
+        let state = self.lock();
+        let over = matches!(state.phase, Phase::Whole) && !state.window.has_readers();
+        state.is_open_at(at) && !over
+    }
+
     /// A reader comes, unless its bytes have gone by in this moment.
     pub(super) fn join(&self, at: u64, end: u64) -> bool {
         let mut state = self.lock();

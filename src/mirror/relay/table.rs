@@ -76,7 +76,16 @@ impl Relays {
         }
         let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() else { return };
         let stream = Stream::new(digest.clone(), size, source.clone(), transfer.start);
-        let pump = self.enter(&mut self.locked(), Arc::new(stream), place, Some(transfer));
+        let mut running = self.locked();
+        let mut alike = running.of(digest, source).filter(|other| other.covers(transfer.start).is_some());
+        // What is left of an older one gives way to this. One that is read from does as well as this.
+        let is_needed = alike.all(|other| other.end_unread());
+        drop(alike);
+        if !is_needed {
+            return;
+        }
+        let pump = self.enter(&mut running, Arc::new(stream), place, Some(transfer));
+        drop(running);
         self.0.tasks.spawn(pump.run());
     }
 
@@ -96,7 +105,7 @@ impl Relays {
                 Wanted::Suffix(length) => stream.size.map(|size| size.saturating_sub(*length)),
                 Wanted::Several(ranges) => ranges.first().map(|(first, _)| *first),
             };
-            first.is_some_and(|first| stream.covers(first).is_some())
+            first.is_some_and(|first| stream.is_under_way(first))
         })?;
         Some(here.size)
     }

@@ -20,8 +20,10 @@ pub(in crate::mirror) struct Tap {
     /// The next byte to be given.
     pub(super) at: u64,
     pub(super) end: u64,
-    /// The relay that it reads from.
+    /// The relay that it reads from, or read its last bytes from.
     relay: Option<Arc<Stream>>,
+    /// Whether that one counts it as a reader.
+    joined: bool,
 }
 
 impl Tap {
@@ -33,7 +35,7 @@ impl Tap {
         at: u64,
         end: u64,
     ) -> Self {
-        Self { relays, digest, size, source, at, end, relay: None }
+        Self { relays, digest, size, source, at, end, relay: None, joined: false }
     }
 
     /// The next bytes, never empty; none at the end of what was asked for, or of the blob. Nothing is lost when the
@@ -42,6 +44,7 @@ impl Tap {
         while self.at < self.end {
             let Some(relay) = &self.relay else {
                 self.relay = Some(self.relays.join(self).await?);
+                self.joined = true;
                 continue;
             };
             let taken = {
@@ -57,14 +60,19 @@ impl Tap {
             match taken {
                 Taken::Bytes(bytes) => {
                     self.at += bytes.len() as u64;
+                    if self.at == self.end {
+                        // Before the client has them: who asks after that finds nobody reading.
+                        self.leave();
+                    }
                     return Ok(Some(bytes));
                 }
                 Taken::Wait => {}
-                Taken::End => return Ok(None),
+                Taken::End => break,
                 Taken::FallenOut => self.relay = None,
                 Taken::Failed(error) => return Err(error),
             }
         }
+        self.leave();
         Ok(None)
     }
 
@@ -74,12 +82,17 @@ impl Tap {
             relay.condemn();
         }
     }
+
+    fn leave(&mut self) {
+        if let Some(relay) = self.relay.as_ref().filter(|_| self.joined) {
+            relay.leave(self.at, self.end);
+            self.joined = false;
+        }
+    }
 }
 
 impl Drop for Tap {
     fn drop(&mut self) {
-        if let Some(relay) = self.relay.take() {
-            relay.leave(self.at, self.end);
-        }
+        self.leave();
     }
 }
