@@ -9,10 +9,11 @@
 use super::blobs::OpenFiles;
 use super::doubt::Turns;
 use super::fs::{self, Disk, Space};
-use super::health::{Health, Watched};
+use super::health::Health;
 use super::layout::{Layout, Tree, flat};
 use super::model::{BlobEntry, Model, now};
 use super::policy::Policy;
+use super::watched::Watched;
 use super::{Budget, OpenError, Stats, StoreError};
 use crate::oci::Digest;
 use std::collections::HashSet;
@@ -20,7 +21,7 @@ use std::io;
 use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 use tracing::{debug, warn};
 
@@ -83,7 +84,7 @@ pub(super) struct Counters {
 
 impl Core {
     pub(super) fn new(disk: Arc<dyn Disk>, layout: Layout, options: &super::Options, policy: Policy) -> Self {
-        let health = Arc::new(Health::new(policy.calm));
+        let health = Arc::new(Health::new(&policy));
         Self {
             disk: Arc::new(Watched::new(disk, health.clone())),
             health,
@@ -117,6 +118,15 @@ impl Core {
     /// The right to take names away from files, or to make files whose names may just be taken away.
     pub(super) fn room(&self) -> MutexGuard<'_, ()> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, but only if nobody has it.
+    pub(super) fn try_room(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.room.try_lock() {
+            Ok(room) => Some(room),
+            Err(TryLockError::Poisoned(room)) => Some(room.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Changes the model, and lets the index thread know when it should not wait.

@@ -1,27 +1,28 @@
 //! Whether the disk takes what the store writes: said in one line when it begins to fail, and in one when that is over.
 //!
 //! A disk that fails does so for every blob, many times a second, and who reads the log needs it once: what failed, where,
-//! and what to do. So the store writes through [`Watched`], which notes what fails and what works, and whoever gets the
-//! error handles it without a word of its own. Each kind of writing fails and recovers for itself: a full disk still takes
+//! and what to do. So the store writes through a watched disk (`watched`), which notes here what fails and what works, and
+//! whoever gets the error handles it without a word of its own. Each kind of writing fails and recovers for itself: a full disk still takes
 //! names and small records, and that is no recovery. The index is not watched; it is tried again on its own and has a
 //! figure of its own.
 //!
 //! What is not there is no failure of the disk: a directory that somebody removed is made again by who misses it.
+//!
+//! A disk may also hang. Whoever began a call waits for it, but nobody else has to: while calls of a kind do not return,
+//! nothing new is begun, save one try now and then, in case that the disk has lost a call and answers others.
 
 use super::error::is_full;
-use super::fs::{Access, Disk, DiskFile, Entry, Meta, Space, TEMPORARY};
-use super::layout::is_index;
-use std::fs::File;
+use super::policy::Policy;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 /// What a store does to a disk, as far as one may work while another does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub(super) enum Kind {
     /// There is room for a blob on the disk.
@@ -36,6 +37,8 @@ pub(super) enum Kind {
     Names = 1 << 4,
     /// Files that go.
     Removals = 1 << 5,
+    /// That any of these returns.
+    Answers = 1 << 6,
 }
 
 /// How writing fares.
@@ -45,6 +48,68 @@ pub(super) struct Health {
     failing: AtomicU8,
     state: Mutex<State>,
     calm: Duration,
+    calls: Mutex<Calls>,
+    /// Numbers the calls in the order in which they begin.
+    serial: AtomicU64,
+    hung_after: Duration,
+}
+
+/// Whether a new blob may be begun, as far as the disk answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It does.
+    Prompt,
+    /// It does not, but it is time to see whether it does again.
+    Try,
+    /// It does not.
+    Hangs,
+}
+
+/// The calls that have not returned.
+#[derive(Debug, Default)]
+struct Calls {
+    /// By kind, those that began after the last one that has returned.
+    waiting: HashMap<Kind, BTreeMap<u64, Instant>>,
+    /// When somebody was last let through although the disk hung, or it was noticed.
+    tried: Option<Instant>,
+}
+
+impl Calls {
+    fn begin(&mut self, kind: Kind, call: u64, now: Instant) {
+        self.waiting.entry(kind).or_default().insert(call, now);
+    }
+
+    /// A call has returned: those that began before it are slow, and no sign of a disk that hangs.
+    fn end(&mut self, kind: Kind, call: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&kind) {
+            *waiting = waiting.split_off(&(call + 1));
+        }
+    }
+
+    fn answer(&mut self, now: Instant, hung_after: Duration) -> Answer {
+        let hangs = self.waiting.iter().any(|(kind, waiting)| {
+            // What many writes have left to be done is done by a sync.
+            let patience = if *kind == Kind::Syncs { 6 * hung_after } else { hung_after };
+            waiting
+                .first_key_value()
+                .is_some_and(|(_, begun)| now.saturating_duration_since(*begun) >= patience)
+        });
+        if !hangs {
+            self.tried = None;
+            return Answer::Prompt;
+        }
+        match self.tried {
+            Some(tried) if now.saturating_duration_since(tried) >= 3 * hung_after => {
+                self.tried = Some(now);
+                Answer::Try
+            }
+            Some(_) => Answer::Hangs,
+            None => {
+                self.tried = Some(now);
+                Answer::Hangs
+            }
+        }
+    }
 }
 
 /// A time of trouble that is over.
@@ -88,12 +153,47 @@ impl State {
 }
 
 impl Health {
-    /// Healthy, until something fails. What works for `calm` after the last failure is well again.
-    pub(super) fn new(calm: Duration) -> Self {
-        Self { failing: AtomicU8::new(0), state: Mutex::default(), calm }
+    /// Healthy, until something fails.
+    pub(super) fn new(policy: &Policy) -> Self {
+        Self {
+            failing: AtomicU8::new(0),
+            state: Mutex::default(),
+            calm: policy.calm,
+            calls: Mutex::default(),
+            serial: AtomicU64::new(0),
+            hung_after: policy.hung_after,
+        }
     }
 
-    /// Whether the last try of anything failed.
+    /// A call begins that may hang; its number is for when it returns.
+    pub(super) fn begin(&self, kind: Kind) -> u64 {
+        let call = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.calls().begin(kind, call, Instant::now());
+        call
+    }
+
+    pub(super) fn end(&self, kind: Kind, call: u64) {
+        self.calls().end(kind, call);
+    }
+
+    /// Whether the disk answers; what it does not is told of `path`.
+    pub(super) fn answer(&self, path: &Path) -> Answer {
+        let answer = self.calls().answer(Instant::now(), self.hung_after);
+        match answer {
+            Answer::Prompt => self.worked(Kind::Answers),
+            Answer::Try => {}
+            Answer::Hangs => {
+                self.failed(Kind::Answers, "have an answer", path, &io::ErrorKind::TimedOut.into());
+            }
+        }
+        answer
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the last try of anything failed, or has no end.
     pub(super) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed) != 0
     }
@@ -126,7 +226,7 @@ impl Health {
 
     /// A blob was stored: all that this takes works, which is all but removing.
     pub(super) fn stored(&self) {
-        self.clear(!(Kind::Removals as u8));
+        self.clear(!(Kind::Removals as u8 | Kind::Answers as u8));
     }
 
     fn clear(&self, kinds: u8) {
@@ -166,122 +266,10 @@ fn advice(error: &io::Error) -> &'static str {
             "see the kernel's log for why the file system is read-only, and mount it writable again"
         }
         io::ErrorKind::PermissionDenied => "give the data directory to the user that the mirror runs as",
-        _ => "see the kernel's log; the disk may be dying",
-    }
-}
-
-/// A disk, with a note of what of our writing works on it.
-#[derive(Debug)]
-pub(super) struct Watched {
-    disk: Arc<dyn Disk>,
-    health: Arc<Health>,
-}
-
-#[derive(Debug)]
-struct WatchedFile {
-    file: Box<dyn DiskFile>,
-    path: PathBuf,
-    kind: Kind,
-    health: Arc<Health>,
-}
-
-impl Watched {
-    pub(super) fn new(disk: Arc<dyn Disk>, health: Arc<Health>) -> Self {
-        Self { disk, health }
-    }
-
-    fn note<T>(&self, kind: Kind, doing: &'static str, path: &Path, done: io::Result<T>) -> io::Result<T> {
-        note(&self.health, kind, doing, path, done)
-    }
-}
-
-fn note<T>(
-    health: &Health,
-    kind: Kind,
-    doing: &'static str,
-    path: &Path,
-    done: io::Result<T>,
-) -> io::Result<T> {
-    match &done {
-        Ok(_) => health.worked(kind),
-        Err(error) => health.failed(kind, doing, path, error),
-    }
-    done
-}
-
-impl Disk for Watched {
-    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        let opened = self.disk.open(path, access);
-        if access == Access::Read || is_index(path) {
-            return opened;
+        io::ErrorKind::TimedOut => {
+            "see the kernel's log, or whether the storage behind the data directory is away"
         }
-        let file = self.note(Kind::Names, "open a file for writing", path, opened)?;
-        let small = path.as_os_str().as_encoded_bytes().ends_with(TEMPORARY.as_bytes());
-        let kind = if small { Kind::Records } else { Kind::Bytes };
-        Ok(Box::new(WatchedFile { file, path: path.to_owned(), kind, health: self.health.clone() }))
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let done = self.disk.rename(from, to);
-        if is_index(to) { done } else { self.note(Kind::Names, "rename a file", to, done) }
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        let done = self.disk.remove(path);
-        if is_index(path) { done } else { self.note(Kind::Removals, "remove a file", path, done) }
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.note(Kind::Syncs, "sync a directory", path, self.disk.sync_dir(path))
-    }
-
-    fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        self.disk.list(path)
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.note(Kind::Names, "create a directory", path, self.disk.create_dir(path))
-    }
-
-    fn space(&self, path: &Path) -> io::Result<Space> {
-        self.disk.space(path)
-    }
-}
-
-impl DiskFile for WatchedFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        note(&self.health, self.kind, "write", &self.path, self.file.write_at(buf, offset))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        note(&self.health, Kind::Syncs, "sync a file", &self.path, self.file.sync())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        // A hole takes no space: that it can be made says nothing of whether bytes can be written.
-        self.file
-            .set_len(len)
-            .inspect_err(|error| self.health.failed(self.kind, "extend a file", &self.path, error))
-    }
-
-    fn meta(&self) -> io::Result<Meta> {
-        self.file.meta()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
-    }
-
-    fn forget_cached(&self, range: Range<u64>) {
-        self.file.forget_cached(range);
-    }
-
-    fn as_file(&self) -> Option<&File> {
-        self.file.as_file()
+        _ => "see the kernel's log; the disk may be dying",
     }
 }
 
@@ -314,7 +302,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_writing_recovers_for_itself_and_a_stored_blob_says_that_all_does() {
-        let health = Health::new(Duration::ZERO);
+        let health = Health::new(&Policy { calm: Duration::ZERO, ..Policy::default() });
         let full = io::Error::from(io::ErrorKind::StorageFull);
         health.failed(Kind::Bytes, "write", Path::new("x"), &full);
         health.failed(Kind::Removals, "remove", Path::new("x"), &io::Error::other("broken"));
@@ -328,5 +316,42 @@ mod tests {
         assert!(!health.is_failing() && !health.is_full());
         health.failed(Kind::Names, "open", Path::new("x"), &io::ErrorKind::NotFound.into());
         assert!(!health.is_failing(), "what is not there is not broken");
+    }
+
+    #[test]
+    fn a_disk_hangs_while_no_call_of_a_kind_returns_and_now_and_then_one_more_is_tried() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut calls = Calls::default();
+        assert_eq!(calls.answer(at(0), LIMIT), Answer::Prompt);
+        calls.begin(Kind::Syncs, 0, at(0));
+        calls.begin(Kind::Names, 1, at(0));
+        calls.begin(Kind::Names, 2, at(5));
+        assert_eq!(calls.answer(at(9), LIMIT), Answer::Prompt);
+        calls.end(Kind::Names, 2);
+        assert_eq!(
+            calls.answer(at(30), LIMIT),
+            Answer::Prompt,
+            "a later one returned, and syncs may take long"
+        );
+        calls.begin(Kind::Names, 3, at(31));
+        calls.begin(Kind::Bytes, 4, at(40));
+        calls.end(Kind::Bytes, 4);
+        for (second, expected) in [
+            (41, Answer::Hangs),
+            (60, Answer::Hangs),
+            (71, Answer::Try),
+            (72, Answer::Hangs),
+            (100, Answer::Hangs),
+            (101, Answer::Try),
+        ] {
+            assert_eq!(calls.answer(at(second), LIMIT), expected, "at {second}");
+        }
+        // The one that was let through has its answer; the others never will.
+        calls.begin(Kind::Names, 5, at(101));
+        calls.end(Kind::Names, 5);
+        calls.end(Kind::Syncs, 0);
+        assert_eq!(calls.answer(at(102), LIMIT), Answer::Prompt);
     }
 }

@@ -42,6 +42,7 @@ mod recover;
 mod room;
 mod scrub;
 mod sidecar;
+mod watched;
 
 #[cfg(test)]
 mod tests;

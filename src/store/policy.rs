@@ -23,6 +23,8 @@ pub(super) struct Policy {
     pub(super) read_at_once: u64,
     /// How long after the last failure of the disk it is said to work again.
     pub(super) calm: Duration,
+    /// When a call of the disk has not returned for so long, nothing new is begun; a sync may take six times as long.
+    pub(super) hung_after: Duration,
     /// How long after the start what is stored begins to be read again.
     pub(super) scrub_after: Duration,
     /// For how long it is not, when the disk lets nothing be read.
@@ -42,6 +44,7 @@ impl Default for Policy {
             index_spare: 512 << 10,
             read_at_once: 64 << 20,
             calm: Duration::from_secs(30),
+            hung_after: Duration::from_secs(10),
             scrub_after: Duration::from_secs(60),
             scrub_rest: Duration::from_secs(10 * 60),
             commit_every: Duration::from_millis(200),

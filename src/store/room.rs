@@ -9,12 +9,13 @@ use super::candidates::{Choice, choose};
 use super::core::Core;
 use super::error::{StoreError, is_full};
 use super::fs::{self, Access, Space};
-use super::health::Kind;
+use super::health::{Answer, Kind};
 use super::layout::Tree;
 use super::model::{Model, now};
 use crate::oci::Digest;
 use std::io;
 use std::path::PathBuf;
+use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use tracing::info;
 
@@ -56,7 +57,7 @@ impl Core {
         own: Option<&Digest>,
         reserve: impl FnOnce(&mut Model) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let _room = self.room();
+        let _room = self.room_to_write()?;
         let limit = self.limit();
         if size > limit.budget.min(limit.disk) {
             return Err(StoreError::TooLarge);
@@ -100,6 +101,16 @@ impl Core {
             let _ = self.make_room(model, 0, limit, None, &mut evicted);
         });
         self.remove_evicted(evicted);
+    }
+
+    /// The lock, unless the disk hangs, and maybe who has it: nobody else should wait for that.
+    fn room_to_write(&self) -> Result<MutexGuard<'_, ()>, StoreError> {
+        let room = match self.health.answer(self.layout.root()) {
+            Answer::Prompt => Some(self.room()),
+            Answer::Try => self.try_room(),
+            Answer::Hangs => None,
+        };
+        room.ok_or_else(|| StoreError::io("have an answer from the disk")(io::ErrorKind::TimedOut.into()))
     }
 
     /// Whether something has to go for `size` more bytes.

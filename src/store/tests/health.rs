@@ -223,3 +223,38 @@ fn g6_a_store_on_a_full_disk_opens_and_gives_what_it_has() {
         commit(&store, b"more", "a");
     }
 }
+
+#[test]
+fn g7_while_a_call_of_the_disk_does_not_return_nobody_else_waits_for_it_and_afterwards_all_is_stored() {
+    let disk = FaultDisk::new();
+    let dir = tempfile::tempdir().unwrap();
+    let policy = Policy { hung_after: Duration::from_secs(1), ..EAGER };
+    let store = Store::open_with(Arc::new(disk.clone()), &options(dir.path(), 64 << 20), policy).unwrap();
+    let kept = commit(&store, b"kept", "a");
+    let name = layout::flat(&sha256(&content(1, 10_000)));
+    let (release, hangs) = std::sync::mpsc::channel::<()>();
+    let hangs = Mutex::new(hangs);
+    disk.set(move |op, path| {
+        if op == Op::SetLen && path.ends_with(&name) {
+            let _ = hangs.lock().unwrap().recv();
+        }
+        None
+    });
+    std::thread::scope(|scope| {
+        let stuck = scope.spawn(|| fill(&store, &content(1, 10_000)).is_ok());
+        std::thread::sleep(Duration::from_millis(1_200));
+        let begun = std::time::Instant::now();
+        for seed in 100..120 {
+            let refused = fill(&store, &content(seed, 1_000));
+            let timed_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+            assert!(matches!(&refused, Err(StoreError::Io { error, .. }) if timed_out(error)), "{refused:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+        assert!(store.stats().writes_failing);
+        assert_eq!(read_blob(&store, &kept), Some(b"kept".to_vec()));
+        drop(release);
+        assert!(stuck.join().unwrap());
+    });
+    commit(&store, &content(200, 1_000), "a");
+    assert!(!store.stats().writes_failing);
+}

@@ -31,6 +31,7 @@ const EAGER: Policy = Policy {
     index_spare: 0,
     read_at_once: 64 << 20,
     calm: Duration::ZERO,
+    hung_after: Duration::from_secs(10),
     scrub_after: Duration::ZERO,
     scrub_rest: Duration::from_millis(50),
     commit_every: Duration::from_millis(2),
