@@ -271,7 +271,8 @@ impl Mirror {
     }
 
     fn direct(&self, digest: &Digest, size: Option<u64>, source: Source) -> Direct {
-        Direct { digest: digest.clone(), size, source, relays: self.relays().clone() }
+        let (relays, wrong) = (self.relays().clone(), self.fills().wrong.clone());
+        Direct { digest: digest.clone(), size, source, relays, wrong }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use crate::oci::{Digest, Hasher};
 use crate::store::{BlobFile, Ranges};
 
-use super::fill::{Delivery, Phase, Progress, ReadError, Source};
+use super::fill::{Delivery, Phase, Progress, ReadError, Source, Wrong};
 use super::relay::{Relays, Tap};
 use sluice::{Failed, Sluice, read, unprovable};
 
@@ -43,6 +43,8 @@ pub(super) struct Direct {
     pub(super) size: Option<u64>,
     pub(super) source: Source,
     pub(super) relays: Relays,
+    /// Who sent something else lately.
+    pub(super) wrong: Wrong,
 }
 
 /// What a reader had before it went on past the store.
@@ -100,6 +102,8 @@ impl Direct {
         tell: mpsc::Sender<Result<Chunk, ReadError>>,
     ) -> Result<(), ReadError> {
         let before = before.map(Arc::new);
+        // What was read from a file may be the file's fault.
+        let is_all_from_upstream = before.is_none();
         let (held, held_len) = (VecDeque::new(), 0);
         let mut sluice = Sluice { start, end, at: start, proof: None, sent: None, held, held_len, tell };
         if delivery == Delivery::Verified {
@@ -124,13 +128,23 @@ impl Direct {
                 break;
             }
         }
-        sluice.finish(&self.digest).await.map_err(|failed| match failed {
-            Failed::Wrong(error) => {
-                road.condemn();
-                error
+        let (upstream, is_proof) = (self.source.site.name(), sluice.proof.is_some());
+        match sluice.finish(&self.digest).await {
+            Ok(()) => {
+                if is_proof {
+                    self.wrong.forget(upstream, &self.digest);
+                }
+                Ok(())
             }
-            Failed::Other(error) => error,
-        })
+            Err(Failed::Wrong(error)) => {
+                if road.condemn() && is_all_from_upstream {
+                    let ttl = self.source.site.policy().negative_ttl;
+                    self.wrong.note(upstream, &self.digest, ttl, &error.0);
+                }
+                Err(error)
+            }
+            Err(Failed::Other(error)) => Err(error),
+        }
     }
 
     /// The hash over what comes before `start`, as far as the file has it without a gap; a fresh one if the file cannot
@@ -208,7 +222,7 @@ impl Road<'_> {
         let tap = match &mut self.tap {
             Some(tap) => tap,
             None => {
-                let Direct { digest, size, source, relays } = self.direct;
+                let Direct { digest, size, source, relays, .. } = self.direct;
                 let next = self.file.as_ref().and_then(|before| before.next_run(at));
                 let end = next.unwrap_or(u64::MAX).min(self.target);
                 self.tap.insert(relays.tap(digest, *size, source, at, end))
@@ -217,9 +231,8 @@ impl Road<'_> {
         tap.next().await
     }
 
-    fn condemn(&self) {
-        if let Some(tap) = &self.tap {
-            tap.condemn();
-        }
+    /// What came was wrong; whether nobody has said so before.
+    fn condemn(&self) -> bool {
+        self.tap.as_ref().is_some_and(Tap::condemn)
     }
 }

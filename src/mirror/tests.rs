@@ -1,6 +1,7 @@
 //! Requests that go away at any of their awaits, over a real store and an upstream on loopback.
 
 mod ends;
+mod relays;
 mod upstream;
 
 use std::pin::pin;

@@ -285,7 +285,8 @@ async fn g2_g7_a_body_that_is_streamed_past_the_store_is_proven_too() {
         let upstream = Upstream::start().await;
         let blob = layer(7, size);
         upstream.push_blob(REPOSITORY, &blob);
-        let mirror = Setup::of(&upstream).set("store", "max_blob = \"1KiB\"").start().await;
+        let setup = Setup::with(&upstream, "negative_ttl = \"0s\"");
+        let mirror = setup.set("store", "max_blob = \"1KiB\"").start().await;
         let world = World { upstream, mirror };
         world.upstream.script(on().get().blobs(), act().flip(size - 1));
         for request in [world.blob(&blob.digest), world.blob(&blob.digest).range("0-")] {

@@ -144,6 +144,22 @@ async fn g2_g7_of_wrong_bytes_nobody_who_shares_them_has_a_whole_body() {
 }
 
 #[tokio::test]
+async fn g2_wrong_content_past_the_store_is_not_fetched_over_and_over() {
+    let blob = layer(14, 3 * MB);
+    let world = without_room_for(&blob).await;
+    world.upstream.script(on().get().blobs(), act().flip(2 * MB));
+    for _ in 0..2 {
+        assert!(world.blob(&blob.digest).send().await.end != End::Complete);
+    }
+    let sent = world.upstream.sent_of(&blob.digest);
+    for _ in 0..5 {
+        world.blob(&blob.digest).send().await.expect_error(502, "UNAVAILABLE");
+    }
+    assert_eq!(world.upstream.sent_of(&blob.digest), sent);
+    idle(&world).await;
+}
+
+#[tokio::test]
 async fn t28_g7_a_shared_transfer_that_breaks_goes_on_for_all_at_the_byte_it_reached() {
     let blob = layer(6, 20 * MB);
     let world = without_room_for(&blob).await;
@@ -275,6 +291,32 @@ async fn a_mirror_that_stops_ends_its_relays() {
     drop(clients);
     soon("the mirror has stopped", stopping).await.unwrap();
     eventually("upstream is left alone", || upstream.open_connections() == 0).await;
+}
+
+#[tokio::test]
+async fn g4_clients_that_take_nothing_past_the_store_do_not_keep_the_connections_that_others_need() {
+    let upstream = Upstream::start().await;
+    let blobs: Vec<_> = (20..23).map(|seed| layer(seed, 40 * MB)).collect();
+    blobs.iter().for_each(|blob| upstream.push_blob(REPOSITORY, blob));
+    let mirror =
+        Setup::with(&upstream, "max_connections = 2").set("store", "max_blob = \"1MB\"").start().await;
+    let world = World { upstream, mirror };
+    let mut slow = Vec::new();
+    for blob in &blobs[..2] {
+        let mut body = Body::open_narrow(&world.blob(&blob.digest), blob.bytes.clone()).await;
+        body.until(1).await;
+        slow.push(body);
+    }
+    // Both connections were taken, and nobody who has them takes anything.
+    rest(clients(&world, 4, &blobs[2], None).await).await;
+    assert_eq!(world.upstream.sent_of(&blobs[2].digest), blobs[2].size());
+    for (body, blob) in slow.into_iter().zip(&blobs) {
+        body.rest().await;
+        let sent = world.upstream.sent_of(&blob.digest);
+        // What was in two sockets when its connection was given back.
+        assert!(sent <= blob.size() + 16 * MB, "{sent}");
+    }
+    idle(&world).await;
 }
 
 #[tokio::test]

@@ -37,3 +37,4 @@ pub(super) use reader::Origin;
 pub(super) use retry::Budget;
 pub(super) use source::{Right, Source};
 pub(super) use table::{Fill, Fills, Place, Turned};
+pub(super) use wrong::Wrong;

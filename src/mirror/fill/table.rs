@@ -246,7 +246,7 @@ pub(in crate::mirror) struct Fills {
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
-    pub(super) wrong: Wrong,
+    pub(in crate::mirror) wrong: Wrong,
 }
 
 /// Where a request for a blob goes.

@@ -23,7 +23,7 @@ const MOST_REMEMBERED: u64 = 10_000;
 
 /// Wrong contents, by upstream and digest. Clones are the same memory.
 #[derive(Clone, Debug)]
-pub(super) struct Wrong(Cache<(Arc<str>, Digest), Seen>);
+pub(in crate::mirror) struct Wrong(Cache<(Arc<str>, Digest), Seen>);
 
 #[derive(Clone, Debug)]
 struct Seen {
@@ -38,7 +38,7 @@ impl Wrong {
     }
 
     /// An upstream sent something else; `what`, for the operator. `ttl` is how long its refusals are remembered.
-    pub(super) fn note(&self, upstream: &str, digest: &Digest, ttl: Duration, what: &str) {
+    pub(in crate::mirror) fn note(&self, upstream: &str, digest: &Digest, ttl: Duration, what: &str) {
         let key = (upstream.into(), digest.clone());
         let times = self.0.get(&key).map_or(0, |seen| seen.times) + 1;
         let until = Instant::now() + pause_after(times, ttl);
@@ -46,7 +46,7 @@ impl Wrong {
     }
 
     /// It sent the right content.
-    pub(super) fn forget(&self, upstream: &str, digest: &Digest) {
+    pub(in crate::mirror) fn forget(&self, upstream: &str, digest: &Digest) {
         self.0.invalidate(&(upstream.into(), digest.clone()));
     }
 

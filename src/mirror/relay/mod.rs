@@ -21,5 +21,7 @@ mod table;
 mod tap;
 mod window;
 
+#[cfg(test)]
+pub(super) use shares::{PLACES, TOTAL};
 pub(super) use table::Relays;
 pub(super) use tap::Tap;

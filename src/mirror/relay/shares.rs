@@ -3,7 +3,7 @@
 use super::window::{BLOCK, Window};
 
 /// All windows together. The mirror is to run in 256 MiB beside its memory tier, and these are a makeshift.
-pub(super) const TOTAL: u64 = 64 << 20;
+pub(in crate::mirror) const TOTAL: u64 = 64 << 20;
 
 /// The largest window: what a link of 100 MB/s brings while nodes that were started together stumble over one another.
 const MOST: u64 = 8 << 20;
@@ -12,7 +12,7 @@ const MOST: u64 = 8 << 20;
 const FLOOR: u64 = 64 << 10;
 
 /// So many relays there may be. Who needs another waits.
-pub(super) const PLACES: usize = 512;
+pub(in crate::mirror) const PLACES: usize = 512;
 
 /// What is beyond everybody's [`FLOOR`], to be divided.
 const COMMON: u64 = TOTAL - PLACES as u64 * FLOOR;

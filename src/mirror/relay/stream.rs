@@ -121,9 +121,9 @@ impl Stream {
         self.wake.notify_one();
     }
 
-    /// A reader found the bytes wrong.
-    pub(super) fn condemn(&self) {
-        self.lock().condemned = true;
+    /// A reader found the bytes wrong; whether it is the first.
+    pub(super) fn condemn(&self) -> bool {
+        !std::mem::replace(&mut self.lock().condemned, true)
     }
 
     /// Resolves when something has come since it was made.

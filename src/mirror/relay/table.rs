@@ -183,6 +183,17 @@ impl Relays {
         running.share_out();
     }
 
+    /// How many relays there are, what they keep in memory, and what they may.
+    #[cfg(test)]
+    pub(in crate::mirror) fn held(&self) -> (usize, u64, u64) {
+        let running = self.locked();
+        let held = running.all().map(|stream| {
+            let state = stream.lock();
+            (state.blocks.allocated(), state.window.capacity())
+        });
+        held.fold((0, 0, 0), |(count, kept, room), (more, part)| (count + 1, kept + more, room + part))
+    }
+
     fn locked(&self) -> MutexGuard<'_, Running> {
         self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -76,11 +76,9 @@ impl Tap {
         Ok(None)
     }
 
-    /// What came was wrong: nobody new is to have it from the same transfer.
-    pub(in crate::mirror) fn condemn(&self) {
-        if let Some(relay) = &self.relay {
-            relay.condemn();
-        }
+    /// What came was wrong: nobody new is to have it from the same transfer. Whether nobody has said so before.
+    pub(in crate::mirror) fn condemn(&self) -> bool {
+        self.relay.as_ref().is_some_and(|relay| relay.condemn())
     }
 
     fn leave(&mut self) {
