@@ -119,12 +119,14 @@ impl Partial {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes what was written durable and then records it as present. Only bytes whose write has returned may be named.
+    /// Makes what was written durable and then records it as present, durably. Only bytes whose write has returned may be named.
     pub fn record(&self, present: &Ranges) -> io::Result<()> {
         self.file.sync()?;
         let anonymous = self.former_anonymous && self.anonymous.load(Ordering::Relaxed);
         let record = RangesSidecar::new(self.file.size(), anonymous, present).with_sources(&self.sources());
-        record.write(&*self.core.disk, &self.core.layout.ranges(&self.digest))
+        record.write(&*self.core.disk, &self.core.layout.ranges(&self.digest))?;
+        // The names of both: what was fetched for an hour should not go with the power.
+        self.core.disk.sync_dir(&self.core.layout.partials())
     }
 
     /// Makes the blob one of the store's, under a repository it came through. The caller has seen its digest to be

@@ -91,7 +91,9 @@ impl Model {
 
     /// The unfinished blobs that nobody fills, the last left first.
     pub(in crate::store) fn idle_unfinished(&self) -> Vec<Digest> {
-        let mut idle: Vec<_> = self.unfinished.iter().filter(|(_, entry)| !entry.filling).collect();
+        let idle = self.unfinished.iter().filter(|(_, entry)| !entry.filling);
+        // After a crash one may be both for a while.
+        let mut idle: Vec<_> = idle.filter(|(digest, _)| !self.blobs.contains(*digest)).collect();
         idle.sort_by_key(|(digest, entry)| (std::cmp::Reverse(entry.left), *digest));
         idle.into_iter().map(|(digest, _)| digest.clone()).collect()
     }

@@ -368,3 +368,22 @@ fn g2_what_was_put_aside_does_not_come_back_under_its_name_when_the_power_goes()
         assert!(store.adopt_blob(&digest).unwrap().is_none(), "names kept: {names_kept}, bytes: {bytes:?}");
     }
 }
+
+#[test]
+fn t98_g8_what_was_recorded_of_a_blob_is_there_when_the_power_is_back() {
+    let disk = PowerDisk::new(Platter::default());
+    let store = open_on(&disk);
+    let [_, bytes, _] = contents();
+    let digest = sha256(&bytes);
+    let partial = store.partial(&digest, 7_000).unwrap();
+    for to in [2_000, 4_000] {
+        write(&partial, &bytes, to - 2_000..to).unwrap();
+        partial.record(&upto(to as u64)).unwrap();
+        for (names_kept, lost) in LOSSES {
+            let store = open_on(&disk.found_again(names_kept, lost));
+            let recorded = store.recorded(&digest).map(|recorded| recorded.present);
+            assert_eq!(recorded, Some(upto(to as u64)), "names kept: {names_kept}, bytes: {lost:?}");
+            assert_eq!(store.partial(&digest, 7_000).unwrap().present(), upto(to as u64));
+        }
+    }
+}
