@@ -156,9 +156,10 @@ impl Shared {
                     thread::sleep(due);
                 }
             }
+            // Counted first: the client may have it, and look, before the next line.
+            self.sent.fetch_add(piece, Ordering::SeqCst);
             stream.write_all(&self.block[place as usize..(place + piece) as usize])?;
             at += piece;
-            self.sent.fetch_add(piece, Ordering::SeqCst);
             *self.last.lock().unwrap() = Instant::now();
         }
         Ok(())
