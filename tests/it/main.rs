@@ -30,6 +30,7 @@ mod relay;
 mod restart;
 mod scrub;
 mod serving;
+mod tmpfs;
 mod unreadable;
 mod uplink;
 mod watching;
