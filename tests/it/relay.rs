@@ -174,6 +174,24 @@ async fn t28_g7_a_shared_transfer_that_breaks_goes_on_for_all_at_the_byte_it_rea
 }
 
 #[tokio::test]
+async fn t28_an_upstream_that_has_less_than_it_said_is_not_asked_over_and_over_past_the_store() {
+    for less in [0, MB] {
+        let blob = layer(15, 12 * MB);
+        let world = without_room_for(&blob).await;
+        world.upstream.script(on().get().blobs(), act().truncate(less).ignore_range());
+        world.upstream.script(on().get().blobs().nth(1), act().cut(3 * MB));
+        let mut client = clients(&world, 1, &blob, None).await.remove(0);
+        client.until(2 * MB).await;
+        world.upstream.wait(on().get().blobs(), 4).await;
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        let requests = world.upstream.count(&on().get().blobs());
+        assert!(requests <= 6, "{requests} requests");
+        drop(client);
+        idle(&world).await;
+    }
+}
+
+#[tokio::test]
 async fn g7_of_an_upstream_that_ignores_ranges_readers_are_given_what_they_asked_for() {
     let blob = layer(7, 12 * MB);
     let world = without_room_for(&blob).await;

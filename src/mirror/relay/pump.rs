@@ -31,6 +31,8 @@ pub(super) struct Pump {
     transfer: Option<Box<Transfer>>,
     /// Where in the blob the next byte of the transfer belongs.
     position: u64,
+    /// Where the transfer was to go on.
+    asked_at: u64,
     /// What came and has found no room yet.
     rest: Bytes,
     budget: Budget,
@@ -55,6 +57,7 @@ impl Pump {
             share: Share::new(),
             transfer,
             position,
+            asked_at: position,
             rest: Bytes::new(),
             budget: Budget::default(),
             ranges_ignored: false,
@@ -138,19 +141,17 @@ impl Pump {
             }
         };
         match chunk {
-            Ok(Some(chunk)) => self.land(transfer, chunk),
+            Ok(Some(chunk)) => self.land(transfer, chunk).await,
             Ok(None) if self.is_the_end(&transfer) => {
                 self.stream.ends_here();
                 Ok(())
             }
-            // As much came as was asked for.
-            Ok(None) if transfer.end.is_some() => Ok(()),
             Ok(None) => self.broken(&Cause::Cut.to_string()).await,
             Err(cause) => self.broken(&cause.to_string()).await,
         }
     }
 
-    fn land(&mut self, transfer: Box<Transfer>, mut chunk: Bytes) -> Result<(), ReadError> {
+    async fn land(&mut self, transfer: Box<Transfer>, mut chunk: Bytes) -> Result<(), ReadError> {
         // An upstream that ignores ranges sends again what was passed on already.
         let known = usize::try_from(self.stream.reach().saturating_sub(self.position)).unwrap_or(usize::MAX);
         self.position += chunk.len() as u64;
@@ -162,8 +163,15 @@ impl Pump {
             self.budget.refill();
             self.rest = chunk;
         }
-        // At its end it is let go at once, for others to have the connection.
-        self.transfer = Some(transfer).filter(|transfer| transfer.end != Some(self.position));
+        if transfer.end != Some(self.position) {
+            self.transfer = Some(transfer);
+            return Ok(());
+        }
+        // It has brought what it promised, and is let go at once, for others to have the connection.
+        drop(transfer);
+        if self.rest.is_empty() && self.stream.reach() == self.asked_at {
+            return self.broken("upstream sent nothing that was not here").await;
+        }
         Ok(())
     }
 
@@ -205,8 +213,11 @@ impl Pump {
                 if transfer.start > at {
                     return self.broken("the range begins beyond what was asked").await;
                 }
+                if transfer.total.zip(size).is_some_and(|(total, size)| total != size) {
+                    return self.broken("the size of the blob changed").await;
+                }
                 self.ranges_ignored |= transfer.start < at;
-                self.position = transfer.start;
+                (self.position, self.asked_at) = (transfer.start, at);
                 self.transfer = Some(Box::new(transfer));
                 Ok(())
             }
