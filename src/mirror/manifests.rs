@@ -79,6 +79,10 @@ impl Mirror {
         if let Some(Kept { manifest, anonymous }) = self.memory().manifest(digest) {
             self.admit(target, digest, Kind::Manifest, anonymous).await?;
             self.store().touch(digest);
+            if !self.store().has_manifest(digest) && self.recent().may_store(digest) {
+                // The disk did not take it, or lost it; the next start has no memory.
+                self.store_later(target.clone(), manifest.clone(), None);
+            }
             return Ok(Some(manifest));
         }
         let Some(anonymous) = self.store().is_manifest_anonymous(digest) else { return Ok(None) };
@@ -156,11 +160,17 @@ impl Mirror {
     /// was bound to it lately, and still is, is bound in the store from then on.
     pub(super) fn store_later(&self, target: Target, manifest: ManifestAnswer, tag: Option<Tag>) {
         let mirror = self.clone();
+        self.recent().is_being_stored(&manifest.digest);
         self.tasks().spawn(async move {
-            let stored = mirror.store_manifest(&target, &manifest).await;
-            if let (true, Some(tag)) = (stored, tag) {
-                mirror.recent().hand_over(mirror.store(), &target, &tag, &manifest.digest);
+            if !mirror.store_manifest(&target, &manifest).await {
+                return;
             }
+            let (recent, digest) = (mirror.recent(), &manifest.digest);
+            let waiting = recent.bound_to(&target, digest);
+            for tag in tag.into_iter().chain(waiting) {
+                recent.hand_over(mirror.store(), &target, &tag, digest);
+            }
+            recent.is_stored(digest);
         });
     }
 
@@ -178,7 +188,8 @@ impl Mirror {
         match spawn_blocking(put).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
-                tracing::warn!(
+                // That the disk takes nothing is the store's to say, once.
+                tracing::debug!(
                     digest = %manifest.digest, %error,
                     "a manifest could not be stored; it is served from memory while it is there"
                 );

@@ -23,6 +23,9 @@ const MOST_BOUND: u64 = 10_000;
 /// The store has it long before.
 const NAMED_FOR: Duration = Duration::from_secs(600);
 
+/// How often the store is offered a manifest that it has refused.
+const OFFERED_EVERY: Duration = Duration::from_secs(5);
+
 /// A repository of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Place {
@@ -35,6 +38,8 @@ struct Place {
 pub(super) struct Recent {
     named: Cache<(Place, Digest), u64>,
     bound: Cache<(Place, Tag), (Digest, SystemTime)>,
+    /// Manifests that are on their way to the store, or that it has refused lately.
+    offered: Cache<Digest, ()>,
 }
 
 impl Recent {
@@ -42,6 +47,7 @@ impl Recent {
         Self {
             named: Cache::builder().max_capacity(MOST_NAMED).time_to_live(NAMED_FOR).build(),
             bound: Cache::builder().max_capacity(MOST_BOUND).build(),
+            offered: Cache::builder().max_capacity(MOST_BOUND).time_to_live(OFFERED_EVERY).build(),
         }
     }
 
@@ -83,6 +89,28 @@ impl Recent {
             }
             _ => Op::Nop,
         });
+    }
+
+    /// The tags of the target's repository that are bound to this digest here, and not yet in the store.
+    pub(super) fn bound_to(&self, target: &Target, digest: &Digest) -> Vec<Tag> {
+        let here = place(&target.site, &target.repository);
+        let bound = self.bound.iter().filter(|(key, (bound, _))| key.0 == here && bound == digest);
+        bound.map(|(key, _)| key.1.clone()).collect()
+    }
+
+    /// A manifest is on its way to the store.
+    pub(super) fn is_being_stored(&self, digest: &Digest) {
+        self.offered.insert(digest.clone(), ());
+    }
+
+    /// The store has it.
+    pub(super) fn is_stored(&self, digest: &Digest) {
+        self.offered.invalidate(digest);
+    }
+
+    /// Whether the store may be offered a manifest that it does not have.
+    pub(super) fn may_store(&self, digest: &Digest) -> bool {
+        !self.offered.contains_key(digest)
     }
 
     /// Upstream says that there is no such tag.

@@ -366,6 +366,30 @@ async fn g7_reads_that_fail_while_the_blob_still_comes_are_not_noticed_by_its_cl
 }
 
 #[tokio::test]
+async fn g7_a_manifest_that_the_disk_did_not_take_is_stored_with_its_tag_when_it_is_asked_for_later() {
+    let disk = FaultDisk::new();
+    let world = over(&disk).await;
+    let image = image(14, &[5000]);
+    world.upstream.push(REPOSITORY, Some(TAG), &image);
+    disk.fault(fails(Op::Open, "manifests"));
+    world.pull(&image).await;
+    world.mirror.settled().await;
+    disk.heal();
+    let stored = format!("/{}", &image.manifest.digest[7..]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while world.mirror.files(&stored).is_empty() {
+        assert!(std::time::Instant::now() < deadline, "it is never stored");
+        // From memory: the tag is within its time.
+        world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(world.upstream.count(&on().get().manifests()), 1);
+    let world = world.restart().await;
+    world.upstream.down().await;
+    world.pull(&image).await;
+}
+
+#[tokio::test]
 async fn t21_wherever_the_disk_dies_nothing_wrong_is_committed_and_nothing_committed_is_lost() {
     for op in [Op::Open, Op::Write, Op::Sync, Op::Rename, Op::Remove, Op::SyncDir, Op::SetLen] {
         for after in [0, 1, 2, 4, 7, 11, 16, 30] {

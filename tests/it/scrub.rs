@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::support::images::{image, layer};
 use crate::support::mirror::{Mirror, Setup};
-use crate::support::soon;
-use crate::support::upstream::{Upstream, on};
+use crate::support::upstream::Upstream;
+use crate::support::{eventually, soon};
 use crate::world::{REPOSITORY, TAG, World};
 
 const MB: u64 = 1_000_000;
@@ -36,6 +36,11 @@ async fn reaches(mirror: &Mirror, metric: &str, least: f64) {
     soon(metric, reached).await;
 }
 
+/// Whether a digest has its file.
+fn is_stored(mirror: &Mirror, digest: &str) -> bool {
+    mirror.files(&format!("/{}", &digest[7..])).iter().any(|file| file.extension().is_none())
+}
+
 /// The file of a digest, without those beside it.
 fn file_of(mirror: &Mirror, digest: &str) -> std::path::PathBuf {
     let files = mirror.files(&format!("/{}", &digest[7..]));
@@ -59,8 +64,12 @@ async fn t53_g7_what_rots_is_found_while_nobody_asks_and_fetched_once_more() {
     reaches(&world.mirror, "roadstead_store_scrub_corrupt_total", 2.0).await;
     let sent = world.upstream.sent_of(&rotten.digest);
     world.blob(&rotten.digest).send().await.expect_bytes(&rotten.bytes);
+    // From memory, which is no place for the next start to find it.
+    world.manifest(&image.manifest.digest).send().await.expect_bytes(&image.manifest.bytes);
     world.mirror.settled().await;
+    eventually("the manifest is stored again", || is_stored(&world.mirror, &image.manifest.digest)).await;
     assert_eq!(world.upstream.sent_of(&rotten.digest), sent + rotten.size());
+    world.upstream.down().await;
 
     let World { upstream, mirror } = world;
     let world = World { mirror: mirror.restart().await, upstream };
@@ -68,7 +77,6 @@ async fn t53_g7_what_rots_is_found_while_nobody_asks_and_fetched_once_more() {
     for blob in image.blobs() {
         world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
     }
-    assert_eq!(world.upstream.count(&on().get().blobs()), image.blobs().count() + 1);
 }
 
 #[tokio::test]

@@ -214,7 +214,9 @@ impl Driver {
             Ok(Err(error)) if matches => {
                 tracing::error!(%digest, %error, "a blob came whole but could not be committed; it is fetched again");
             }
-            Ok(Err(error)) => tracing::warn!(%digest, %error, "what was fetched of a blob could not be kept"),
+            Ok(Err(error)) => {
+                tracing::debug!(%digest, %error, "what was fetched of a blob could not be kept")
+            }
             Err(error) => tracing::error!(%digest, %error, "the task that finishes a fill ended early"),
         }
         end.map(|()| kept)
@@ -229,7 +231,8 @@ pub(super) fn named(sources: Vec<Source>) -> impl Iterator<Item = (String, Repos
 fn log(digest: &Digest, end: &End) {
     match end {
         End::Unstored(reason) => {
-            tracing::warn!(%digest, reason, "the store does not take a blob; it is streamed");
+            // Where that is trouble and no setting, the store has said so, once for all blobs.
+            tracing::info!(%digest, reason, "the store does not take a blob; it is streamed");
         }
         End::Refused(refusal) => tracing::warn!(%digest, ?refusal, "a fill failed"),
         End::WrongDigest(reason) => tracing::error!(%digest, reason, "a fill failed on wrong content"),

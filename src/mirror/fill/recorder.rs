@@ -59,7 +59,7 @@ impl Recorder {
         let digest = fill.digest.clone();
         self.running = Some(spawn_blocking(move || {
             if let Err(error) = partial.record(&present) {
-                tracing::warn!(%digest, %error, "the progress of a fill could not be recorded");
+                tracing::debug!(%digest, %error, "the progress of a fill could not be recorded");
             }
         }));
     }
