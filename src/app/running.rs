@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Changes, Config};
+use crate::http::window;
 use crate::mirror::{Mirror, Options};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::{self, Drained, Limits, Service};
@@ -221,6 +222,7 @@ impl Running {
         let (store, metrics) = (self.store.clone(), self.metrics.clone());
         let encode = move || {
             show_store(&store, &metrics);
+            metrics.body_buffers(window::buffered() as u64);
             metrics.encode()
         };
         let (store, mirror, draining) = (self.store.clone(), self.mirror.clone(), Arc::clone(&self.draining));

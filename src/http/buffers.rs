@@ -9,47 +9,49 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::region::COPY;
+use super::window::Claim;
 
 /// How many idle buffers are kept: 8 MiB in all.
 const KEPT: usize = 32;
 
-/// Reads below this do not occupy a buffer of full size.
-const SMALL: usize = 64 * 1024;
-
 static IDLE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
-/// Room for `len` bytes, whose former content is of no meaning.
+/// Room for as many bytes as were claimed, whose former content is of no meaning.
 pub(super) struct Buffer {
     room: Box<[u8]>,
-    len: usize,
+    claim: Claim,
 }
 
 impl Buffer {
-    /// A buffer of `len` bytes, at most [`COPY`].
-    pub(super) fn new(len: usize) -> Self {
+    /// A buffer for this place in a window, of at most [`COPY`] bytes.
+    pub(super) fn new(claim: Claim) -> Self {
+        let len = claim.len();
         debug_assert!(len <= COPY, "reads are cut to COPY before they come here");
-        if len < SMALL {
-            return Self { room: vec![0; len].into_boxed_slice(), len };
+        // Smaller reads are those of slow clients, who keep their buffers for long: they get what they need.
+        if len <= COPY / 2 {
+            return Self { room: vec![0; len].into_boxed_slice(), claim };
         }
         let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Self { room: idle.unwrap_or_else(|| vec![0; COPY].into_boxed_slice()), len }
+        Self { room: idle.unwrap_or_else(|| vec![0; COPY].into_boxed_slice()), claim }
     }
 
-    /// The filled buffer as bytes. It is used again when the last clone of them is gone.
-    pub(super) fn freeze(self) -> Bytes {
+    /// The filled buffer as bytes. It is used again, and its place is free, when the last clone of them is gone.
+    pub(super) fn freeze(mut self) -> Bytes {
+        self.claim.filled();
         Bytes::from_owner(self)
     }
 }
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.room[..self.len]
+        &self.room[..self.claim.len()]
     }
 }
 
 impl AsMut<[u8]> for Buffer {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.room[..self.len]
+        let len = self.claim.len();
+        &mut self.room[..len]
     }
 }
 
@@ -68,19 +70,20 @@ impl Drop for Buffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::window::Window;
 
     #[test]
     fn bytes_outlive_their_buffer_and_idle_ones_are_bounded() {
-        let table = [0, 1, SMALL - 1, SMALL, COPY - 1, COPY];
-        for len in table {
-            let mut buffer = Buffer::new(len);
+        let full = |len: u64| Buffer::new(Window::new().claim(len));
+        for len in [0, 1, COPY as u64 / 2, COPY as u64] {
+            let mut buffer = full(len);
             buffer.as_mut().fill(7);
             let bytes = buffer.freeze();
             let clone = bytes.clone();
             drop(bytes);
-            assert_eq!(clone, vec![7; len]);
+            assert!(clone.iter().all(|byte| *byte == 7));
         }
-        let many: Vec<Bytes> = (0..2 * KEPT).map(|_| Buffer::new(COPY).freeze()).collect();
+        let many: Vec<Bytes> = (0..2 * KEPT).map(|_| full(COPY as u64).freeze()).collect();
         drop(many);
         assert!(IDLE.lock().expect("sound").len() <= KEPT);
     }

@@ -4,7 +4,7 @@
 //! opens a file or a connection; [`body`] and [`region`] read files that others opened.
 //!
 //! [`body`] is the one body type of every response, and [`region`] the part of it that comes out of open files, with the
-//! seam for a transport that sends files without copying. [`range`] and [`content_range`] go from what is asked to what
+//! seam for a transport that sends files without copying; [`window`] bounds what of them is in memory. [`range`] and [`content_range`] go from what is asked to what
 //! can be answered; [`multipart`] lays out several ranges. [`validator`] is `ETag` and its conditions, [`challenge`]
 //! reads `WWW-Authenticate`, [`cache_status`] writes `Cache-Status`.
 
@@ -17,6 +17,7 @@ pub mod multipart;
 pub mod range;
 pub mod region;
 pub mod validator;
+pub mod window;
 
 pub use body::{Body, Part, Parts};
 pub use cache_status::{CacheStatus, Forward};

@@ -6,7 +6,8 @@
 //! - [`Region::poll_piece`] gives the spans themselves. This is the seam for a transport that has the kernel send a
 //!   file, or that reads into buffers of its own.
 //! - [`Region::poll_bytes`] copies: it reads at most [`COPY`] bytes at a time on the runtime's blocking threads, with
-//!   one read ahead. It must be polled inside a tokio runtime.
+//!   one read ahead, and has no more than two buffers at a time ([`window`](super::window)): the bytes of one have to be
+//!   let go before the next but one comes. It must be polled inside a tokio runtime.
 //!
 //! Both may be used on one region in turn; bytes come out once and in order.
 //!
@@ -28,11 +29,10 @@ use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::buffers::Buffer;
+use super::window::{Claim, Window};
 
-/// The largest run of bytes that is read at once when a region is copied.
-///
-/// Large enough that the hop to a blocking thread is small beside the read; small enough that a slow client, who holds
-/// two of them, costs little.
+/// The largest run of bytes that is read at once when a region is copied: large enough that the hop to a blocking thread
+/// is small beside the read.
 pub const COPY: usize = 256 * 1024;
 
 /// An open file that can be read at any offset, by many readers at once. Calls block.
@@ -182,6 +182,7 @@ pub struct Region {
     span: Option<Span>,
     /// What the copier reads now; always in front of `span`.
     reading: Option<Reading>,
+    window: Window,
     state: State,
 }
 
@@ -196,7 +197,8 @@ impl Region {
     /// A region of as many bytes as the producer says are remaining.
     pub fn new(spans: impl Spans + 'static) -> Self {
         let promised = spans.remaining();
-        Self { spans: Box::new(spans), promised, span: None, reading: None, state: State::Open }
+        let (spans, window) = (Box::new(spans), Window::new());
+        Self { spans, promised, span: None, reading: None, window, state: State::Open }
     }
 
     /// How many bytes have not been delivered yet, where that is known.
@@ -239,6 +241,7 @@ impl Region {
                 match ready!(self.poll_piece(cx)) {
                     Some(Ok(Piece::Span(span))) => {
                         self.span = Some(span);
+                        ready!(self.window.poll_room(cx));
                         self.read_on();
                     }
                     Some(Ok(Piece::Bytes(bytes))) => return Poll::Ready(Some(Ok(bytes))),
@@ -247,7 +250,7 @@ impl Region {
                 }
             }
             if let Some(read) = ready!(self.poll_reading(cx)) {
-                if read.is_ok() {
+                if read.is_ok() && self.window.has_room() {
                     self.read_on();
                 }
                 return Poll::Ready(Some(self.settle(read)));
@@ -299,11 +302,12 @@ impl Region {
     /// Begins the next read of the span at hand, if there is something left of it.
     fn read_on(&mut self) {
         let Some(span) = &mut self.span else { return };
-        let front = span.split_to(COPY as u64);
+        let claim = self.window.claim(span.len());
+        let front = span.split_to(claim.len() as u64);
         if span.is_empty() {
             self.span = None;
         }
-        self.reading = Some(Reading::begin(front));
+        self.reading = Some(Reading::begin(front, claim));
     }
 
     /// Lets nothing follow an error, and gives up what is held.
@@ -331,9 +335,9 @@ struct Reading {
 }
 
 impl Reading {
-    fn begin(span: Span) -> Self {
+    fn begin(span: Span, claim: Claim) -> Self {
         let (start, len) = (span.start, span.len());
-        Self { task: spawn_blocking(move || read(&span)), start, len }
+        Self { task: spawn_blocking(move || read(&span, claim)), start, len }
     }
 }
 
@@ -343,10 +347,10 @@ impl Drop for Reading {
     }
 }
 
-/// Reads the whole span, which is no longer than [`COPY`].
-fn read(span: &Span) -> Result<Bytes, BodyError> {
-    let len = span.len() as usize;
-    let mut buffer = Buffer::new(len);
+/// Reads the whole span, which is as long as was claimed.
+fn read(span: &Span, claim: Claim) -> Result<Bytes, BodyError> {
+    let len = claim.len();
+    let mut buffer = Buffer::new(claim);
     let mut filled = 0;
     while filled < len {
         let at = span.start + filled as u64;

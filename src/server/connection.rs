@@ -41,6 +41,8 @@ pub(super) async fn serve<S, H, F, B>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(MAX_HEAD_BYTES)
+        // What is read ahead of a body is for its window to say; this is also the room for a head, so it is no less.
+        .max_buf_size(MAX_HEAD_BYTES)
         // Who closes its sending side is gone: no client of registries does so and waits, and a body that waits for
         // upstream would not notice otherwise.
         .half_close(false)

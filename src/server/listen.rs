@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Request, Response};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,10 @@ pub struct Limits {
     /// To finish running answers once the server is told to stop.
     pub drain_timeout: Duration,
 }
+
+/// How much the kernel takes of what a client is not ready for. Without a limit it is megabytes for each client that takes
+/// nothing; what is on its way to a client that takes it is not limited by this.
+const UNSENT: u32 = 128 * 1024;
 
 /// The first and the longest pause after the system refused to hand out a connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -45,6 +50,9 @@ where
         // Answers are written in whole pieces; waiting to fill a packet would only delay the last one.
         if let Err(reason) = socket.set_nodelay(true) {
             tracing::debug!(%reason, "TCP_NODELAY was not taken");
+        }
+        if let Err(reason) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT) {
+            tracing::debug!(%reason, "TCP_NOTSENT_LOWAT was not taken");
         }
         let handle = handle.clone();
         let (stop, cut) = (connections.stop.clone(), connections.cut.clone());

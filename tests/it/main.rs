@@ -21,6 +21,7 @@ mod kit;
 mod lazy;
 mod manifests;
 mod members;
+mod memory;
 mod model;
 mod once;
 mod policies;

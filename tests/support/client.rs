@@ -308,6 +308,14 @@ impl Reading {
         &self.answer.body
     }
 
+    /// Reads at most so many more bytes, at least one unless the body is over, and keeps nothing of them.
+    pub async fn take(&mut self, most: u64) -> Vec<u8> {
+        if !self.over {
+            self.advance(most).await;
+        }
+        std::mem::take(&mut self.answer.body)
+    }
+
     /// Reads to the end.
     pub async fn rest(mut self) -> Answer {
         self.until(u64::MAX).await;

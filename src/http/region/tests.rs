@@ -21,14 +21,30 @@ async fn a_region_copies_spans_and_bytes_in_order() {
 }
 
 #[tokio::test]
-async fn no_read_is_larger_than_a_copy() {
-    let file = File::of(content(2 * COPY + 1));
-    let mut region = region(Some(2 * COPY as u64 + 1), [span(&file, 0, 2 * COPY as u64 + 1)]);
+async fn reads_grow_up_to_a_copy_for_who_takes_them_at_once() {
+    let file = File::of(content(4 * COPY + 1));
+    let mut region = region(Some(4 * COPY as u64 + 1), [span(&file, 0, 4 * COPY as u64 + 1)]);
     let mut sizes = Vec::new();
     while let Some(Ok(bytes)) = poll_fn(|cx| region.poll_bytes(cx)).await {
         sizes.push(bytes.len());
     }
-    assert_eq!(sizes, [COPY, COPY, 1]);
+    assert_eq!(sizes.iter().sum::<usize>(), 4 * COPY + 1);
+    assert!(sizes[0] < COPY, "{sizes:?}");
+    assert_eq!(sizes.iter().max(), Some(&COPY), "{sizes:?}");
+}
+
+#[tokio::test]
+async fn who_lets_go_of_nothing_gets_two_buffers_and_no_more() {
+    let file = File::of(content(4 * COPY));
+    let mut region = region(Some(4 * COPY as u64), [span(&file, 0, 4 * COPY as u64)]);
+    let first = poll_fn(|cx| region.poll_bytes(cx)).await;
+    let second = poll_fn(|cx| region.poll_bytes(cx)).await;
+    let mut third = std::pin::pin!(poll_fn(|cx| region.poll_bytes(cx)));
+    let patience = std::time::Duration::from_millis(50);
+    assert!(tokio::time::timeout(patience, &mut third).await.is_err(), "a third buffer");
+    drop(first);
+    assert!(third.await.is_some(), "the place of the first");
+    drop(second);
 }
 
 #[tokio::test]
@@ -131,15 +147,19 @@ async fn a_transport_takes_spans_uncopied_also_after_bytes_were_copied() {
     let all = content(3 * COPY);
     let file = File::of(all.clone());
     let mut region = region(Some(3 * COPY as u64), [span(&file, 0, 3 * COPY as u64)]);
-    let copy = COPY as u64;
-    let first = poll_fn(|cx| region.poll_bytes(cx)).await;
-    assert_eq!(first.expect("bytes").expect("readable"), all[..COPY]);
-    assert_eq!(region.remaining(), Some(2 * copy));
+    let first = poll_fn(|cx| region.poll_bytes(cx)).await.expect("bytes").expect("readable");
+    let one = first.len();
+    assert_eq!(first, all[..one]);
+    assert_eq!(region.remaining(), Some((all.len() - one) as u64));
     // What was being read ahead comes as bytes, then the rest of the span as it is.
-    let ahead = poll_fn(|cx| region.poll_piece(cx)).await;
-    assert!(matches!(ahead, Some(Ok(Piece::Bytes(bytes))) if bytes == all[COPY..2 * COPY]));
+    let Some(Ok(Piece::Bytes(ahead))) = poll_fn(|cx| region.poll_piece(cx)).await else {
+        panic!("what was read ahead")
+    };
+    let two = one + ahead.len();
+    assert_eq!(ahead, all[one..two]);
     let rest = poll_fn(|cx| region.poll_piece(cx)).await;
-    assert!(matches!(rest, Some(Ok(Piece::Span(span))) if (span.start, span.end) == (2 * copy, 3 * copy)));
+    let end = all.len() as u64;
+    assert!(matches!(rest, Some(Ok(Piece::Span(span))) if (span.start, span.end) == (two as u64, end)));
     assert!(region.is_ended());
     assert!(poll_fn(|cx| region.poll_piece(cx)).await.is_none());
 }

@@ -45,6 +45,7 @@ struct Inner {
     fills: [Counter; FillResult::ALL.len()],
     readers: Gauge,
     relays: Gauge,
+    body_buffers: Gauge,
     store: Store,
     log_dropped: Counter,
 }
@@ -117,6 +118,13 @@ impl Metrics {
         let (fills_running, fills, readers) = register_fills(&mut registry);
         let relays = register_relays(&mut registry);
         let store = register_store(&mut registry);
+        let body_buffers = Gauge::default();
+        registry.register_with_unit(
+            "body_buffers",
+            "Bytes of stored blobs that are in memory now, on their way to clients",
+            Unit::Bytes,
+            body_buffers.clone(),
+        );
         let log_dropped = Counter::default();
         registry.register(
             "log_lines_dropped",
@@ -134,6 +142,7 @@ impl Metrics {
                 fills,
                 readers,
                 relays,
+                body_buffers,
                 store,
                 log_dropped,
             }),
@@ -209,6 +218,11 @@ impl Metrics {
         for &(reason, total) in now.evictions {
             store.evictions.get_or_create(&ByReason { reason }).inner().fetch_max(total, Ordering::Relaxed);
         }
+    }
+
+    /// Sets how many bytes of bodies are in memory now.
+    pub fn body_buffers(&self, bytes: u64) {
+        self.inner.body_buffers.set(signed(bytes));
     }
 
     /// How many fills run now.
