@@ -403,7 +403,6 @@ async fn g1_connections_of_two_upstreams_are_never_more_than_all_are_allowed() {
     eventually("four at once", || held() >= 4).await;
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(held(), 4);
-    assert!(gates.iter().all(|gate| gate.held().len() == 1), "each blob has one of them");
     gates.iter().for_each(Gate::open);
     for reader in readers {
         reader.await.unwrap();
