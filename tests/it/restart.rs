@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::body::Body;
 use crate::support::images::{Object, large_layer};
-use crate::support::mirror::{Binary, Setup, Signal};
+use crate::support::mirror::{Binary, Setup, Signal, files_under};
 use crate::support::upstream::Upstream;
 use crate::support::{eventually, soon};
 use crate::world::{REPOSITORY, blob_path};
@@ -96,6 +96,20 @@ async fn t98_g1_after_sigterm_in_the_middle_of_a_large_blob_upstream_sends_the_r
     let before = scene.again(Signal::Terminate).await;
     drop(reader);
     scene.expect_rest(before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g1_g8_where_it_is_to_a_blob_goes_on_at_the_start_with_nobody_asking() {
+    let mut scene = Scene::new("resume = \"start\"").await;
+    drop(scene.half().await);
+    scene.again(Signal::Kill).await;
+    let name = format!("blobs/sha256/{}/{}", &scene.blob.digest[7..9], &scene.blob.digest[7..]);
+    eventually("the blob committed", || !files_under(&scene.mirror.data(), &name).is_empty()).await;
+    let (size, sent) = (scene.blob.size(), scene.sent());
+    assert!(sent <= size + COST, "{sent} of {size}");
+    scene.upstream.down().await;
+    let request = scene.mirror.get(&blob_path(&scene.blob.digest));
+    Body::open(&request, scene.blob.bytes.clone()).await.rest().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
