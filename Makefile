@@ -3,11 +3,13 @@
 # demo and test are self-contained: on a machine with the Rust toolchain they fetch, build and set up what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full check bench
+.PHONY: help demo serve test test-full soak check bench
 
 CARGO ?= cargo
 # Further arguments of `make serve` and `make demo`, as in: make serve ARGS="--config my.toml"
 ARGS ?=
+# How long `make soak` plays, as in: make soak MINUTES=600
+MINUTES ?= 30
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -24,6 +26,9 @@ test: ## Every test of less than 20 minutes; as root with apt, installs the Debi
 test-full: ## Every test, the long ones at their full length too (an hour or more)
 	@echo "make test-full: runs the long tests at full length; expect an hour or more"
 	ROADSTEAD_TEST_FULL=1 tests/with-clients $(CARGO) test --locked --no-fail-fast --release -- --include-ignored
+
+soak: ## Games of everything at once by fresh seeds, for MINUTES (30) minutes
+	ROADSTEAD_SOAK_MINUTES=$(MINUTES) $(CARGO) test --locked --release --test model -- --ignored --nocapture soak
 
 check: ## Formatting and lints, warnings denied; licences and bans too where cargo-deny is at hand
 	$(CARGO) fmt --all -- --check

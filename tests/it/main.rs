@@ -22,7 +22,6 @@ mod lazy;
 mod manifests;
 mod members;
 mod memory;
-mod model;
 mod once;
 mod policies;
 mod power;

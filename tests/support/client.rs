@@ -152,10 +152,15 @@ impl Request {
 
     /// The same, or nothing where there is nobody, or nobody answers.
     pub async fn try_send(self) -> Option<Answer> {
+        Some(self.try_open().await?.rest().await)
+    }
+
+    /// As [`Request::open`], or nothing where there is nobody, or nobody answers.
+    pub async fn try_open(self) -> Option<Reading> {
         let stream = TcpStream::connect(self.address).await.ok()?;
         let mut connection = Connection { stream, buffer: Vec::new() };
         connection.write(&self).await;
-        Some(connection.try_read(&self.method).await?.rest().await)
+        connection.try_read(&self.method).await
     }
 
     /// Sends it on a connection of its own and reads as far as the end of the headers.
@@ -298,6 +303,11 @@ impl Reading {
     /// The body bytes read so far.
     pub fn so_far(&self) -> &[u8] {
         &self.answer.body
+    }
+
+    /// How the body ended, once it has.
+    pub fn end(&self) -> Option<End> {
+        self.over.then_some(self.answer.end)
     }
 
     /// Reads on until the body read so far is `total` bytes, or over.

@@ -1,10 +1,12 @@
-//! A disk that fails on demand: the real one with faults by operation, path and number, and a size of its own.
+//! A disk that fails on demand: the real one with faults by operation, path and number, and a size of its own. It keeps
+//! a journal of what failed and of what lost its name, and can be torn from whoever uses it as by the end of a process.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Instant;
 
 use roadstead::store::fs::{Access, Disk, DiskFile, Entry, Meta, RealDisk, Space};
 
@@ -76,16 +78,56 @@ impl Fault {
     }
 }
 
-/// The real disk with faults. Clones are one disk.
+/// Something that happened to a file.
+#[derive(Clone, Debug)]
+pub struct Incident {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub kind: IncidentKind,
+    /// The file; of a renaming, its old name.
+    pub path: PathBuf,
+}
+
+/// What happened to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IncidentKind {
+    /// A call failed, by our doing, with this number.
+    Failed(Op, i32),
+    /// A file went.
+    Removed,
+    /// It has this name now.
+    Renamed(PathBuf),
+}
+
+/// The real disk with faults. Clones are one disk, as one process uses it.
 #[derive(Clone, Debug, Default)]
-pub struct FaultDisk(Arc<State>);
+pub struct FaultDisk {
+    state: Arc<State>,
+    process: Arc<Process>,
+}
+
+/// Whoever uses the disk. Once it is dead, nothing it still does reaches a file.
+#[derive(Debug, Default)]
+struct Process {
+    dead: RwLock<bool>,
+}
+
+impl Process {
+    /// The right to one call: none of a dead process's.
+    fn call(&self) -> io::Result<RwLockReadGuard<'_, bool>> {
+        let dead = self.dead.read().unwrap_or_else(PoisonError::into_inner);
+        if *dead { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(dead) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
     faults: Mutex<Vec<Fault>>,
     calls: Mutex<HashMap<Op, usize>>,
-    failed: Mutex<usize>,
+    journal: Mutex<Vec<Incident>>,
     size: Mutex<Option<u64>>,
+    most: Mutex<u64>,
     /// What each file that was written through here takes.
     taken: Mutex<HashMap<PathBuf, u64>>,
 }
@@ -98,37 +140,55 @@ impl FaultDisk {
 
     /// From now on, this fails.
     pub fn fault(&self, fault: Fault) {
-        self.0.faults.lock().unwrap().push(fault);
+        self.state.faults.lock().unwrap().push(fault);
     }
 
     /// From now on, nothing fails, and the size is the real disk's.
     pub fn heal(&self) {
-        self.0.faults.lock().unwrap().clear();
-        *self.0.size.lock().unwrap() = None;
+        self.state.faults.lock().unwrap().clear();
+        *self.state.size.lock().unwrap() = None;
     }
 
     /// From now on the disk has room for so many bytes, what is there already included.
     pub fn resize(&self, bytes: u64) {
-        *self.0.size.lock().unwrap() = Some(bytes);
+        *self.state.size.lock().unwrap() = Some(bytes);
     }
 
     /// How often an operation was asked for.
     pub fn calls(&self, op: Op) -> usize {
-        self.0.calls.lock().unwrap().get(&op).copied().unwrap_or(0)
+        self.state.calls.lock().unwrap().get(&op).copied().unwrap_or(0)
     }
 
     /// How many calls have failed by our doing: a test that wants a fault shows that it happened.
     pub fn failed(&self) -> usize {
-        *self.0.failed.lock().unwrap()
+        let journal = self.state.journal.lock().unwrap();
+        journal.iter().filter(|incident| matches!(incident.kind, IncidentKind::Failed(..))).count()
+    }
+
+    /// What has failed and what has lost its name, in order.
+    pub fn journal(&self) -> Vec<Incident> {
+        self.state.journal.lock().unwrap().clone()
+    }
+
+    /// The most that what was written through here has ever taken of the disk, at any moment.
+    pub fn most(&self) -> u64 {
+        *self.state.most.lock().unwrap()
+    }
+
+    /// Ends the process that uses this, between two of its calls: none that follows reaches the disk. Returns the same
+    /// disk for the next process.
+    pub fn kill(&self) -> Self {
+        *self.process.dead.write().unwrap_or_else(PoisonError::into_inner) = true;
+        Self { state: Arc::clone(&self.state), process: Arc::default() }
     }
 }
 
 impl State {
     fn check(&self, op: Op, path: &Path) -> io::Result<()> {
         *self.calls.lock().unwrap().entry(op).or_default() += 1;
-        let path = path.to_string_lossy();
+        let name = path.to_string_lossy();
         for fault in self.faults.lock().unwrap().iter_mut().filter(|fault| fault.op == op) {
-            if !path.contains(&fault.path) || fault.times == 0 {
+            if !name.contains(&fault.path) || fault.times == 0 {
                 continue;
             }
             if fault.after > 0 {
@@ -136,14 +196,18 @@ impl State {
                 continue;
             }
             fault.times -= 1;
-            return Err(self.failure(fault.errno));
+            return Err(self.failure(op, path, fault.errno));
         }
         Ok(())
     }
 
-    fn failure(&self, errno: i32) -> io::Error {
-        *self.failed.lock().unwrap() += 1;
+    fn failure(&self, op: Op, path: &Path, errno: i32) -> io::Error {
+        self.note(IncidentKind::Failed(op, errno), path);
         io::Error::from_raw_os_error(errno)
+    }
+
+    fn note(&self, kind: IncidentKind, path: &Path) {
+        self.journal.lock().unwrap().push(Incident { at: Instant::now(), kind, path: path.to_owned() });
     }
 
     fn used(&self) -> u64 {
@@ -153,15 +217,18 @@ impl State {
 
 impl Disk for FaultDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        self.0.check(Op::Open, path)?;
+        let _call = self.process.call()?;
+        self.state.check(Op::Open, path)?;
         let file = RealDisk.open(path, access)?;
-        Ok(Box::new(FaultFile { disk: Arc::clone(&self.0), path: path.to_owned(), file }))
+        Ok(Box::new(FaultFile { disk: self.clone(), path: path.to_owned(), file }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.check(Op::Rename, from)?;
+        let _call = self.process.call()?;
+        self.state.check(Op::Rename, from)?;
         RealDisk.rename(from, to)?;
-        let mut taken = self.0.taken.lock().unwrap();
+        self.state.note(IncidentKind::Renamed(to.to_owned()), from);
+        let mut taken = self.state.taken.lock().unwrap();
         if let Some(bytes) = taken.remove(from) {
             taken.insert(to.to_owned(), bytes);
         }
@@ -169,78 +236,96 @@ impl Disk for FaultDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.check(Op::Remove, path)?;
+        let _call = self.process.call()?;
+        self.state.check(Op::Remove, path)?;
         RealDisk.remove(path)?;
-        self.0.taken.lock().unwrap().remove(path);
+        self.state.note(IncidentKind::Removed, path);
+        self.state.taken.lock().unwrap().remove(path);
         Ok(())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.check(Op::SyncDir, path)?;
+        let _call = self.process.call()?;
+        self.state.check(Op::SyncDir, path)?;
         RealDisk.sync_dir(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
-        self.0.check(Op::List, path)?;
+        let _call = self.process.call()?;
+        self.state.check(Op::List, path)?;
         RealDisk.list(path)
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.check(Op::CreateDir, path)?;
+        let _call = self.process.call()?;
+        self.state.check(Op::CreateDir, path)?;
         RealDisk.create_dir(path)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
-        self.0.check(Op::Space, path)?;
-        match *self.0.size.lock().unwrap() {
+        let _call = self.process.call()?;
+        self.state.check(Op::Space, path)?;
+        match *self.state.size.lock().unwrap() {
             None => RealDisk.space(path),
-            Some(total) => Ok(Space { total, available: total.saturating_sub(self.0.used()), files: None }),
+            Some(total) => {
+                Ok(Space { total, available: total.saturating_sub(self.state.used()), files: None })
+            }
         }
     }
 }
 
 #[derive(Debug)]
 struct FaultFile {
-    disk: Arc<State>,
+    disk: FaultDisk,
     path: PathBuf,
     file: Box<dyn DiskFile>,
 }
 
 impl DiskFile for FaultFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.disk.check(Op::Read, &self.path)?;
+        let _call = self.disk.process.call()?;
+        self.disk.state.check(Op::Read, &self.path)?;
         self.file.read_at(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.disk.check(Op::Write, &self.path)?;
-        let size = *self.disk.size.lock().unwrap();
-        if size.is_some_and(|size| self.disk.used() + buf.len() as u64 > size) {
-            return Err(self.disk.failure(ENOSPC));
+        let _call = self.disk.process.call()?;
+        self.disk.state.check(Op::Write, &self.path)?;
+        let state = &self.disk.state;
+        let size = *state.size.lock().unwrap();
+        if size.is_some_and(|size| state.used() + buf.len() as u64 > size) {
+            return Err(state.failure(Op::Write, &self.path, ENOSPC));
         }
         self.file.write_at(buf, offset)?;
         let allocated = self.file.meta()?.allocated;
+        let mut taken = state.taken.lock().unwrap();
         // A file that was renamed while it is open is counted under its new name, if at all.
-        if let Some(taken) = self.disk.taken.lock().unwrap().get_mut(&self.path) {
+        if let Some(taken) = taken.get_mut(&self.path) {
             *taken = allocated;
         } else if self.path.exists() {
-            self.disk.taken.lock().unwrap().insert(self.path.clone(), allocated);
+            taken.insert(self.path.clone(), allocated);
         }
+        let now: u64 = taken.values().sum();
+        let mut most = state.most.lock().unwrap();
+        *most = now.max(*most);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.check(Op::Sync, &self.path)?;
+        let _call = self.disk.process.call()?;
+        self.disk.state.check(Op::Sync, &self.path)?;
         self.file.sync()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.disk.check(Op::SetLen, &self.path)?;
+        let _call = self.disk.process.call()?;
+        self.disk.state.check(Op::SetLen, &self.path)?;
         self.file.set_len(len)
     }
 
     fn meta(&self) -> io::Result<Meta> {
-        self.disk.check(Op::Meta, &self.path)?;
+        let _call = self.disk.process.call()?;
+        self.disk.state.check(Op::Meta, &self.path)?;
         self.file.meta()
     }
 

@@ -203,6 +203,11 @@ impl Mirror {
         self.setup
     }
 
+    /// Lets go of it without an end, for whoever ends the runtime that it runs on.
+    pub fn abandon(self) -> Setup {
+        self.setup
+    }
+
     /// Stops it and starts it again over the same directory, on another port.
     pub async fn restart(self) -> Self {
         self.stop().await.start().await

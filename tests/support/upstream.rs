@@ -48,10 +48,21 @@ struct Inner {
     tally: Tally,
     content: Mutex<Content>,
     rules: Mutex<Vec<Rule>>,
+    decision: Mutex<Option<Decision>>,
     gates: Mutex<HashMap<String, Gate>>,
     link: Mutex<Arc<Link>>,
     guards: Mutex<Vec<Guard>>,
     tokens: Mutex<Option<Tokens>>,
+}
+
+/// What a test decides for each request by itself.
+#[derive(Clone)]
+struct Decision(Arc<dyn Fn(&Asked) -> Option<Act> + Send + Sync>);
+
+impl std::fmt::Debug for Decision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decision")
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +96,7 @@ impl Upstream {
             tally: Tally::default(),
             content: Mutex::default(),
             rules: Mutex::default(),
+            decision: Mutex::default(),
             gates: Mutex::default(),
             link: Mutex::new(Arc::new(Link::new(0))),
             guards: Mutex::default(),
@@ -159,8 +171,17 @@ impl Upstream {
 
     /// A URL at this server that gives the blob `uses` times, and 403 from then on.
     pub fn sign(&self, repository: &str, digest: &str, uses: usize) -> String {
-        let path = self.inner.content.lock().unwrap().sign(repository, digest, uses);
-        format!("{}{path}", self.url())
+        self.signer()(repository, digest, uses)
+    }
+
+    /// What [`Upstream::sign`] does, for an act that signs a URL for each request.
+    pub fn signer(&self) -> impl Fn(&str, &str, usize) -> String + Clone + Send + Sync + 'static {
+        let (inner, url) = (Arc::downgrade(&self.inner), self.url());
+        move |repository, digest, uses| {
+            let inner = inner.upgrade().expect("the upstream that is being asked");
+            let path = inner.content.lock().unwrap().sign(repository, digest, uses);
+            format!("{url}{path}")
+        }
     }
 
     /// From now on, requests like `on` get `act`. The latest rule that matches wins.
@@ -168,9 +189,15 @@ impl Upstream {
         self.inner.rules.lock().unwrap().push(Rule { on, act, matched: 0 });
     }
 
-    /// Forgets all rules.
+    /// From now on `decide` is asked about each request, before any rule; where it says nothing, the rules do.
+    pub fn decide(&self, decide: impl Fn(&Asked) -> Option<Act> + Send + Sync + 'static) {
+        *self.inner.decision.lock().unwrap() = Some(Decision(Arc::new(decide)));
+    }
+
+    /// Forgets all rules, and who decided.
     pub fn behave(&self) {
         self.inner.rules.lock().unwrap().clear();
+        *self.inner.decision.lock().unwrap() = None;
     }
 
     /// Holds the bytes of this object from here on; see [`Gate`].
@@ -229,10 +256,12 @@ impl Drop for Upstream {
 impl Inner {
     /// The treatment of this request; counts it for every rule that it matches.
     fn act(&self, asked: &Asked) -> Act {
-        let mut chosen = None;
+        let decision = self.decision.lock().unwrap().clone();
+        let mut chosen = decision.and_then(|Decision(decide)| decide(asked));
+        let decided = chosen.is_some();
         for rule in self.rules.lock().unwrap().iter_mut().filter(|rule| rule.on.meets(asked)) {
             rule.matched += 1;
-            if rule.on.counts(rule.matched) {
+            if rule.on.counts(rule.matched) && !decided {
                 chosen = Some(rule.act.clone());
             }
         }

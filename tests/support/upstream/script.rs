@@ -188,6 +188,7 @@ pub struct Act {
     pub(super) stall: Option<u64>,
     pub(super) rate: u64,
     pub(super) drip: Option<Duration>,
+    pub(super) note: Option<&'static str>,
 }
 
 impl fmt::Debug for Act {
@@ -333,6 +334,12 @@ impl Act {
     /// So many bytes a second on this connection.
     pub fn rate(mut self, bytes_per_second: u64) -> Self {
         self.rate = bytes_per_second;
+        self
+    }
+
+    /// Is found again, under this word, in what the tally says was seen.
+    pub fn note(mut self, word: &'static str) -> Self {
+        self.note = Some(word);
         self
     }
 

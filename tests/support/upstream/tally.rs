@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -21,8 +22,16 @@ pub struct Seen {
     pub body_bytes: u64,
     /// The digest of the object that was sent, if it was one.
     pub object: Option<String>,
+    /// Where in the object the body begins.
+    pub offset: u64,
     /// Whether the exchange is over, well or not.
     pub over: bool,
+    /// The word of the act that it got.
+    pub note: Option<&'static str>,
+    /// When the request was here.
+    pub began: Instant,
+    /// When the exchange was over.
+    pub ended: Option<Instant>,
 }
 
 /// All requests of one upstream.
@@ -119,7 +128,18 @@ impl Tally {
 
     pub(super) fn enter(&self, asked: Asked) -> Exchange<'_> {
         let mut seen = self.seen.lock().unwrap();
-        seen.push(Seen { asked, status: 0, header_bytes: 0, body_bytes: 0, object: None, over: false });
+        seen.push(Seen {
+            asked,
+            status: 0,
+            header_bytes: 0,
+            body_bytes: 0,
+            object: None,
+            offset: 0,
+            over: false,
+            note: None,
+            began: Instant::now(),
+            ended: None,
+        });
         self.changes.send_replace(());
         Exchange { tally: self, place: seen.len() - 1 }
     }
@@ -133,11 +153,18 @@ pub(super) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    pub(super) fn head(&self, status: u16, bytes: u64, object: Option<&str>) {
+    pub(super) fn note(&self, word: &'static str) {
+        self.change(|seen| seen.note = Some(word));
+    }
+
+    pub(super) fn head(&self, status: u16, bytes: u64, object: Option<&(String, u64)>) {
         self.change(|seen| {
             seen.status = status;
             seen.header_bytes += bytes;
-            seen.object = object.map(str::to_owned);
+            if let Some((digest, offset)) = object {
+                seen.object = Some(digest.clone());
+                seen.offset = *offset;
+            }
         });
     }
 
@@ -153,6 +180,9 @@ impl Exchange<'_> {
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
-        self.change(|seen| seen.over = true);
+        self.change(|seen| {
+            seen.over = true;
+            seen.ended = Some(Instant::now());
+        });
     }
 }

@@ -55,6 +55,9 @@ impl Wire {
         let close = asked.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         let exchange = inner.tally.enter(asked.clone());
         let act = inner.act(&asked);
+        if let Some(word) = act.note {
+            exchange.note(word);
+        }
         if let Some(hold) = &act.hold {
             self.unless_gone(hold.wait()).await?;
         }
@@ -117,7 +120,6 @@ impl Wire {
         reply: Reply,
         exchange: &Exchange<'_>,
     ) -> io::Result<Then> {
-        let object = reply.object.as_ref().map(|(digest, _)| digest.as_str());
         let mut head = format!("HTTP/1.1 {} Scripted\r\n", reply.status);
         for (name, value) in &reply.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -125,11 +127,11 @@ impl Wire {
         head.push_str("\r\n");
         self.writer.write_all(head.as_bytes()).await?;
         self.writer.flush().await?;
-        exchange.head(reply.status, head.len() as u64, object);
+        exchange.head(reply.status, head.len() as u64, reply.object.as_ref());
         if asked.method == "HEAD" || matches!(reply.status, 204 | 304) {
             return Ok(Then::Next);
         }
-        let gate = object.and_then(|digest| inner.gate_of(digest));
+        let gate = reply.object.as_ref().and_then(|(digest, _)| inner.gate_of(digest));
         let mut flow = Flow {
             gate,
             start: reply.object.as_ref().map_or(0, |(_, offset)| *offset),
