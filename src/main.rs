@@ -90,14 +90,11 @@ fn demo(args: &Demo) -> Result<(), Failure> {
     if report.holds() { Ok(()) } else { Err(failed("a guarantee does not hold")) }
 }
 
-/// Our part of the environment. Bytes that are not UTF-8 are replaced, so that they are told as what they are: a value
-/// that was not expected.
+/// The environment; the configuration may speak of any part of it. Bytes that are not UTF-8 are replaced, so that they
+/// are told as what they are: a value that was not expected.
 fn environment() -> Vec<(String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    std::env::vars_os()
-        .map(|(name, value)| (text(name), text(value)))
-        .filter(|(name, _)| name.starts_with("ROADSTEAD_"))
-        .collect()
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -5,7 +5,7 @@ use crate::mirror::{Extent, FillPolicy, Policy, Resume, SiteSettings, Unread};
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
 use crate::telemetry::Metrics;
-use crate::upstream::{Credentials, Settings, Uplink, Upstream};
+use crate::upstream::{Account, Credentials, LoginSource, Settings, Uplink, Upstream};
 
 use super::StartError;
 
@@ -38,10 +38,7 @@ fn site(upstream: &config::Upstream, uplink: &Uplink, metrics: &Metrics) -> Resu
     let settings = Settings {
         name: upstream.name.clone(),
         endpoints: upstream.endpoints.clone(),
-        credentials: upstream.credentials.as_ref().map(|credentials| Credentials {
-            username: credentials.username.clone(),
-            password: credentials.password.expose().to_owned(),
-        }),
+        accounts: upstream.accounts.iter().map(account).collect(),
         realm_hosts: upstream.realm_hosts.clone(),
         redirect_hosts: upstream.redirect_hosts.clone(),
         ca: upstream.ca.clone(),
@@ -61,6 +58,21 @@ fn site(upstream: &config::Upstream, uplink: &Uplink, metrics: &Metrics) -> Resu
     let upstream = Upstream::new(settings, metrics)
         .map_err(|error| StartError::Upstreams(format!("upstream {}: {error}", upstream.name)))?;
     Ok(SiteSettings { upstream, policy })
+}
+
+fn account(account: &config::Account) -> Account {
+    let login = match &account.credentials {
+        config::Credentials::Password { username, password } => LoginSource::Fixed(Credentials {
+            username: username.clone(),
+            password: password.expose().to_owned(),
+        }),
+        config::Credentials::PasswordFile { username, file, .. } => {
+            LoginSource::PasswordFile { username: username.clone(), file: file.clone() }
+        }
+        config::Credentials::DockerConfig { file } => LoginSource::DockerConfig(file.clone()),
+        config::Credentials::Helper { program } => LoginSource::Helper(program.clone()),
+    };
+    Account { prefix: account.prefix.clone(), login }
 }
 
 fn fill_policy(upstream: &config::Upstream) -> FillPolicy {

@@ -76,7 +76,7 @@ fn upstream_keys(old: &Upstream, new: &Upstream) -> Vec<String> {
         ("default", old.default != new.default),
         ("realm_hosts", old.realm_hosts != new.realm_hosts),
         ("redirect_hosts", old.redirect_hosts != new.redirect_hosts),
-        ("credentials", old.credentials != new.credentials),
+        ("credentials", old.accounts != new.accounts),
         ("ca", old.ca != new.ca),
         ("tag_ttl", old.tag_ttl != new.tag_ttl),
         ("negative_ttl", old.negative_ttl != new.negative_ttl),

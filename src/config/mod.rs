@@ -4,8 +4,8 @@
 //! addresses, URLs; nobody after this parses a setting again. Flags win over the environment, the environment over the
 //! file, the file over the defaults, and a mistake in a value that something else overrides is a mistake all the same.
 //!
-//! Nothing here touches the network, and of files it reads only the configuration and those that it names: passwords
-//! and bundles of certificates. Whether an address can be bound or a directory written is left to whoever does so.
+//! Nothing here touches the network, and of files it reads only the configuration and those that it names: passwords,
+//! docker's configurations and bundles of certificates. Whether an address can be bound or a directory written is left to whoever does so.
 
 mod changes;
 mod mistake;
@@ -17,8 +17,8 @@ mod source;
 pub use changes::Changes;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
-    Admin, Budget, Config, Credentials, Extent, Log, LogFormat, Memory, Resume, Server, Store, Unread,
-    Uplink, Upstream,
+    Account, Admin, Budget, Config, Credentials, Extent, Log, LogFormat, Memory, Resume, Server, Store,
+    Unread, Uplink, Upstream,
 };
 pub use secret::Secret;
 pub use source::Sources;

@@ -125,8 +125,8 @@ pub struct Upstream {
     pub realm_hosts: Vec<String>,
     /// Hosts with private addresses that redirects may lead to.
     pub redirect_hosts: Vec<String>,
-    /// As whom it is asked; `None`: as anybody.
-    pub credentials: Option<Credentials>,
+    /// As whom it is asked; a repository that none is for is asked for as anybody.
+    pub accounts: Vec<Account>,
     /// Roots that are trusted beside the system's.
     pub ca: Vec<CertificateDer<'static>>,
     /// How long a tag is believed without asking again; zero: not at all.
@@ -186,13 +186,44 @@ pub enum Resume {
     Start,
 }
 
-/// A user and a password.
+/// `[[upstream.account]]`, or the upstream's own keys: as whom its repositories are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    /// The user.
-    pub username: String,
-    /// The password, or a token in its place.
-    pub password: Secret,
+pub struct Account {
+    /// The repository that it is for, with what is below it; empty: all of them. No two of an upstream are the same.
+    pub prefix: String,
+    /// What is shown.
+    pub credentials: Credentials,
+}
+
+/// What an upstream is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// A user and a password.
+    Password {
+        /// The user.
+        username: String,
+        /// The password, or a token in its place.
+        password: Secret,
+    },
+    /// A user, and a file with the password.
+    PasswordFile {
+        /// The user.
+        username: String,
+        /// The file.
+        file: PathBuf,
+        /// What was in it when the configuration was read; that it changes is seen without reading that again.
+        password: Secret,
+    },
+    /// Docker's `config.json`.
+    DockerConfig {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A credential helper.
+    Helper {
+        /// The program: a path, or a name that is looked for in `PATH`.
+        program: PathBuf,
+    },
 }
 
 /// The built-in configuration: what is not configured is like this.
@@ -271,7 +302,7 @@ impl Upstream {
             default: false,
             realm_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
-            credentials: None,
+            accounts: Vec::new(),
             ca: Vec::new(),
             tag_ttl: Duration::from_secs(5 * 60),
             negative_ttl: Duration::from_secs(5),

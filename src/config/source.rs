@@ -1,5 +1,6 @@
 //! Where a configuration comes from, and the only place of this module that reads files.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
@@ -7,8 +8,8 @@ use super::mistake::{Mistake, Mistakes, Place};
 
 const FILE_VARIABLE: &str = "ROADSTEAD_CONFIG";
 
-/// Where a configuration may come from, each part as it was given.
-#[derive(Clone, Debug, Default)]
+/// Where a configuration may come from, each part as it was given. `Debug` shows nothing of the environment.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// `--config`.
     pub file: Option<PathBuf>,
@@ -18,6 +19,14 @@ pub struct Sources {
     pub listen: Option<String>,
     /// `--data`.
     pub data: Option<PathBuf>,
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, env: _, listen, data } = self;
+        let mut shown = f.debug_struct("Sources");
+        shown.field("file", file).field("listen", listen).field("data", data).finish_non_exhaustive()
+    }
 }
 
 impl Sources {
@@ -57,6 +66,19 @@ pub(super) fn text(file: &Path) -> Result<String, Unreadable> {
 /// The bytes of a file.
 pub(super) fn bytes(file: &Path) -> io::Result<Vec<u8>> {
     fs::read(file)
+}
+
+/// Whether a program is there: a path, or a name in one of the directories of `path`.
+pub(super) fn is_program(program: &Path, path: &str) -> bool {
+    let runs = |file: &Path| {
+        let metadata = fs::metadata(file);
+        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    if program.components().count() > 1 {
+        runs(program)
+    } else {
+        std::env::split_paths(path).any(|d| runs(&d.join(program)))
+    }
 }
 
 /// The mistake of naming a configuration file that cannot be read.

@@ -46,14 +46,21 @@ fn examples(with: impl Fn(&str) -> bool) -> String {
 
 #[test]
 fn the_documented_examples_are_right_once_the_files_they_name_exist() {
-    let text = examples(|line| !line.starts_with("password_file") && !line.starts_with("ca ="));
+    let outside =
+        ["username_env", "password_file", "password_env", "docker_config", "credential_helper", "ca ="];
+    let text = examples(|line| !outside.iter().any(|key| line.starts_with(key)));
     let config = Config::from_toml(&text, "roadstead.toml").unwrap();
     let mut docker = Upstream::built_in().remove(0);
     docker.path = Some("docker.io".to_owned());
     assert_eq!(config.upstreams[0], docker);
     let local = &config.upstreams[1];
     assert_eq!((local.name.as_str(), local.path.as_deref()), ("registry.local:5000", Some("local")));
-    assert_eq!(local.credentials.as_ref().unwrap().username, "puller");
+    let account = |prefix: &str, username: &str, password: &str| Account {
+        prefix: prefix.to_owned(),
+        credentials: Credentials::Password { username: username.to_owned(), password: Secret::new(password) },
+    };
+    let own = account("", "puller", "correct horse battery staple");
+    assert_eq!(local.accounts, [own, account("team/app", "app-puller", "staple battery horse correct")]);
     let plain = Upstream::new("", Vec::new());
     assert_eq!(local.tag_ttl, plain.tag_ttl);
     assert_eq!(local.negative_ttl, plain.negative_ttl);
@@ -72,7 +79,7 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
 fn every_key_is_documented() {
     let tables = ["server", "admin", "log", "store", "memory", "uplink"];
     let ask = tables.map(|table| format!("[{table}]\nno-such-key = 1\n")).join("")
-        + "[[upstream]]\nno-such-key = 1\n";
+        + "[[upstream]]\nno-such-key = 1\n[[upstream.account]]\nno-such-key = 1\n";
     let known: BTreeSet<String> = Config::from_toml(&ask, "f")
         .unwrap_err()
         .as_slice()
@@ -88,6 +95,7 @@ fn every_key_is_documented() {
     for line in examples(|_| true).lines() {
         if line.starts_with('[') {
             table = line.trim_matches(['[', ']']).to_owned();
+            documented.extend(table.contains('.').then(|| table.clone()));
         } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
             documented.insert(format!("{table}.{key}"));
         }
@@ -210,6 +218,67 @@ fn single_mistakes_are_told_where_they_are() {
             up("password_file = \"/nonexistent/p\"\nusername = \"u\""),
             "f.toml:4: upstream.password_file",
             "can be read",
+        ),
+        (
+            up("username = \"u\"\npassword_env = \"NO_SUCH\""),
+            "f.toml:5: upstream.password_env: found \"NO_SUCH\", which is not set",
+            "a variable of the environment",
+        ),
+        (
+            up("credential_helper = \"no-such\""),
+            "f.toml:4: upstream.credential_helper: found \"docker-credential-no-such\", which is not there",
+            "PATH",
+        ),
+        (
+            up("credential_helper = \"/etc/passwd\""),
+            "f.toml:4: upstream.credential_helper: found \"/etc/passwd\", which is not there or cannot be run",
+            "PATH",
+        ),
+        (
+            up("credential_helper = \"a b\""),
+            "f.toml:4: upstream.credential_helper: found \"a b\"",
+            "ecr-login",
+        ),
+        (
+            up("docker_config = \"/nonexistent/config.json\""),
+            "f.toml:4: upstream.docker_config: found \"/nonexistent/config.json\" (No such file",
+            "config.json",
+        ),
+        (
+            up("username = \"u\"\ncredential_helper = \"/bin/sh\""),
+            "f.toml:4: upstream.username: found a user",
+            "no user beside credential_helper",
+        ),
+        (
+            up("username = \"u\"\npassword = \"p\"\ncredential_helper = \"/bin/sh\""),
+            "f.toml:6: upstream.credential_helper: found a second account",
+            "one of password, ",
+        ),
+        (up("account = 1"), "f.toml:4: upstream.account: found the number 1", "[[upstream.account]]"),
+        (
+            up("[[upstream.account]]\nusername = \"u\"\npassword = \"p\""),
+            "f.toml:4: upstream.account.prefix: found no such key",
+            "team/app",
+        ),
+        (
+            up("[[upstream.account]]\nprefix = \"a\""),
+            "f.toml:4: upstream.account: found an account without credentials",
+            "docker_config",
+        ),
+        (
+            up("[[upstream.account]]\nprefix = \"a/\"\nusername = \"u\"\npassword = \"p\""),
+            "f.toml:5: upstream.account.prefix: found \"a/\"",
+            "team/app",
+        ),
+        (
+            up(&"[[upstream.account]]\nprefix = \"a\"\nusername = \"u\"\npassword = \"p\"\n".repeat(2)),
+            "f.toml:9: upstream.account.prefix: found \"a\", taken at line 5",
+            "no other account",
+        ),
+        (
+            up("[[upstream.account]]\nprefix = \"a\"\nusername = \"u\"\npassword = \"p\"\nendpoints = []"),
+            "f.toml:8: upstream.account.endpoints: found an unknown key",
+            "credential_helper",
         ),
         (up("ca = \"/nonexistent/ca.pem\""), "f.toml:4: upstream.ca: found \"/nonexistent/ca.pem\"", "PEM"),
     ];

@@ -125,7 +125,7 @@ impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::SaidNo(no) => Self::SaidNo { status: no.status },
-            Failure::RefusedUs { .. } => Self::RefusedUs,
+            Failure::RefusedUs { .. } | Failure::NoLogin { .. } => Self::RefusedUs,
             Failure::Limited { retry_after } => Self::Limited { retry_after },
             Failure::RangeNotSatisfiable { .. } => Self::DidNotAnswer {
                 reason: "upstream found a range of its own blob unsatisfiable".to_owned(),

@@ -150,7 +150,10 @@ impl Mirror {
         let manifest = ManifestAnswer { digest, media_type, bytes };
         self.absent().forget(&target.question("manifests", &manifest.digest));
         self.store().add_member(target.site.name(), &target.repository, &manifest.digest);
-        let kept = Kept { manifest: manifest.clone(), anonymous: target.site.upstream().anonymous() };
+        let kept = Kept {
+            manifest: manifest.clone(),
+            anonymous: target.site.upstream().is_anonymous_for(&target.repository),
+        };
         self.memory().keep_manifest(kept);
         self.recent().learn(target, &manifest);
         manifest
@@ -182,7 +185,7 @@ impl Mirror {
             repository: target.repository.clone(),
             tag: None,
         };
-        let anonymous = target.site.upstream().anonymous();
+        let anonymous = target.site.upstream().is_anonymous_for(&target.repository);
         let (store, kept) = (self.store().clone(), manifest.clone());
         let put = move || store.put_manifest(&kept.digest, &kept.media_type, &kept.bytes, anonymous, &seen);
         match spawn_blocking(put).await {

@@ -45,7 +45,7 @@ impl Scene {
         let settings = Settings {
             name: "registry.test".to_owned(),
             endpoints: vec![registry.url()],
-            credentials: None,
+            accounts: Vec::new(),
             realm_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
             ca: Vec::new(),

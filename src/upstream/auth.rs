@@ -17,6 +17,7 @@ use url::Url;
 use crate::http::challenge::{Challenge, parse_challenges};
 use crate::oci::Repository;
 
+use super::accounts::Login;
 use super::connect::Reach;
 use super::failure::{Failure, SaidNo};
 use super::places::Places;
@@ -51,12 +52,12 @@ pub(super) struct Realm {
 
 impl Realm {
     /// Which tokens of this realm are interchangeable.
-    pub(super) fn key(&self, credentials: Option<&Credentials>) -> TokenKey {
+    pub(super) fn key(&self, login: Option<&Login>) -> TokenKey {
         TokenKey {
             realm: self.url.to_string(),
             service: self.service.clone(),
             scope: self.scope.clone(),
-            account: credentials.map(|credentials| credentials.username.clone()),
+            account: login.cloned(),
         }
     }
 
@@ -73,6 +74,29 @@ impl Realm {
             }
         }
         url
+    }
+
+    /// The form that is posted for a token to whoever has an identity token.
+    pub(super) fn form(&self, identity: &str) -> String {
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token");
+        form.append_pair("client_id", "roadstead");
+        if let Some(service) = &self.service {
+            form.append_pair("service", service);
+        }
+        form.append_pair("scope", &self.scope).append_pair("refresh_token", identity);
+        form.finish()
+    }
+}
+
+impl Scheme {
+    /// Whether it can be met as it stands by who has this login. One that was taken without an account may lead where no
+    /// account may go, and one with an account needs it.
+    pub(super) fn is_for(&self, login: Option<&Login>) -> bool {
+        match self {
+            Self::Basic => login.is_some(),
+            Self::Bearer(realm) => realm.reach == Reach::Configured || login.is_none(),
+        }
     }
 }
 
@@ -272,6 +296,32 @@ mod tests {
             realm.request().as_str(),
             "https://auth.example/token?x=1&service=a+b%26c&scope=repository%3Aa%3Apull&scope=repository%3Ab%3Apull"
         );
+    }
+
+    #[test]
+    fn t66_an_identity_token_is_sent_in_a_form_and_never_in_a_url() {
+        let Scheme::Bearer(realm) =
+            bearer("https://auth.example/token?x=1", Some("a b&c"), "repository:a:pull", Reach::Configured)
+        else {
+            unreachable!("made as Bearer")
+        };
+        assert_eq!(
+            realm.form("hid&den"),
+            "grant_type=refresh_token&client_id=roadstead&service=a+b%26c&scope=repository%3Aa%3Apull&refresh_token=hid%26den"
+        );
+        assert!(!realm.request().as_str().contains("hid"));
+    }
+
+    #[test]
+    fn t61_a_scheme_that_was_taken_as_anybody_is_not_for_an_account() {
+        let login = Login::new("robot", "hidden");
+        for (scheme, with, without) in [
+            (Scheme::Basic, true, false),
+            (bearer("https://auth.example", None, "x", Reach::Configured), true, true),
+            (bearer("https://auth.example", None, "x", Reach::Guarded), false, true),
+        ] {
+            assert_eq!((scheme.is_for(Some(&login)), scheme.is_for(None)), (with, without), "{scheme:?}");
+        }
     }
 
     #[test]

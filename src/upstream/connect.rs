@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::{Client, Error as ClientError};
@@ -32,7 +32,7 @@ const POOL_SIZE: usize = 32;
 /// whose bytes nobody takes for a minute may hang up.
 const PACED_READ: usize = 64 * 1024;
 
-type Pool = Client<Connector, Empty<Bytes>>;
+type Pool = Client<Connector, Full<Bytes>>;
 
 /// By which client a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Net {
     pub(super) async fn send(
         &self,
         reach: Reach,
-        request: Request<Empty<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Cause> {
         let clients = self.clients.get_or_try_init(|| self.open()).await?;
         let client = match reach {

@@ -24,6 +24,11 @@ pub enum Failure {
         /// The status it refused us with.
         status: u16,
     },
+    /// It asks who we are, and no account could be looked up: for the operator to mend as well.
+    NoLogin {
+        /// What stood in the way. It holds no secret.
+        why: String,
+    },
     /// It told us to ask less often.
     Limited {
         /// How long it told us to wait, if it said.
@@ -97,6 +102,7 @@ impl fmt::Display for Failure {
                 f,
                 "upstream refused our credentials with status {status}: check them, and `realm_hosts`, in the configuration"
             ),
+            Self::NoLogin { why } => write!(f, "the account for upstream could not be looked up: {why}"),
             Self::Limited { retry_after: Some(wait) } => {
                 write!(f, "upstream limits our requests for {} s", wait.as_secs())
             }

@@ -13,6 +13,7 @@
 //! It leaves to others what is cached, what is verified against a digest, when to ask again, and how a broken body is
 //! continued. It keeps nothing on disk.
 
+mod accounts;
 mod address;
 mod auth;
 mod blob;
@@ -41,16 +42,18 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::oci::Repository;
 use crate::telemetry::{Metrics, UpstreamMetrics};
 
 pub use blob::{Ask, BlobHead};
 pub use failure::{Cause, Failure, SaidNo};
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use memo::RedirectMemo;
-pub use settings::{Credentials, Settings, SetupError};
+pub use settings::{Account, Credentials, LoginSource, Settings, SetupError};
 pub use transfer::Transfer;
 pub use uplink::{Share, Turn, Uplink};
 
+use accounts::Accounts;
 use auth::Schemes;
 use connect::Net;
 use places::{NotAHost, Places};
@@ -62,7 +65,7 @@ use uplink::Lane;
 pub struct Upstream {
     name: String,
     endpoints: Vec<Url>,
-    credentials: Option<Credentials>,
+    accounts: Accounts,
     header_timeout: Duration,
     idle_timeout: Duration,
     places: Arc<Places>,
@@ -90,7 +93,7 @@ impl Upstream {
             metrics,
             name: settings.name,
             endpoints: settings.endpoints,
-            credentials: settings.credentials,
+            accounts: Accounts::new(settings.accounts),
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
             places,
@@ -105,9 +108,10 @@ impl Upstream {
         &self.name
     }
 
-    /// Whether it is asked without credentials, so that what it gives is for everyone.
+    /// Whether this repository is asked for without credentials, so that what comes is for everyone. Where an account is
+    /// configured for it it is not, be it that none is found when it is looked for, or that nobody asks for one.
     #[must_use]
-    pub fn anonymous(&self) -> bool {
-        self.credentials.is_none()
+    pub fn is_anonymous_for(&self, repository: &Repository) -> bool {
+        !self.accounts.cover(repository)
     }
 }

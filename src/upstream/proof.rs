@@ -2,18 +2,21 @@
 //!
 //! What it wanted last time is shown at once. If that is not good any more, the question is asked once without any proof,
 //! because only then is the challenge about the question; with the answer to that challenge the endpoint's word is final.
+//! An account is looked up when it is needed and not before. One that is rejected is looked up once more, and if it is
+//! another by now, the endpoint is asked again with that.
 
 use std::time::SystemTime;
 
 use http::header::ACCEPT;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
-use url::Url;
 
 use crate::telemetry::Kind;
 
 use super::Upstream;
-use super::auth::{Scheme, UNAUTHORIZED, basic, choose};
+use super::accounts::{Login, Trouble};
+use super::auth::{Realm, Scheme, UNAUTHORIZED, basic, choose};
 use super::connect::Reach;
 use super::failure::{Cause, Failure, SaidNo, Voice, of_status};
 use super::redirect::Bare;
@@ -24,19 +27,60 @@ use super::wire::{drain, small_body};
 impl Upstream {
     /// Asks one endpoint, with what it is known to want, and else with what it says it wants.
     pub(super) async fn converse(&self, place: usize, question: &Question<'_>) -> Result<Reply, Failure> {
-        let endpoint = &self.endpoints[place];
+        let mut shown = None;
+        let answer = self.attempt(place, question, &mut shown).await;
+        let (endpoint, repository) = (&self.endpoints[place], question.repository);
+        let (Err(failure), Some(login)) = (&answer, &shown) else { return answer };
+        let refused = match failure {
+            Failure::RefusedUs { .. } => true,
+            // ECR says so of a password that has come to its end.
+            Failure::SaidNo(SaidNo { status: 403 }) => {
+                self.schemes.of(place, repository) == Some(Scheme::Basic)
+            }
+            _ => false,
+        };
+        if !refused || !self.accounts.renewed(endpoint, repository, login).await {
+            return answer;
+        }
+        tracing::info!(
+            upstream = %self.name, endpoint = %Bare(endpoint), %repository,
+            "credentials were refused, and have changed meanwhile: they are tried once more"
+        );
+        self.schemes.forget(place, repository);
+        self.attempt(place, question, &mut None).await
+    }
+
+    /// The same with the account as it is at this moment, which is left in `shown` where it was of use.
+    async fn attempt(
+        &self,
+        place: usize,
+        question: &Question<'_>,
+        shown: &mut Option<Login>,
+    ) -> Result<Reply, Failure> {
+        let (endpoint, repository) = (&self.endpoints[place], question.repository);
         let url = question.url(endpoint)?;
         let (method, headers) = (question.method(), question.headers());
         let ask = |proof| self.follow(Reach::Configured, &url, &method, &headers, proof);
+        let login = async || {
+            let login = self.accounts.login(endpoint, repository).await;
+            login.map_err(|trouble: Trouble| Failure::NoLogin { why: trouble.to_string() })
+        };
 
-        let known = self.schemes.of(place, question.repository);
-        let mut reply = match &known {
-            None => ask(None).await?,
+        let known = match self.schemes.of(place, repository) {
+            None => None,
             Some(scheme) => {
-                let proof = match self.prove(scheme).await {
+                let login = login().await?;
+                scheme.is_for(login.as_ref()).then_some((scheme, login))
+            }
+        };
+        let reply = match &known {
+            None => ask(None).await?,
+            Some((scheme, login)) => {
+                shown.clone_from(login);
+                let proof = match self.prove(scheme, login.as_ref()).await {
                     Ok(proof) => proof,
                     Err(failure) => {
-                        self.schemes.forget(place, question.repository);
+                        self.schemes.forget(place, repository);
                         return Err(failure);
                     }
                 };
@@ -46,8 +90,8 @@ impl Upstream {
                 }
                 // What was good is not any more. A challenge to a bad proof may be for something else (another realm,
                 // Basic instead of Bearer), so the question is asked without one.
-                self.reject(scheme, &proof);
-                self.schemes.forget(place, question.repository);
+                self.reject(scheme, login.as_ref(), &proof);
+                self.schemes.forget(place, repository);
                 drain(reply.response).await;
                 ask(None).await?
             }
@@ -55,73 +99,77 @@ impl Upstream {
         if !reply.is_challenge() {
             return self.judge(question, reply, None).await;
         }
-        let scheme = choose(
-            reply.response.headers(),
-            endpoint,
-            question.repository,
-            &self.places,
-            self.credentials.is_some(),
-        );
+        let (before, login) = match known {
+            Some((scheme, login)) => (Some(scheme), login),
+            None => (None, login().await?),
+        };
+        let scheme = choose(reply.response.headers(), endpoint, repository, &self.places, login.is_some());
         drain(reply.response).await;
         let scheme = scheme?;
-        if scheme == Scheme::Basic && known == Some(Scheme::Basic) {
+        if scheme == Scheme::Basic && before == Some(Scheme::Basic) {
             return Err(Failure::RefusedUs { status: UNAUTHORIZED });
         }
-        let proof = self.prove(&scheme).await?;
-        reply = ask(Some(proof.clone())).await?;
+        shown.clone_from(&login);
+        let proof = self.prove(&scheme, login.as_ref()).await?;
+        let reply = ask(Some(proof.clone())).await?;
         if reply.is_challenge() && question.kind != Kind::BlobHead {
             drain(reply.response).await;
-            self.reject(&scheme, &proof);
+            self.reject(&scheme, login.as_ref(), &proof);
             return Err(match scheme {
                 Scheme::Basic => Failure::RefusedUs { status: UNAUTHORIZED },
                 Scheme::Bearer(_) => Failure::SaidNo(SaidNo { status: UNAUTHORIZED }),
             });
         }
-        self.schemes.remember(place, question.repository, scheme);
+        self.schemes.remember(place, repository, scheme);
         self.judge(question, reply, Some(&proof)).await
     }
 
     /// The `Authorization` that a scheme asks for.
-    async fn prove(&self, scheme: &Scheme) -> Result<HeaderValue, Failure> {
-        match (scheme, &self.credentials) {
-            (Scheme::Basic, Some(credentials)) => Ok(basic(credentials)),
+    async fn prove(&self, scheme: &Scheme, login: Option<&Login>) -> Result<HeaderValue, Failure> {
+        match (scheme, login) {
+            (Scheme::Basic, Some(Login::Password(credentials))) => Ok(basic(credentials)),
+            (Scheme::Basic, Some(Login::Identity(_))) => Err(Failure::RefusedUs { status: UNAUTHORIZED }),
             (Scheme::Basic, None) => Err(Failure::SaidNo(SaidNo { status: UNAUTHORIZED })),
-            (Scheme::Bearer(realm), credentials) => {
+            (Scheme::Bearer(realm), login) => {
                 let fetch = || async {
-                    let granted = self.fetch_token(&realm.request(), realm.reach).await;
+                    let granted = self.fetch_token(realm, login).await;
                     self.count(Kind::Token, granted.as_ref().err());
                     granted
                 };
-                Ok(self.tokens.get(&realm.key(credentials.as_ref()), fetch).await?.header)
+                Ok(self.tokens.get(&realm.key(login), fetch).await?.header)
             }
         }
     }
 
-    fn reject(&self, scheme: &Scheme, proof: &HeaderValue) {
+    fn reject(&self, scheme: &Scheme, login: Option<&Login>, proof: &HeaderValue) {
         if let Scheme::Bearer(realm) = scheme {
-            self.tokens.reject(&realm.key(self.credentials.as_ref()), proof);
+            self.tokens.reject(&realm.key(login), proof);
         }
     }
 
-    async fn fetch_token(&self, url: &Url, reach: Reach) -> Result<Token, Failure> {
+    async fn fetch_token(&self, realm: &Realm, login: Option<&Login>) -> Result<Token, Failure> {
         // Only a realm that the operator trusts is reached as configured; see `auth::choose`.
-        let credentials = self.credentials.as_ref().filter(|_| reach == Reach::Configured);
-        let proof = credentials.map(basic);
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let reply = self.follow(reach, url, &Method::GET, &headers, proof).await?;
-        let status = reply.response.status();
+        let login = login.filter(|_| realm.reach == Reach::Configured);
+        let response = self.ask_for_token(realm, login).await?;
+        let status = response.status();
         if status == StatusCode::OK {
-            let body = timeout(self.idle_timeout, small_body(reply.response))
-                .await
-                .map_err(|_| Cause::IdleTimeout)??;
+            let body =
+                timeout(self.idle_timeout, small_body(response)).await.map_err(|_| Cause::IdleTimeout)??;
             return Token::parse(&body, Instant::now());
         }
-        let failure = of_status(status, reply.response.headers(), Voice::Registry, SystemTime::now());
-        drain(reply.response).await;
-        tracing::debug!(upstream = %self.name, realm = %Bare(url), status = status.as_u16(), "no token was granted");
+        let failure = of_status(status, response.headers(), Voice::Registry, SystemTime::now());
+        drain(response).await;
+        tracing::debug!(
+            upstream = %self.name, realm = %Bare(&realm.url), status = status.as_u16(), "no token was granted"
+        );
         Err(match failure {
-            Failure::SaidNo(SaidNo { status: status @ (401 | 403) }) if credentials.is_some() => {
+            Failure::SaidNo(SaidNo { status: status @ (401 | 403) }) if login.is_some() => {
+                Failure::RefusedUs { status }
+            }
+            // The word of OAuth 2 for a refresh token that is good no more comes with this status.
+            Failure::DidNotAnswer(Cause::Status(status @ 400))
+                if matches!(login, Some(Login::Identity(_))) =>
+            {
                 Failure::RefusedUs { status }
             }
             Failure::SaidNo(SaidNo { status: status @ (404 | 410) }) => {
@@ -130,5 +178,21 @@ impl Upstream {
             Failure::RangeNotSatisfiable { .. } => Failure::DidNotAnswer(Cause::Status(status.as_u16())),
             failure => failure,
         })
+    }
+
+    async fn ask_for_token(
+        &self,
+        realm: &Realm,
+        login: Option<&Login>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let proof = match login {
+            Some(Login::Identity(token)) => return Ok(self.post(&realm.url, realm.form(token)).await?),
+            Some(Login::Password(credentials)) => Some(basic(credentials)),
+            None => None,
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let reply = self.follow(realm.reach, &realm.request(), &Method::GET, &headers, proof).await?;
+        Ok(reply.response)
     }
 }

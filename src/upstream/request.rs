@@ -124,10 +124,10 @@ impl Upstream {
                     );
                     first.get_or_insert(failure);
                 }
-                Err(failure @ Failure::RefusedUs { .. }) => {
+                Err(failure @ (Failure::RefusedUs { .. } | Failure::NoLogin { .. })) => {
                     tracing::warn!(
                         upstream = %self.name, endpoint = %Bare(&self.endpoints[place]),
-                        repository = %question.repository, %failure, "credentials were refused"
+                        repository = %question.repository, %failure, "our credentials do not do"
                     );
                     return Err(failure);
                 }
@@ -141,7 +141,7 @@ impl Upstream {
         let result = match failure {
             None | Some(Failure::RangeNotSatisfiable { .. }) => UpstreamResult::Ok,
             Some(Failure::SaidNo(_)) => UpstreamResult::SaidNo,
-            Some(Failure::RefusedUs { .. }) => UpstreamResult::RefusedUs,
+            Some(Failure::RefusedUs { .. } | Failure::NoLogin { .. }) => UpstreamResult::RefusedUs,
             Some(Failure::Limited { .. }) => UpstreamResult::Limited,
             Some(Failure::DidNotAnswer(_)) => UpstreamResult::DidNotAnswer,
         };
@@ -175,14 +175,14 @@ impl Upstream {
     /// The beginning of an error's body, without our secrets: there are servers that repeat in it what they were sent.
     fn words(&self, body: &[u8], url: &Url, proof: Option<&HeaderValue>) -> String {
         let proof = proof.and_then(|proof| proof.to_str().ok()?.split_once(' ')).map(|(_, secret)| secret);
-        let password = self.credentials.as_ref().map(|credentials| credentials.password.as_str());
         let query = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
         // Signatures are long; what is short in a query is a word that may stand anywhere.
         let signed = query.map(|(_, value)| value).filter(|value| value.len() >= 8);
         let mut words = String::from_utf8_lossy(body).into_owned();
-        for secret in proof.into_iter().chain(password).chain(signed).filter(|secret| !secret.is_empty()) {
+        for secret in proof.into_iter().chain(signed).filter(|secret| !secret.is_empty()) {
             words = words.replace(secret, "...");
         }
+        self.accounts.hide(&mut words);
         words.chars().take(LOGGED).collect()
     }
 }

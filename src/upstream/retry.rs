@@ -2,7 +2,8 @@
 //!
 //! One quick second try, and only for what a second try can mend: a pooled connection that upstream had closed, a backend
 //! that was just being restarted. Longer waits are for those who know what is cached, and broken bodies are continued by
-//! whoever holds their bytes. Every request is a GET or a HEAD, and so may be repeated.
+//! whoever holds their bytes. Every request is a GET or a HEAD, or asks for a token, and so
+//! may be repeated.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! What an upstream is made from, already validated by the configuration as far as it can see.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -15,8 +16,8 @@ pub struct Settings {
     pub name: String,
     /// The base URLs that answer for it, in the order they are tried. `http` or `https`, possibly with a path.
     pub endpoints: Vec<Url>,
-    /// The account to pull with; `None`: anonymously.
-    pub credentials: Option<Credentials>,
+    /// The accounts to pull with; a repository that none is for is asked for as anybody.
+    pub accounts: Vec<Account>,
     /// Where its token server may be, beside the endpoints' own hosts and the well-known ones. With or without a port.
     pub realm_hosts: Vec<String>,
     /// Hosts with addresses that are not public, or without TLS, that redirects may lead to. With or without a port.
@@ -38,7 +39,34 @@ pub struct Settings {
 }
 
 /// An account of an upstream.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The repository that it is for, with all whose names go on after a slash; empty: all. The longest one counts.
+    pub prefix: String,
+    /// Where it comes from.
+    pub login: LoginSource,
+}
+
+/// Where an account comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginSource {
+    /// It is this one.
+    Fixed(Credentials),
+    /// The password is in a file, alone.
+    PasswordFile {
+        /// The account's name.
+        username: String,
+        /// The file; white space around its content is dropped.
+        file: PathBuf,
+    },
+    /// Docker's `config.json`, or a mounted secret of that form.
+    DockerConfig(PathBuf),
+    /// A program that speaks the protocol of docker's credential helpers: a path, or a name to be found in `PATH`.
+    Helper(PathBuf),
+}
+
+/// A user and a password.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// The account's name.
     pub username: String,

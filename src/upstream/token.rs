@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::accounts::Login;
 use super::failure::Failure;
 
 /// How many tokens are kept; beyond that the one used longest ago is fetched anew when it is needed.
@@ -32,8 +33,8 @@ pub(super) struct TokenKey {
     pub(super) realm: String,
     pub(super) service: Option<String>,
     pub(super) scope: String,
-    /// The name of the account it is asked with; `None`: anonymously.
-    pub(super) account: Option<String>,
+    /// The account it is asked with; `None`: anonymously.
+    pub(super) account: Option<Login>,
 }
 
 /// A token, as the header that carries it.
@@ -182,7 +183,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn t59_a_token_is_for_its_scope_and_its_account_only() {
         let tokens = Tokens::new();
-        let other = TokenKey { account: Some("robot".into()), ..key("a") };
+        let other = TokenKey { account: Some(Login::new("robot", "hidden")), ..key("a") };
         for (key, word) in [(key("a"), "one"), (key("b"), "two"), (other, "three")] {
             let got = tokens.get(&key, || async { Ok(token(word, 60)) }).await.expect("a token");
             assert_eq!(got.header, format!("Bearer {word}"));

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 use url::Url;
@@ -42,7 +42,8 @@ impl Upstream {
     ) -> Result<Reply, Failure> {
         let (mut url, mut reach) = (start.clone(), reach);
         for _ in 0..=MAX_HOPS {
-            let response = self.send(reach, &url, method, headers, proof.as_ref()).await?;
+            let ask = Sent { method, headers, proof: proof.as_ref(), body: &Bytes::new() };
+            let response = self.send(reach, &url, ask).await?;
             if !is_redirect(response.status()) {
                 let crossed = !same_origin(start, &url);
                 return Ok(Reply { response, url, crossed });
@@ -62,21 +63,24 @@ impl Upstream {
         Err(Cause::RedirectRefused(format!("{} redirects more than {MAX_HOPS} times", Bare(start))).into())
     }
 
+    /// Posts a form to a host that the operator named. It holds a secret, and so is sent nowhere else: a redirect is given
+    /// back as it came.
+    pub(super) async fn post(&self, url: &Url, form: String) -> Result<Response<Incoming>, Cause> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let ask = Sent { method: &Method::POST, headers: &headers, proof: None, body: &Bytes::from(form) };
+        self.send(Reach::Configured, url, ask).await
+    }
+
     /// One request, sent again at once if its connection was lost before there was an answer.
-    async fn send(
-        &self,
-        reach: Reach,
-        url: &Url,
-        method: &Method,
-        headers: &HeaderMap,
-        proof: Option<&HeaderValue>,
-    ) -> Result<Response<Incoming>, Cause> {
+    async fn send(&self, reach: Reach, url: &Url, ask: Sent<'_>) -> Result<Response<Incoming>, Cause> {
         let uri = Uri::try_from(url.as_str())
             .map_err(|_| Cause::RedirectRefused(format!("{} does not fit into a request", Bare(url))))?;
         let begun = Instant::now();
         let mut retried = false;
         loop {
-            let request = request(&uri, method, headers, proof);
+            let request = ask.request(&uri);
             let left = self.header_timeout.saturating_sub(begun.elapsed());
             let cause = match timeout(left, self.net.send(reach, request)).await {
                 Ok(Ok(response)) => return Ok(response),
@@ -93,23 +97,29 @@ impl Upstream {
     }
 }
 
-fn request(
-    uri: &Uri,
-    method: &Method,
-    headers: &HeaderMap,
-    proof: Option<&HeaderValue>,
-) -> Request<Empty<Bytes>> {
-    let mut request = Request::new(Empty::new());
-    *request.uri_mut() = uri.clone();
-    *request.method_mut() = method.clone();
-    let all = request.headers_mut();
-    *all = headers.clone();
-    all.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    all.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
-    if let Some(proof) = proof {
-        all.insert(AUTHORIZATION, proof.clone());
+/// What is sent, but for where to.
+#[derive(Clone, Copy)]
+struct Sent<'a> {
+    method: &'a Method,
+    headers: &'a HeaderMap,
+    proof: Option<&'a HeaderValue>,
+    body: &'a Bytes,
+}
+
+impl Sent<'_> {
+    fn request(&self, uri: &Uri) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(self.body.clone()));
+        *request.uri_mut() = uri.clone();
+        *request.method_mut() = self.method.clone();
+        let all = request.headers_mut();
+        *all = self.headers.clone();
+        all.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        all.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
+        if let Some(proof) = self.proof {
+            all.insert(AUTHORIZATION, proof.clone());
+        }
+        request
     }
-    request
 }
 
 /// A body that has to be small.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use roadstead::config::{Budget, Config, Sources};
+use roadstead::config::{Account, Budget, Config, Credentials, Secret, Sources};
 
 struct Dir(tempfile::TempDir);
 
@@ -101,10 +101,82 @@ fn a_password_may_be_in_a_file_of_its_own() {
         Config::from_toml(&upstream(&format!("username = \"u\"\npassword_file = {file:?}")), "f")
     };
     let config = load(&dir.file("good", "  hunter2\n")).unwrap();
-    let credentials = config.upstreams[0].credentials.as_ref().unwrap();
-    assert_eq!((credentials.username.as_str(), credentials.password.expose()), ("u", "hunter2"));
+    let Credentials::PasswordFile { username, password, .. } = &config.upstreams[0].accounts[0].credentials
+    else {
+        panic!("{config:?}")
+    };
+    assert_eq!((username.as_str(), password.expose()), ("u", "hunter2"));
     let told = load(&dir.file("empty", " \n")).unwrap_err().to_string();
     assert!(told.contains("f:5: upstream.password_file") && told.contains("which is empty"), "{told}");
+}
+
+#[test]
+fn an_account_may_be_in_the_environment() {
+    let dir = Dir::new();
+    let keys = "username_env = \"GHCR_USER\"\npassword_env = \"GHCR_TOKEN\"\n\
+                [[upstream.account]]\nprefix = \"a/b\"\nusername = \"v\"\npassword_env = \"OTHER\"";
+    let mut sources = Sources { file: Some(dir.file("r.toml", upstream(keys))), ..Sources::default() };
+    sources.env = env(&[("GHCR_USER", "u"), ("GHCR_TOKEN", " hunter2\n"), ("OTHER", "hunter3")]);
+    let account = |prefix: &str, username: &str, password: &str| Account {
+        prefix: prefix.to_owned(),
+        credentials: Credentials::Password { username: username.to_owned(), password: Secret::new(password) },
+    };
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.upstreams[0].accounts, [account("", "u", "hunter2"), account("a/b", "v", "hunter3")]);
+    sources.env = env(&[("GHCR_TOKEN", " ")]);
+    let told = mistakes(&sources);
+    for part in [
+        "upstream.username_env: found \"GHCR_USER\", which is not set",
+        "upstream.password_env: found \"GHCR_TOKEN\", which is empty",
+        "r.toml:9: upstream.account.password_env: found \"OTHER\", which is not set",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn g9_a_docker_configuration_is_looked_at_and_not_shown() {
+    let dir = Dir::new();
+    let load = |content: &str| {
+        let file = dir.file("config.json", content);
+        Config::from_toml(&upstream(&format!("docker_config = {file:?}")), "f")
+    };
+    let config = load(r#"{"auths": {"a": {"auth": "dTpodW50ZXIy"}}}"#).unwrap();
+    let file = dir.0.path().join("config.json");
+    assert_eq!(config.upstreams[0].accounts[0].credentials, Credentials::DockerConfig { file });
+    for (content, part) in [
+        ("{\"auths\":\n \"hunter2", "not a JSON object, line 2"),
+        ("[\"hunter2\"]", "not a JSON object"),
+        ("{\"registry\": \"hunter2\"}", "none of auths"),
+    ] {
+        let told = load(content).unwrap_err().to_string();
+        assert!(told.starts_with("f:4: upstream.docker_config: found"), "{told}");
+        assert!(told.contains(part) && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
+fn t66_a_helper_is_found_by_its_name_or_its_path() {
+    let dir = Dir::new();
+    let program = dir.file("docker-credential-fake", "#!/bin/sh\n");
+    let mut sources = Sources { env: env(&[("PATH", dir.0.path().to_str().unwrap())]), ..Sources::default() };
+    let mut load = |helper: &str| {
+        sources.file = Some(dir.file("r.toml", upstream(&format!("credential_helper = {helper:?}"))));
+        let config = Config::load(&sources).map_err(|mistakes| mistakes.to_string())?;
+        let Credentials::Helper { program } = &config.upstreams[0].accounts[0].credentials else {
+            panic!("{config:?}")
+        };
+        Ok::<_, String>(program.clone())
+    };
+    let told = load("fake").unwrap_err();
+    assert!(told.contains("cannot be run"), "{told}");
+    let runs = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, runs).unwrap();
+    for name in ["fake", "docker-credential-fake"] {
+        assert_eq!(load(name).unwrap(), PathBuf::from("docker-credential-fake"));
+    }
+    assert_eq!(load(program.to_str().unwrap()).unwrap(), program);
+    assert!(load("other").is_err());
 }
 
 #[test]

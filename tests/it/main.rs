@@ -8,6 +8,7 @@
 mod support;
 
 mod access;
+mod accounts;
 mod addressing;
 mod blobs;
 mod body;

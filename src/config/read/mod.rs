@@ -28,7 +28,7 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
     let mut over = environment::settings(&sources.env);
     over.extend(flag("--listen", "server.listen", sources.listen.as_deref()));
     over.extend(flag("--data", "store.path", data.as_deref()));
-    let mut reading = Reading::new(name, text, over);
+    let mut reading = Reading::new(name, text, over, &sources.env);
     let mut root = Section::root(&document);
 
     let mut config = Config {

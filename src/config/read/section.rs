@@ -12,6 +12,7 @@ pub(super) struct Reading<'t> {
     /// Where each line but the first begins.
     lines: Vec<usize>,
     over: Vec<Over<'t>>,
+    env: &'t [(String, String)],
     /// Where the value of a key came from, for those that were given.
     given: Vec<(String, Place)>,
     mistakes: Vec<Mistake>,
@@ -33,10 +34,15 @@ pub(super) struct Section<'t> {
 }
 
 impl<'t> Reading<'t> {
-    pub(super) fn new(file: &'t str, text: &str, over: Vec<Over<'t>>) -> Self {
+    pub(super) fn new(file: &'t str, text: &str, over: Vec<Over<'t>>, env: &'t [(String, String)]) -> Self {
         let lines =
             text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1).collect();
-        Self { file, lines, over, given: Vec::new(), mistakes: Vec::new() }
+        Self { file, lines, over, env, given: Vec::new(), mistakes: Vec::new() }
+    }
+
+    /// A variable of the environment that the file speaks of.
+    pub(super) fn variable(&self, name: &str) -> Option<&'t str> {
+        self.env.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
     /// The line that holds a byte of the file.
@@ -143,8 +149,18 @@ impl<'t> Reading<'t> {
         root: &mut Section<'t>,
         path: &'static str,
     ) -> Option<Vec<Section<'t>>> {
-        root.known.push(path);
-        let given = root.table.and_then(|table| table.get(path))?;
+        self.sections_of(root, path, path)
+    }
+
+    /// The tables that a table has under `key`; `path` is what is written above each of them.
+    pub(super) fn sections_of(
+        &mut self,
+        section: &mut Section<'t>,
+        key: &'static str,
+        path: &'static str,
+    ) -> Option<Vec<Section<'t>>> {
+        section.known.push(key);
+        let given = section.table.and_then(|table| table.get(key))?;
         let expected = format!("a list of tables, each with [[{path}]] above it");
         let Some(items) = given.get_ref().as_array() else {
             self.mistake(given.span().start, path, super::value::describe(given.get_ref()), expected);
@@ -209,7 +225,8 @@ impl<'t> Section<'t> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
-    fn key(&self, key: &str) -> String {
+    /// A key by its full name.
+    pub(super) fn key(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }

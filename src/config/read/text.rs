@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::Url;
@@ -151,7 +152,7 @@ pub(super) fn endpoint(text: &str) -> Result<Url, Expected> {
     if !matches!(url.scheme(), "http" | "https") {
         because("the scheme must be https or http")
     } else if !url.username().is_empty() || url.password().is_some() {
-        because("user and password have keys of their own: username, password, password_file")
+        because("user and password have keys of their own: username, password and others")
     } else if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         because("nothing may come after the port")
     } else {
@@ -183,6 +184,29 @@ pub(super) fn component(text: &str) -> Result<String, Expected> {
         return Err("another word than \"v2\", with which the paths of the API begin".into());
     }
     Ok(text.to_owned())
+}
+
+/// A repository with all that is below it.
+pub(super) fn prefix(text: &str) -> Result<String, Expected> {
+    text.parse::<Repository>().map(|repository| repository.to_string()).map_err(|_| {
+        "the name of a repository, or the components that it begins with, as in \"team/app\"; what is for all \
+         repositories stands in [[upstream]] itself"
+            .into()
+    })
+}
+
+/// The program of a credential helper: a path as it is, a name as docker makes a program of it.
+pub(super) fn helper(text: &str) -> Result<PathBuf, Expected> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.contains('/') {
+        return Ok(text.into());
+    }
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err("the name of a credential helper, as in \"ecr-login\" for docker-credential-ecr-login, or the path \
+                    of a program"
+            .into());
+    }
+    Ok(PathBuf::from(format!("docker-credential-{}", text.trim_start_matches("docker-credential-"))))
 }
 
 /// `"text"` or `"json"`.

@@ -1,7 +1,7 @@
 //! The tables `[[upstream]]`.
 
 use super::conflicts::{self, Placed};
-use super::credentials::{certificates, credentials};
+use super::credentials::{accounts, certificates};
 use super::section::{Reading, Section};
 use super::text;
 use super::value::{Item, bytes, filled, list, number, one, or_empty, truth};
@@ -41,7 +41,7 @@ fn upstream<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, whole: bool
         default: reading.get(s, "default", truth).unwrap_or(default.default),
         realm_hosts: values(reading.get(s, "realm_hosts", list(text::host))),
         redirect_hosts: values(reading.get(s, "redirect_hosts", list(text::host))),
-        credentials: credentials(reading, s),
+        accounts: accounts(reading, s),
         ca: certificates(reading, s),
         tag_ttl: reading.get(s, "tag_ttl", one(text::duration)).unwrap_or(default.tag_ttl),
         negative_ttl: reading.get(s, "negative_ttl", one(text::duration)).unwrap_or(default.negative_ttl),

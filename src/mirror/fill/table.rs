@@ -112,7 +112,8 @@ impl Fill {
         if sources.closed {
             return false;
         }
-        self.private.fetch_or(!source.site.upstream().anonymous(), Ordering::Relaxed);
+        self.private
+            .fetch_or(!source.site.upstream().is_anonymous_for(&source.repository), Ordering::Relaxed);
         if right == Right::Confirmed && !sources.confirmed.contains(&source) {
             sources.confirmed.push(source.clone());
         }
@@ -295,7 +296,7 @@ impl Fills {
             digest: digest.clone(),
             progress: Arc::new(watch::channel(Progress::default()).0),
             wants: Arc::default(),
-            private: AtomicBool::new(!source.site.upstream().anonymous()),
+            private: AtomicBool::new(!source.site.upstream().is_anonymous_for(&source.repository)),
             sources: Mutex::new(Sources {
                 list: vec![(source, Right::Asked)],
                 confirmed: Vec::new(),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::oci::{Algorithm, Digest, Reference, Repository};
+use crate::oci::{Algorithm, Digest, Reference};
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
 
@@ -147,7 +147,7 @@ fn settings(endpoints: &[&str]) -> Settings {
     Settings {
         name: "registry.example".into(),
         endpoints: endpoints.iter().map(|endpoint| endpoint.parse().expect("a URL")).collect(),
-        credentials: None,
+        accounts: Vec::new(),
         realm_hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         ca: Vec::new(),
@@ -161,8 +161,9 @@ fn settings(endpoints: &[&str]) -> Settings {
 }
 
 fn with_account(endpoint: &str) -> Settings {
-    let credentials = Some(Credentials { username: "robot".into(), password: "hidden".into() });
-    Settings { credentials, ..settings(&[endpoint]) }
+    let pair = Credentials { username: "robot".into(), password: "hidden".into() };
+    let account = Account { prefix: String::new(), login: LoginSource::Fixed(pair) };
+    Settings { accounts: vec![account], ..settings(&[endpoint]) }
 }
 
 fn upstream(settings: Settings) -> Upstream {

@@ -25,11 +25,13 @@ pub struct TokenStyle {
     pub expires_in: Option<u64>,
     /// User and password that are asked for; without them anybody gets a token.
     pub credentials: Option<(String, String)>,
+    /// The identity token that is taken in a posted form, instead of a user and a password.
+    pub identity: Option<String>,
 }
 
 impl Default for TokenStyle {
     fn default() -> Self {
-        Self { token: true, access_token: false, expires_in: Some(300), credentials: None }
+        Self { token: true, access_token: false, expires_in: Some(300), credentials: None, identity: None }
     }
 }
 
@@ -63,6 +65,11 @@ impl Tokens {
         self.0.lock().unwrap().1.clone()
     }
 
+    /// From now on this is the user and the password that is asked for.
+    pub fn ask_for(&self, user: &str, password: &str) {
+        self.0.lock().unwrap().0.credentials = Some((user.to_owned(), password.to_owned()));
+    }
+
     /// Takes all tokens back.
     pub fn revoke(&self) {
         self.0.lock().unwrap().1.iter_mut().for_each(|issued| issued.revoked = true);
@@ -71,17 +78,25 @@ impl Tokens {
     pub(super) fn answer(&self, asked: &Asked) -> Reply {
         let (style, issued) = &mut *self.0.lock().unwrap();
         let authorization = asked.header("authorization").map(str::to_owned);
+        let parameters = if asked.method == "POST" { &asked.body[..] } else { asked.query.as_bytes() };
+        let parameters: Vec<(String, String)> =
+            url::form_urlencoded::parse(parameters).into_owned().collect();
+        let of = |name: &str| -> Vec<String> {
+            let values = parameters.iter().filter(|(have, _)| have == name).map(|(_, value)| value.as_str());
+            values.flat_map(|value| value.split(' ')).map(str::to_owned).collect()
+        };
+        if let Some(identity) = &style.identity
+            && (asked.method.as_str(), of("grant_type"), of("refresh_token"))
+                != ("POST", vec!["refresh_token".to_owned()], vec![identity.clone()])
+        {
+            return Reply::error(401, "UNAUTHORIZED");
+        }
         if let Some((user, password)) = &style.credentials
             && authorization.as_deref() != Some(&basic(user, password))
         {
             return Reply::error(401, "UNAUTHORIZED");
         }
         let token = format!("token-{}", issued.len() + 1);
-        let parameters: Vec<(String, String)> =
-            url::form_urlencoded::parse(asked.query.as_bytes()).into_owned().collect();
-        let of = |name: &str| -> Vec<String> {
-            parameters.iter().filter(|(have, _)| have == name).map(|(_, value)| value.clone()).collect()
-        };
         issued.push(Issued {
             token: token.clone(),
             scopes: of("scope"),
