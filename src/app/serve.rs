@@ -1,5 +1,6 @@
 //! `roadstead serve`: a mirror that runs until it is told to stop.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Mistakes};
@@ -18,6 +19,7 @@ pub async fn serve(
     let mut terminate = listen_for(SignalKind::terminate())?;
     let mut interrupt = listen_for(SignalKind::interrupt())?;
     let mut hang_up = listen_for(SignalKind::hangup())?;
+    raise_open_files();
     let running = App::start(config).await?;
     for address in running.addresses() {
         tracing::info!(%address, "serving");
@@ -45,6 +47,19 @@ pub async fn serve(
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Lets the process open as many files as it may: each client is one, each blob that is read another, and the limit that
+/// shells and service managers give to begin with is a thousand or so.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => tracing::debug!(from = ?current, to = ?maximum, "raised the limit of open files"),
+        Err(error) => tracing::warn!(%error, limit = ?current, "the limit of open files cannot be raised"),
+    }
 }
 
 fn listen_for(kind: SignalKind) -> Result<Signal, StartError> {

@@ -140,3 +140,18 @@ async fn after_a_stop_that_took_no_time_the_store_is_whole_and_free() {
     let again = mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&image.manifest.bytes);
     assert_eq!(again.cache_status(), "hit", "the binding was durable before the process ended");
 }
+
+#[tokio::test]
+async fn it_may_open_as_many_files_as_the_system_lets_it_whatever_it_was_started_with() {
+    let upstream = Upstream::start().await;
+    let few = ["/bin/sh", "-c", "ulimit -Sn 256; exec \"$0\" \"$@\""].map(str::to_owned).to_vec();
+    let mut mirror = Setup::of(&upstream).under(few).spawn().await;
+    let pid = mirror.pid().expect("a running process");
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<_> = line.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{line}");
+    assert_ne!(words[3], "256", "nothing to raise it to: {line}");
+    mirror.signal(Signal::Terminate);
+    mirror.ended().await;
+}
