@@ -226,6 +226,10 @@ impl Game {
                 }
             }
         }
+        // Those that nobody has waited for.
+        for (_, abrupt) in restarts {
+            self.restart(abrupt).await;
+        }
     }
 
     /// The store is inside its budget, now and ever before.

@@ -112,7 +112,8 @@ impl Scene {
                 seen.body_bytes,
                 seen.offset,
                 seen.asked.connection,
-                seen.ended.map_or("not over".to_owned(), |ended| format!("took {:?}", ended - seen.began)),
+                seen.ended
+                    .map_or_else(|| "not over".to_owned(), |ended| format!("took {:?}", ended - seen.began)),
             );
             lines.push(Line { at: seen.began, blob: place(digest), text });
         }

@@ -57,7 +57,9 @@ struct Inner {
 
 /// What a test decides for each request by itself.
 #[derive(Clone)]
-struct Decision(Arc<dyn Fn(&Asked) -> Option<Act> + Send + Sync>);
+struct Decision(Arc<Decide>);
+
+type Decide = dyn Fn(&Asked) -> Option<Act> + Send + Sync;
 
 impl std::fmt::Debug for Decision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
