@@ -6,13 +6,14 @@
 //! [`body`] is the one body type of every response, and [`region`] the part of it that comes out of open files, with the
 //! seam for a transport that sends files without copying; [`window`] bounds what of them is in memory. [`range`] and [`content_range`] go from what is asked to what
 //! can be answered; [`multipart`] lays out several ranges. [`validator`] is `ETag` and its conditions, [`challenge`]
-//! reads `WWW-Authenticate`, [`cache_status`] writes `Cache-Status`.
+//! reads `WWW-Authenticate`, [`link`] the `Link` of a list, [`cache_status`] writes `Cache-Status`.
 
 pub mod body;
 mod buffers;
 pub mod cache_status;
 pub mod challenge;
 pub mod content_range;
+pub mod link;
 pub mod multipart;
 pub mod range;
 pub mod region;
@@ -23,6 +24,7 @@ pub use body::{Body, Part, Parts};
 pub use cache_status::{CacheStatus, Forward};
 pub use challenge::{Challenge, parse_challenges};
 pub use content_range::{ContentRange, ReceivedRange, parse_content_range, unsatisfied};
+pub use link::next_link;
 pub use multipart::Multipart;
 pub use range::{Answer, Asked, ByteRange, answer, parse_range};
 pub use region::{BodyError, Piece, ReadAt, Region, Span, Spans};

@@ -118,6 +118,12 @@ impl Recent {
         self.bound.invalidate(&(place(&target.site, &target.repository), tag.clone()));
     }
 
+    /// The tags of a repository that the store may not have yet.
+    pub(super) fn tags(&self, target: &Target) -> Vec<Tag> {
+        let here = place(&target.site, &target.repository);
+        self.bound.iter().filter(|(key, _)| key.0 == here).map(|(key, _)| key.1.clone()).collect()
+    }
+
     /// What a tag stands for, by the last that was heard.
     pub(super) fn binding(&self, store: &Store, target: &Target, tag: &Tag) -> Option<Binding> {
         let stored = store.binding(target.site.name(), &target.repository, tag);

@@ -15,6 +15,7 @@ use super::absent::{Absent, Question};
 use super::answer::{BlobHead, ManifestAnswer, Refusal};
 use super::fill::Fills;
 use super::flight::Flights;
+use super::lists::Lists;
 use super::memory::Memory;
 use super::policy::Policy;
 use super::recent::Recent;
@@ -126,6 +127,7 @@ struct Parts {
     tags: Flights<Question, Resolution>,
     blob_heads: Flights<Question, Result<BlobHead, Refusal>>,
     admissions: Flights<Question, Result<(), Refusal>>,
+    lists: Lists,
     fills: Fills,
     relays: Relays,
     tasks: TaskTracker,
@@ -139,7 +141,9 @@ impl Mirror {
         let Options { store, namespaces, sites, memory_max_bytes, metrics } = options;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let recent = Recent::new();
-        let memory = Memory::new(memory_max_bytes);
+        // Most of the memory is for what pulls need.
+        let for_lists = memory_max_bytes / 8;
+        let memory = Memory::new(memory_max_bytes - for_lists);
         let relays = Relays::new(metrics.clone(), tasks.clone(), stop.clone());
         Self(Arc::new(Parts {
             fills: Fills::new(
@@ -160,6 +164,7 @@ impl Mirror {
             tags: Flights::new(tasks.clone(), stop.clone()),
             blob_heads: Flights::new(tasks.clone(), stop.clone()),
             admissions: Flights::new(tasks.clone(), stop.clone()),
+            lists: Lists::new(for_lists, &tasks, &stop),
             tasks,
             stop,
             metrics,
@@ -249,6 +254,10 @@ impl Mirror {
 
     pub(super) fn admission_flights(&self) -> &Flights<Question, Result<(), Refusal>> {
         &self.0.admissions
+    }
+
+    pub(super) fn lists(&self) -> &Lists {
+        &self.0.lists
     }
 
     pub(super) fn fills(&self) -> &Fills {

@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess
 use serde_json::value::RawValue;
 
 /// The keys that documents and descriptors are asked for; all others are passed over.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "schemaVersion",
     "mediaType",
     "artifactType",
@@ -28,6 +28,8 @@ const KEYS: [&str; 15] = [
     "architecture",
     "variant",
     "os.version",
+    "name",
+    "tags",
 ];
 
 /// One JSON object: the wanted keys with their unread values.
@@ -56,6 +58,16 @@ impl<'a> Object<'a> {
 
     /// What can be made of the objects in the list under a key; others are left out.
     pub(super) fn list<T>(&self, key: &str, make: impl Fn(Object<'_>) -> Option<T>) -> Vec<T> {
+        self.list_of(key, |object, _| make(object))
+    }
+
+    /// Whether there is a list under a key; `null` is how some say that it is empty.
+    pub(super) fn has_list(&self, key: &str) -> bool {
+        self.raw(key).is_some_and(|raw| raw.get().starts_with('[') || raw.get() == "null")
+    }
+
+    /// The same as [`Object::list`], with the text of each object.
+    pub(super) fn list_of<T>(&self, key: &str, make: impl Fn(Object<'_>, &str) -> Option<T>) -> Vec<T> {
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let mut items = serde_json::Deserializer::from_str(raw.get());
         items.deserialize_seq(Items(make)).unwrap_or_default()
@@ -98,7 +110,7 @@ impl<'de> Visitor<'de> for Wanted {
 
 struct Items<F>(F);
 
-impl<'de, T, F: Fn(Object<'_>) -> Option<T>> Visitor<'de> for Items<F> {
+impl<'de, T, F: Fn(Object<'_>, &str) -> Option<T>> Visitor<'de> for Items<F> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +120,8 @@ impl<'de, T, F: Fn(Object<'_>) -> Option<T>> Visitor<'de> for Items<F> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
         let mut items = Vec::new();
         while let Some(raw) = seq.next_element::<&RawValue>()? {
-            items.extend(serde_json::from_str(raw.get()).ok().and_then(&self.0));
+            let object = serde_json::from_str(raw.get()).ok();
+            items.extend(object.and_then(|object| (self.0)(object, raw.get())));
         }
         Ok(items)
     }

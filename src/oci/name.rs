@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::digest::Digest;
+
 /// The longest repository name, in bytes. Clients may refuse longer ones, and so do registries.
 pub const MAX_NAME: usize = 255;
 
@@ -70,6 +72,13 @@ impl fmt::Debug for Repository {
 }
 
 impl Tag {
+    /// The tag under which a registry without the API for them has the referrers of a manifest: algorithm and value of
+    /// its digest, each cut to what a tag can hold.
+    pub fn of_referrers(subject: &Digest) -> Self {
+        let hex = subject.hex();
+        Self(format!("{}-{}", subject.algorithm(), &hex[..hex.len().min(64)]).into())
+    }
+
     /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -166,6 +175,18 @@ pub(super) fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t90_the_fallback_tag_of_referrers_is_cut_to_what_a_tag_can_hold() {
+        for (digest, tag) in [
+            (format!("sha256:{}", "ab".repeat(32)), format!("sha256-{}", "ab".repeat(32))),
+            (format!("sha512:{}{}", "a".repeat(64), "b".repeat(64)), format!("sha512-{}", "a".repeat(64))),
+        ] {
+            let made = Tag::of_referrers(&digest.parse().unwrap());
+            assert_eq!(made.as_str(), tag);
+            assert_eq!(made.as_str().parse(), Ok(made));
+        }
+    }
 
     #[test]
     fn t81_repository_names_keep_to_the_grammar() {

@@ -19,6 +19,8 @@ pub struct Query {
     pub n: Option<u64>,
     /// Only results after this one.
     pub last: Option<String>,
+    /// Where a list goes on, in the words of an upstream; see [`Page`](super::Page).
+    pub next_page: Option<String>,
     /// Only referrers of this type.
     pub artifact_type: Option<String>,
 }
@@ -44,6 +46,7 @@ impl Query {
                     query.n = Some(n.ok_or_else(|| RouteError::PageInvalid(quoted(value)))?);
                 }
                 "last" => first(&mut query.last, value),
+                "next_page" => first(&mut query.next_page, value),
                 "artifactType" => first(&mut query.artifact_type, value),
                 _ => {}
             }

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::access::{Line, Recorded, Subject};
 use super::reply::{JSON, OCI_NAMESPACE, Reply, ascii};
 use super::request::Request;
-use super::respond::{Rejection, Unserved};
-use super::{blobs, manifests};
+use super::respond::Rejection;
+use super::{blobs, lists, manifests};
 use crate::mirror::Mirror;
 use crate::oci::Call;
 use crate::telemetry::{Metrics, Outcome};
@@ -89,7 +89,7 @@ async fn dispatch(mirror: &Mirror, request: &Request, subject: &mut Subject) -> 
                 Call::Ping => {
                     Ok(Reply::new(StatusCode::OK, Outcome::Ping, b"{}".to_vec()).content_type(JSON))
                 }
-                _ => Err(Rejection::NotServed(Unserved::Catalog)),
+                _ => Err(Rejection::Catalog),
             };
         }
         Call::Manifest { name, .. }
@@ -110,8 +110,11 @@ async fn dispatch(mirror: &Mirror, request: &Request, subject: &mut Subject) -> 
             subject.reference = Some(digest.to_string());
             blobs::blob(mirror, request, &target, digest).await
         }
-        Call::Tags { .. } => Err(Rejection::NotServed(Unserved::Tags)),
-        _ => Err(Rejection::NotServed(Unserved::Referrers)),
+        Call::Referrers { digest, .. } => {
+            subject.reference = Some(digest.to_string());
+            lists::referrers(mirror, request, &target, digest).await
+        }
+        _ => lists::tags(mirror, request, &target, name).await,
     }
 }
 

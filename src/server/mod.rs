@@ -1,7 +1,7 @@
 //! Listeners, requests, responses, drain: the mirror as clients see it.
 //!
 //! Owns the HTTP side towards clients. A request is parsed once, at the edge, into a value (`request`); the mirror is
-//! asked (`handle`, `manifests`, `blobs`); what comes back becomes a response (`reply`). Whatever goes wrong on the way
+//! asked (`handle`, `manifests`, `blobs`, `lists`); what comes back becomes a response (`reply`). Whatever goes wrong on the way
 //! is a `Rejection`, and `respond` alone says which status, code and log level it gets.
 //!
 //! Guarantees: every request gets the head of its answer within 25 seconds (G3); a body that cannot be completed ends
@@ -18,6 +18,7 @@ mod connection;
 mod drain;
 mod handle;
 mod listen;
+mod lists;
 mod manifests;
 mod region;
 mod reply;

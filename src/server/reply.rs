@@ -4,7 +4,7 @@
 //! nothing else, so that the two can have no different headers (T3). Only headers that are set here or by the callers
 //! reach a client; none of upstream's is ever copied (T76, T100).
 
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, WARNING};
 use hyper::{Response, StatusCode};
 
 use super::access::{Line, Recorded};
@@ -19,6 +19,8 @@ pub(super) struct Reply {
     outcome: Outcome,
     /// What upstream answered, where it decided the outcome.
     fwd_status: Option<u16>,
+    /// Whether there may be more than is told.
+    partial: bool,
     headers: HeaderMap,
     /// The length of the body that a GET gets, where that is known.
     length: Option<u64>,
@@ -30,7 +32,7 @@ impl Reply {
     pub(super) fn new(status: StatusCode, outcome: Outcome, body: impl Into<Body>) -> Self {
         let body = body.into();
         let length = body.remaining();
-        Self { status, outcome, fwd_status: None, headers: HeaderMap::new(), length, body }
+        Self { status, outcome, fwd_status: None, partial: false, headers: HeaderMap::new(), length, body }
     }
 
     /// An answer without a body in any case: what would have been its length is said if it is known.
@@ -41,6 +43,12 @@ impl Reply {
     /// With what upstream answered.
     pub(super) fn forwarded(mut self, status: Option<u16>) -> Self {
         self.fwd_status = status;
+        self
+    }
+
+    /// Says that there may be more than is told, since upstream was not there to be asked.
+    pub(super) fn partial(mut self, partial: bool) -> Self {
+        self.partial = partial;
         self
     }
 
@@ -62,7 +70,11 @@ impl Reply {
 
     /// The response, with everything that each answer carries; its access line is written when its body ends.
     pub(super) fn send(mut self, head: bool, line: Line) -> Response<Recorded> {
-        let said = cache_status(self.outcome, self.status, self.fwd_status);
+        let mut said = cache_status(self.outcome, self.status, self.fwd_status);
+        if self.partial {
+            said = said.detail(format!("{}/partial", self.outcome));
+            self.headers.insert(WARNING, PARTIAL);
+        }
         self.headers.insert(CACHE_STATUS, ascii(&said.to_string()));
         // Optional for a long time, but there are old clients that look at it, and it costs nothing.
         self.headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
@@ -102,6 +114,9 @@ pub(super) fn ascii(text: &str) -> HeaderValue {
 }
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Of the code that is for everything without one of its own.
+const PARTIAL: HeaderValue =
+    HeaderValue::from_static("199 roadstead \"upstream did not answer: there may be more than is listed\"");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 pub(super) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");

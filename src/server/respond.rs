@@ -31,8 +31,8 @@ pub(super) enum Rejection {
     Route(RouteError),
     /// No upstream, or more than one, is meant.
     Select(SelectError),
-    /// A part of the distribution API that is not served.
-    NotServed(Unserved),
+    /// The catalogue is asked for, which would show the names of what others pulled (T80).
+    Catalog,
     /// The mirror has no answer.
     Refused(Object, Refusal),
     /// The asked range lies outside the blob.
@@ -51,16 +51,8 @@ pub(super) enum Rejection {
 pub(super) enum Object {
     Manifest,
     Blob,
-}
-
-/// Reading parts of the API that are not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unserved {
-    /// It would show the names of what others pulled (T80).
-    Catalog,
-    Tags,
-    /// Clients take a 404 here as "ask for the fallback tag instead", and that works as any tag does.
-    Referrers,
+    /// A list that a repository has.
+    Repository,
 }
 
 /// How a rejection is told.
@@ -113,7 +105,11 @@ impl Rejection {
             }
             Self::Route(error) => Verdict::refused(error.code(), error.to_string()),
             Self::Select(error) => Verdict::refused(error.code(), error.to_string()),
-            Self::NotServed(part) => part.verdict(),
+            // Not 405, which would deny GET as a method: the specification knows only 404 for a list that is not there.
+            Self::Catalog => Verdict {
+                status: StatusCode::NOT_FOUND,
+                ..Verdict::refused(Code::Unsupported, "this mirror has no catalogue")
+            },
             Self::Refused(object, refusal) => verdict_of(*object, refusal),
             Self::Unsatisfiable { .. } => {
                 Verdict::refused(Code::RangeInvalid, "the range lies outside the blob")
@@ -166,23 +162,6 @@ impl Rejection {
     }
 }
 
-impl Unserved {
-    fn verdict(self) -> Verdict {
-        let says = match self {
-            Self::Catalog => "this mirror has no catalogue",
-            Self::Tags => "this mirror does not list tags",
-            Self::Referrers => {
-                return Verdict::refused(
-                    Code::ManifestUnknown,
-                    "this mirror serves referrers by their fallback tag",
-                );
-            }
-        };
-        // Not 405, which would deny GET as a method: the specification knows only 404 for a list that is not there.
-        Verdict { status: StatusCode::NOT_FOUND, ..Verdict::refused(Code::Unsupported, says) }
-    }
-}
-
 /// What the mirror's refusal is to a client. *Said no* and *did not answer* never become the same (G10).
 fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
     match refusal {
@@ -192,6 +171,7 @@ fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
         Refusal::SaidNo { .. } => match object {
             Object::Manifest => Verdict::refused(Code::ManifestUnknown, "upstream has no such manifest"),
             Object::Blob => Verdict::refused(Code::BlobUnknown, "upstream has no such blob"),
+            Object::Repository => Verdict::refused(Code::NameUnknown, "upstream has no such repository"),
         },
         Refusal::DidNotAnswer { .. } => Verdict::failed(
             StatusCode::SERVICE_UNAVAILABLE,

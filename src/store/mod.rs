@@ -281,6 +281,11 @@ impl Store {
         self.core().state().model.binding(upstream, repository, tag)
     }
 
+    /// The tags of a repository that stand for something, from memory.
+    pub fn tags(&self, upstream: &str, repository: &Repository) -> Vec<Tag> {
+        self.core().state().model.tags_of(upstream, repository)
+    }
+
     /// Notes what a tag stands for; durable within a second.
     pub fn bind(
         &self,

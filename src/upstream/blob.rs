@@ -236,7 +236,7 @@ fn is_web_page(headers: &HeaderMap) -> bool {
     html && !headers.keys().any(|name| name.as_str().starts_with("docker-"))
 }
 
-fn length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 

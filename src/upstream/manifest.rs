@@ -127,7 +127,8 @@ pub(super) fn check(status: StatusCode, headers: &HeaderMap) -> Result<(), Failu
     Ok(())
 }
 
-async fn collect(mut transfer: Transfer) -> Result<Bytes, Failure> {
+/// A body that has to fit into memory.
+pub(super) async fn collect(mut transfer: Transfer) -> Result<Bytes, Failure> {
     let limit = MAX_MANIFEST_BYTES;
     let promised = usize::try_from(transfer.end.unwrap_or(0)).unwrap_or(usize::MAX);
     if promised > limit {

@@ -21,14 +21,17 @@ mod connect;
 mod dial;
 mod encoding;
 mod failure;
+mod listing;
 mod manifest;
 mod memo;
 mod places;
 mod proof;
 mod redirect;
+mod referrers;
 mod request;
 mod retry;
 mod settings;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -49,7 +52,9 @@ pub use blob::{Ask, BlobHead};
 pub use failure::{Cause, Failure, SaidNo};
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use memo::RedirectMemo;
+pub use referrers::Referrers;
 pub use settings::{Account, Credentials, LoginSource, Settings, SetupError};
+pub use tags::TagPage;
 pub use transfer::Transfer;
 pub use uplink::{Share, Turn, Uplink};
 

@@ -18,7 +18,7 @@ use super::blob::Ask;
 use super::failure::{Cause, Failure, Voice, of_status};
 use super::redirect::Bare;
 use super::wire::drain;
-use super::{blob, manifest};
+use super::{blob, listing, manifest};
 
 /// The longest that any call takes to a head, whatever the settings: clients give up after 30 s, and must hear from us first.
 const LONGEST: Duration = Duration::from_secs(19);
@@ -31,7 +31,7 @@ const LOGGED: usize = 500;
 pub(super) struct Question<'a> {
     pub(super) kind: Kind,
     pub(super) repository: &'a Repository,
-    /// What follows the repository in the path.
+    /// What follows the repository in the path, with a query where there is one.
     pub(super) path: String,
     /// Which part, of a blob.
     pub(super) ask: Ask,
@@ -41,7 +41,7 @@ impl Question<'_> {
     pub(super) fn method(&self) -> Method {
         match self.kind {
             Kind::ManifestHead | Kind::BlobHead => Method::HEAD,
-            Kind::Manifest | Kind::Blob | Kind::Token => Method::GET,
+            Kind::Manifest | Kind::Blob | Kind::Tags | Kind::Referrers | Kind::Token => Method::GET,
         }
     }
 
@@ -58,7 +58,10 @@ impl Question<'_> {
             Kind::Manifest | Kind::ManifestHead => {
                 headers.insert(ACCEPT, HeaderValue::from_static(crate::oci::ACCEPT));
             }
-            Kind::Blob | Kind::BlobHead | Kind::Token => {
+            Kind::Referrers => {
+                headers.insert(ACCEPT, HeaderValue::from_static(crate::oci::REFERRERS_TYPE));
+            }
+            Kind::Blob | Kind::BlobHead | Kind::Tags | Kind::Token => {
                 headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
             }
         }
@@ -73,6 +76,7 @@ impl Question<'_> {
         match self.kind {
             Kind::Manifest | Kind::ManifestHead => manifest::check(status, headers),
             Kind::Blob | Kind::BlobHead => blob::placed(self.ask, status, headers).map(drop),
+            Kind::Tags | Kind::Referrers => listing::check(self.kind, status, headers),
             Kind::Token => Ok(()),
         }
     }

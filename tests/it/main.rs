@@ -20,6 +20,7 @@ mod disk;
 mod gaps;
 mod kit;
 mod lazy;
+mod lists;
 mod manifests;
 mod members;
 mod memory;

@@ -45,7 +45,7 @@ fn poison() -> String {
 
 /// Every kind of rejection, with the status, code, level and outcome that it gets.
 fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
-    use Object::{Blob, Manifest};
+    use Object::{Blob, Manifest, Repository};
     use Outcome::{Failed, Limited, Refused};
     let no = |object, status| Rejection::Refused(object, Refusal::SaidNo { status });
     let refused = |refusal| Rejection::Refused(Blob, refusal);
@@ -69,12 +69,12 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (select(None, "evil.com/a"), 404, "NAME_UNKNOWN", debug, Refused),
         (select(None, "a"), 404, "NAME_UNKNOWN", debug, Refused),
         (select(Some("ghcr.io"), "docker.io/a"), 400, "NAME_INVALID", debug, Refused),
-        (Rejection::NotServed(Unserved::Catalog), 404, "UNSUPPORTED", debug, Refused),
-        (Rejection::NotServed(Unserved::Tags), 404, "UNSUPPORTED", debug, Refused),
-        (Rejection::NotServed(Unserved::Referrers), 404, "MANIFEST_UNKNOWN", debug, Refused),
+        (Rejection::Catalog, 404, "UNSUPPORTED", debug, Refused),
         (no(Manifest, 404), 404, "MANIFEST_UNKNOWN", debug, Refused),
         (no(Manifest, 410), 404, "MANIFEST_UNKNOWN", debug, Refused),
         (no(Blob, 404), 404, "BLOB_UNKNOWN", debug, Refused),
+        (no(Repository, 404), 404, "NAME_UNKNOWN", debug, Refused),
+        (no(Repository, 403), 403, "DENIED", debug, Refused),
         (no(Blob, 401), 403, "DENIED", debug, Refused),
         (no(Manifest, 403), 403, "DENIED", debug, Refused),
         (refused(Refusal::RefusedUs), 503, "UNAVAILABLE", Level::ERROR, Failed),

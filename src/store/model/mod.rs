@@ -94,6 +94,11 @@ impl Model {
         Some(Binding { digest: digest.clone(), confirmed: UNIX_EPOCH + Duration::from_millis(*confirmed) })
     }
 
+    pub(in crate::store) fn tags_of(&self, upstream: &str, repository: &Repository) -> Vec<Tag> {
+        let tags = self.names.find(upstream, repository).and_then(|repo| self.bindings.get(&repo));
+        tags.into_iter().flat_map(HashMap::keys).cloned().collect()
+    }
+
     pub(in crate::store) fn bind(&mut self, repo: RepoId, tag: &Tag, digest: &Digest, confirmed: Millis) {
         let former = self.bindings.entry(repo).or_default().insert(tag.clone(), (digest.clone(), confirmed));
         self.dirty.bindings.insert((repo, tag.clone()));

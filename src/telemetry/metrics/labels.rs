@@ -13,6 +13,10 @@ pub enum Kind {
     Blob,
     /// Whether a blob is there, and its size.
     BlobHead,
+    /// The tags of a repository.
+    Tags,
+    /// The referrers of a manifest.
+    Referrers,
     /// A token from the realm that upstream named.
     Token,
 }
@@ -26,12 +30,22 @@ impl Kind {
             Self::ManifestHead => "manifest_head",
             Self::Blob => "blob",
             Self::BlobHead => "blob_head",
+            Self::Tags => "tags",
+            Self::Referrers => "referrers",
             Self::Token => "token",
         }
     }
 
     /// Every kind, in the order of declaration.
-    pub const ALL: [Self; 5] = [Self::Manifest, Self::ManifestHead, Self::Blob, Self::BlobHead, Self::Token];
+    pub const ALL: [Self; 7] = [
+        Self::Manifest,
+        Self::ManifestHead,
+        Self::Blob,
+        Self::BlobHead,
+        Self::Tags,
+        Self::Referrers,
+        Self::Token,
+    ];
 }
 
 /// What came of asking upstream.

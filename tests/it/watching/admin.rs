@@ -132,7 +132,7 @@ async fn the_figures_add_up_to_what_happened() {
         assert_eq!((of("manifest", "ok"), of("manifest", "said_no")), (1.0, 1.0), "{name}");
         assert_eq!(of("blob", "ok"), image.blobs().count() as f64, "{name}");
         assert_eq!(of("token", "ok"), upstream.count(&on().kind(Kind::Token)) as f64, "{name}");
-        let failed: f64 = ["manifest", "manifest_head", "blob", "blob_head", "token"]
+        let failed: f64 = ["manifest", "manifest_head", "blob", "blob_head", "tags", "referrers", "token"]
             .into_iter()
             .map(|kind| of(kind, "did_not_answer") + of(kind, "refused_us") + of(kind, "limited"))
             .sum();

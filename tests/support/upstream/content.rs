@@ -142,11 +142,27 @@ impl Content {
             },
             Kind::Tags => {
                 let tags: Vec<&String> = repository.tags.keys().collect();
-                let list = json!({"name": asked.repository, "tags": tags});
-                Reply::new(200).set("Content-Type", "application/json").with(list.to_string())
+                list_tags(asked, &tags)
             }
             _ => Reply::error(404, "UNSUPPORTED"),
         }
+    }
+}
+
+/// The page of the tags that was asked for, and where the list goes on.
+fn list_tags(asked: &Asked, tags: &[&String]) -> Reply {
+    let last = asked.parameter("last").unwrap_or_default();
+    let after: Vec<&&String> = tags.iter().filter(|tag| tag.as_str() > last).collect();
+    let n = asked.parameter("n").and_then(|n| n.parse().ok()).unwrap_or(after.len());
+    let page = &after[..n.min(after.len())];
+    let list = json!({"name": asked.repository, "tags": page});
+    let reply = Reply::new(200).set("Content-Type", "application/json").with(list.to_string());
+    match page.last() {
+        Some(last) if page.len() < after.len() => {
+            let next = format!("</v2/{}/tags/list?last={last}&n={n}>; rel=\"next\"", asked.repository);
+            reply.set("Link", next)
+        }
+        _ => reply,
     }
 }
 

@@ -58,6 +58,12 @@ impl Asked {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
+
+    /// The first parameter of this name in the query, as it was written.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(have, _)| *have == name).map(|(_, value)| value)
+    }
 }
 
 /// Which requests are meant. Everything not named matches.
@@ -68,6 +74,7 @@ pub struct On {
     repository: Option<String>,
     reference: Option<String>,
     path: Option<String>,
+    query: Option<String>,
     header: Option<&'static str>,
     nth: Option<RangeInclusive<usize>>,
 }
@@ -130,6 +137,12 @@ impl On {
         self
     }
 
+    /// Only where the query contains `part`.
+    pub fn query(mut self, part: &str) -> Self {
+        self.query = Some(part.to_owned());
+        self
+    }
+
     /// Only where this header is there.
     pub fn with(mut self, header: &'static str) -> Self {
         self.header = Some(header);
@@ -154,6 +167,7 @@ impl On {
             && self.repository.as_ref().is_none_or(|name| *name == asked.repository)
             && self.reference.as_ref().is_none_or(|reference| *reference == asked.reference)
             && self.path.as_ref().is_none_or(|part| asked.path.contains(part.as_str()))
+            && self.query.as_ref().is_none_or(|part| asked.query.contains(part.as_str()))
             && self.header.is_none_or(|name| asked.header(name).is_some())
     }
 

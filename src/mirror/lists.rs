@@ -1,0 +1,228 @@
+//! Lists that upstream makes, of tags and of referrers: kept in memory for a moment, asked for once for all who want the
+//! same, and served from memory beyond their time while upstream does not answer.
+//!
+//! A list is about the repository that was asked, and is kept by upstream and repository. Only what was read of it is
+//! kept: no header of upstream's is there to be replayed (T100). What upstream refuses is forgotten and passed on.
+//!
+//! A list is believed as long as a tag, but a minute at the most: it is asked for by those who look for what is new.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::oci::{Page, Tag};
+use crate::telemetry::Outcome;
+use crate::upstream::{Referrers, TagPage};
+
+use super::absent::Question;
+use super::answer::{Refusal, Served};
+use super::flight::Flights;
+use super::site::{Mirror, Target};
+
+/// The longest that a list is believed, whatever the tags' time to live.
+const MOST_TTL: Duration = Duration::from_secs(60);
+
+/// How long a repository is known to have no API for referrers.
+const WITHOUT_API: Duration = Duration::from_secs(600);
+const MOST_WITHOUT_API: u64 = 10_000;
+
+/// What an entry costs beside its content.
+const OVERHEAD: usize = 256;
+
+/// The lists that were seen lately.
+pub(super) struct Lists {
+    pub(super) tags: Shelf<TagPage>,
+    pub(super) referrers: Shelf<Referrers>,
+    /// By repository and not by upstream: where it is 404 by which upstream says so, another repository may be fine.
+    without_api: Cache<Question, ()>,
+}
+
+impl Lists {
+    /// Keeps as many as fit into so many bytes.
+    pub(super) fn new(max_bytes: u64, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        Self {
+            tags: Shelf::new(max_bytes / 2, tasks, stop),
+            referrers: Shelf::new(max_bytes / 2, tasks, stop),
+            without_api: Cache::builder().max_capacity(MOST_WITHOUT_API).time_to_live(WITHOUT_API).build(),
+        }
+    }
+
+    /// Whether upstream has no API for the referrers in this repository, as far as was seen lately.
+    pub(super) fn is_without_api(&self, target: &Target) -> bool {
+        self.without_api.contains_key(&target.question("referrers", &""))
+    }
+
+    pub(super) fn note_without_api(&self, target: &Target) {
+        self.without_api.insert(target.question("referrers", &""), ());
+    }
+}
+
+/// Lists of one kind.
+pub(super) struct Shelf<T> {
+    kept: Cache<Question, Kept<T>>,
+    flights: Flights<Question, Result<Arc<T>, Refusal>>,
+}
+
+struct Kept<T> {
+    list: Arc<T>,
+    came: Instant,
+}
+
+// Not derived: that would ask for a `T` that can be cloned.
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        Self { list: Arc::clone(&self.list), came: self.came }
+    }
+}
+
+impl<T> Kept<T> {
+    fn is_fresh(&self, ttl: Duration) -> bool {
+        self.came.elapsed() < ttl
+    }
+}
+
+/// What a list takes in memory.
+pub(super) trait Weighed {
+    fn weight(&self) -> usize;
+}
+
+impl Weighed for TagPage {
+    fn weight(&self) -> usize {
+        let page = |page: &Page| page.client_query(None).len();
+        self.tags.iter().map(|tag| tag.as_str().len() + size_of::<Tag>() * 2).sum::<usize>()
+            + self.next.as_ref().map_or(0, page)
+    }
+}
+
+impl Weighed for Referrers {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Listed(all) => all.iter().map(|one| one.text().len() + size_of_val(one) * 2).sum(),
+            Self::NoApi { .. } => 0,
+        }
+    }
+}
+
+impl<T: Weighed + Send + Sync + 'static> Shelf<T> {
+    fn new(max_bytes: u64, tasks: &TaskTracker, stop: &CancellationToken) -> Self {
+        let weigh = |question: &Question, kept: &Kept<T>| {
+            let bytes = question.object.len() + kept.list.weight() + OVERHEAD;
+            u32::try_from(bytes).unwrap_or(u32::MAX)
+        };
+        Self {
+            kept: Cache::builder().max_capacity(max_bytes).weigher(weigh).build(),
+            flights: Flights::new(tasks.clone(), stop.clone()),
+        }
+    }
+
+    /// A list that is still believed.
+    pub(super) fn fresh(&self, question: &Question, target: &Target) -> Option<Arc<T>> {
+        self.kept.get(question).filter(|kept| kept.is_fresh(ttl(target))).map(|kept| kept.list)
+    }
+
+    /// A list of any age.
+    pub(super) fn any(&self, question: &Question) -> Option<Arc<T>> {
+        self.kept.get(question).map(|kept| kept.list)
+    }
+
+    /// Keeps a list that has just come.
+    pub(super) fn keep(&self, question: Question, list: Arc<T>) {
+        self.kept.insert(question, Kept { list, came: Instant::now() });
+    }
+}
+
+impl Mirror {
+    /// A list: the one that is kept while it is believed, else upstream's, waiting no longer than the upstream's
+    /// `revalidate_timeout` where an old one can stand in. `ask` asks upstream, in a task that nobody's leaving ends.
+    pub(super) async fn listed<T, F>(
+        &self,
+        shelf: impl Fn(&Lists) -> &Shelf<T> + Send + 'static,
+        target: &Target,
+        question: Question,
+        ask: impl FnOnce(Self, Target) -> F,
+    ) -> Result<Served<Arc<T>>, Refusal>
+    where
+        T: Weighed + Send + Sync + 'static,
+        F: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        if let Some(status) = self.absent().recall(&question) {
+            return Err(Refusal::SaidNo { status });
+        }
+        let here = shelf(self.lists());
+        let kept = here.kept.get(&question);
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh(ttl(target))) {
+            return Ok(Served::new(Outcome::Hit, Arc::clone(&kept.list)));
+        }
+        let waiter = here.flights.join(question.clone(), |tell| {
+            let (mirror, question, asking) =
+                (self.clone(), question.clone(), ask(self.clone(), target.clone()));
+            async move {
+                let answer = asking.await.map(Arc::new);
+                let here = shelf(mirror.lists());
+                match &answer {
+                    Ok(list) => here.keep(question, Arc::clone(list)),
+                    Err(Refusal::SaidNo { .. }) => here.kept.invalidate(&question),
+                    Err(_) => {}
+                }
+                tell.answer(answer);
+            }
+        });
+        let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
+        let patience = kept.as_ref().map_or(Duration::MAX, |_| target.site.policy().revalidate_timeout);
+        let answer = match timeout(patience, waiter.answer()).await {
+            Ok(answer) => answer.unwrap_or_else(|lost| Err(Refusal::Internal { reason: lost.to_string() })),
+            Err(_) => Err(Refusal::OutOfTime {
+                reason: format!("{} did not list within {patience:?}", target.site.name()),
+            }),
+        };
+        match (answer, kept) {
+            (Ok(list), _) => Ok(Served::new(outcome, list)),
+            (Err(refusal), Some(kept)) if refusal.may_be_covered() => {
+                Ok(stale(target, &question, &refusal, kept.list))
+            }
+            (Err(refusal), _) => {
+                self.note_refusal(target, question, &refusal);
+                Err(refusal)
+            }
+        }
+    }
+}
+
+/// What stands in for upstream's answer.
+pub(super) fn stale<T>(target: &Target, question: &Question, refusal: &Refusal, value: T) -> Served<T> {
+    tracing::warn!(
+        upstream = target.site.name(),
+        object = question.object,
+        ?refusal,
+        "upstream did not list; what was last known is served"
+    );
+    Served { outcome: Outcome::Stale, fwd_status: refusal.fwd_status(), value }
+}
+
+fn ttl(target: &Target) -> Duration {
+    target.site.policy().tag_ttl.min(MOST_TTL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_lists_is_bounded_by_their_bytes() {
+        let shelf = Shelf::new(10_000, &TaskTracker::new(), &CancellationToken::new());
+        let tags = |count: usize| {
+            let tags = (0..count).map(|n| format!("v{n}").parse().expect("a tag")).collect();
+            Arc::new(TagPage { tags, next: None })
+        };
+        let question = |name: &str| Question { upstream: "u".into(), object: name.to_owned() };
+        shelf.keep(question("small"), tags(10));
+        shelf.keep(question("large"), tags(1000));
+        shelf.kept.run_pending_tasks();
+        assert!(shelf.any(&question("small")).is_some());
+        assert!(shelf.any(&question("large")).is_none());
+    }
+}
