@@ -46,6 +46,23 @@ async fn the_upstream_serves_manifests_by_tag_and_digest_with_their_headers() {
 }
 
 #[tokio::test]
+async fn the_upstream_lists_tags_in_pages() {
+    let (upstream, blob, _) = with_blob(10).await;
+    for tag in ["a", "b", "c"] {
+        upstream.tag(REPOSITORY, tag, &blob.digest);
+    }
+    for (query, tags, link) in [
+        ("", r#"["a","b","c"]"#, None),
+        ("?n=2", r#"["a","b"]"#, Some("</v2/library/thing/tags/list?last=b&n=2>; rel=\"next\"")),
+        ("?n=2&last=b", r#"["c"]"#, None),
+    ] {
+        let answer = get(upstream.address(), &format!("/v2/{REPOSITORY}/tags/list{query}")).send().await;
+        let body = format!(r#"{{"name":"{REPOSITORY}","tags":{tags}}}"#);
+        assert_eq!(answer.expect_bytes(body.as_bytes()).header("link"), link, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn the_upstream_answers_closed_open_and_suffix_ranges() {
     let (upstream, blob, path) = with_blob(1000).await;
     for (asked, first, last) in
