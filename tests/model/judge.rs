@@ -98,15 +98,17 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Whether the disk took a body's first bytes neither to nor back: what was sent of it cannot be proven any more.
+/// Whether what was sent of a body cannot be proven any more: it cannot be read again, nor can the fill that brought it
+/// go on, because it cannot read or write either.
 fn is_unprovable(answered: &Answered, evidence: &Evidence<'_>) -> bool {
     let failed = |wanted: fn(Op) -> bool| {
-        evidence.incidents.iter().any(|incident| {
+        let failures = evidence.incidents.iter().filter(|incident| {
             let is_meant = matches!(incident.kind, IncidentKind::Failed(op, _) if wanted(op));
             is_meant && answered.began <= incident.at && incident.at <= answered.ended
-        })
+        });
+        failures.count()
     };
-    answered.ask.part.is_proven() && failed(|op| op == Op::Read) && failed(|op| op != Op::Read)
+    answered.ask.part.is_proven() && failed(|op| op == Op::Read) > 0 && failed(|_| true) > 1
 }
 
 fn faults<'a>(evidence: &'a Evidence<'_>) -> impl Iterator<Item = (Fault, &'a Seen)> {
