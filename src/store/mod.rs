@@ -361,6 +361,10 @@ impl Owner {
     /// Ends the threads and the ownership of the directory; later calls do nothing.
     fn end(&self, clean: bool) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if clean && threads.lock.is_some() {
+            // The index may have grown while all else was being read; nothing is read any more.
+            self.core.trim();
+        }
         self.core.stop();
         for thread in [threads.walk.take(), threads.scrub.take(), threads.index.take()].into_iter().flatten()
         {

@@ -130,8 +130,10 @@ pub(super) async fn open(disk: &PowerDisk, story: &mut Story) {
     let newest = mirror.get(&story.tag_path()).send().await.expect(200);
     assert!(story.versions.iter().any(|version| version.manifest.bytes == newest.body));
     story.end(mirror).await;
-    let used: u64 = self::files(disk, story).values().map(|bytes| bytes.len() as u64).sum();
-    assert!(used <= BUDGET, "{used} bytes are on a disk of which {BUDGET} may be used");
+    let taken: Vec<_> =
+        self::files(disk, story).into_iter().map(|(path, bytes)| (path, bytes.len() as u64)).collect();
+    let used: u64 = taken.iter().map(|(_, size)| size).sum();
+    assert!(used <= BUDGET, "{used} bytes are on a disk of which {BUDGET} may be used: {taken:?}");
 }
 
 /// Whether a manifest is here with what was noted of it: one without cannot be served.
