@@ -39,6 +39,8 @@ pub(super) enum Ended {
     Done,
     /// Upstream answered the whole blob to a range: this is the one transfer to go on with.
     RangeIgnored(Box<Transfer>),
+    /// Upstream tells another size now: what it sent before, or what it would send, is something else.
+    Resized(u64),
     /// Upstream could not or would not, and the budget is spent.
     Broken(Failure),
     /// The disk did not take it.
@@ -63,9 +65,14 @@ impl Order {
         let mut at = self.range.start;
         let mut budget = Budget::default();
         loop {
-            let broken = match self.open(&work, at, turn).await {
-                Ok(transfer) if !fits(&transfer, at, &work) => {
-                    Failure::DidNotAnswer(Cause::Garbage("the size or the place of the range changed".into()))
+            let opened = self.open(&work, at, turn).await;
+            if let Some(total) = opened.as_ref().ok().and_then(|transfer| resized(transfer, &work)) {
+                // What is here was put where another size said, and no later answer will make it right.
+                return Ended::Resized(total);
+            }
+            let broken = match opened {
+                Ok(transfer) if transfer.start > at => {
+                    Failure::DidNotAnswer(Cause::Garbage("the range begins beyond what was asked".into()))
                 }
                 Ok(transfer) if transfer.start < at && !self.sequential => {
                     return Ended::RangeIgnored(transfer);
@@ -181,10 +188,9 @@ impl Order {
     }
 }
 
-/// Whether an answer is about the blob that is being filled, and not beyond the place that was asked for.
-fn fits(transfer: &Transfer, at: u64, work: &Work) -> bool {
-    let same_size = work.reading != Reading::AsSent || transfer.total.is_none_or(|total| total == work.size);
-    transfer.start <= at && same_size
+/// The size that an answer tells, if it is not that of the blob which is being filled.
+fn resized(transfer: &Transfer, work: &Work) -> Option<u64> {
+    transfer.total.filter(|total| work.reading == Reading::AsSent && *total != work.size)
 }
 
 enum Stopped {

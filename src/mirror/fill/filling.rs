@@ -131,6 +131,11 @@ impl Driver {
                 }
                 Ok(())
             }
+            Ended::Resized(total) => Err(End::WrongDigest(format!(
+                "{} says that it has {total} bytes, after it said {}",
+                source.site.name(),
+                crew.work.size
+            ))),
             Ended::Disk(error) => Err(End::Unstored(error.to_string())),
             Ended::Broken(failure) => {
                 drop(turn);
