@@ -81,6 +81,7 @@ pub(super) fn victims(blobs: &[Candidate], images: &[Image], need: u64, recent: 
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     const RECENT: Millis = 1_000;
 
@@ -167,6 +168,23 @@ mod tests {
         assert_eq!(gone(&blobs, &images, 5), [1]);
     }
 
+    /// What is here, of what was drawn: images of these blobs and no others.
+    fn shelf(
+        blobs: Vec<(u64, Millis, bool)>,
+        images: Vec<(Millis, BTreeSet<usize>, bool)>,
+    ) -> (Vec<Candidate>, Vec<Image>) {
+        let blobs: Vec<_> =
+            blobs.into_iter().map(|(size, accessed, held)| Candidate { size, accessed, held }).collect();
+        let here = |places: BTreeSet<usize>| -> Vec<_> {
+            places.into_iter().filter(|&at| at < blobs.len()).collect()
+        };
+        let images = images
+            .into_iter()
+            .map(|(accessed, places, whole)| image(accessed, &here(places), whole))
+            .collect();
+        (blobs, images)
+    }
+
     proptest! {
         #[test]
         fn enough_goes_or_everything_that_may(
@@ -175,14 +193,7 @@ mod tests {
                 (0u64..2_000, proptest::collection::btree_set(0usize..20, 0..6), any::<bool>()), 0..8),
             need in 0u64..1_000,
         ) {
-            let blobs: Vec<_> =
-                blobs.into_iter().map(|(size, accessed, held)| Candidate { size, accessed, held }).collect();
-            let images: Vec<_> = images
-                .into_iter()
-                .map(|(accessed, places, whole)| {
-                    image(accessed, &places.into_iter().filter(|&at| at < blobs.len()).collect::<Vec<_>>(), whole)
-                })
-                .collect();
+            let (blobs, images) = shelf(blobs, images);
             let chosen = gone(&blobs, &images, need);
             prop_assert!(chosen.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(chosen.iter().all(|&at| !blobs[at].held));
@@ -200,14 +211,7 @@ mod tests {
                 (0u64..2_000, proptest::collection::btree_set(0usize..20, 1..6), any::<bool>()), 0..8),
             need in 0u64..1_000,
         ) {
-            let blobs: Vec<_> =
-                blobs.into_iter().map(|(size, accessed, held)| Candidate { size, accessed, held }).collect();
-            let images: Vec<_> = images
-                .into_iter()
-                .map(|(accessed, places, whole)| {
-                    image(accessed, &places.into_iter().filter(|&at| at < blobs.len()).collect::<Vec<_>>(), whole)
-                })
-                .collect();
+            let (blobs, images) = shelf(blobs, images);
             let chosen = gone(&blobs, &images, need);
             let names = |at: usize| images.iter().filter(move |image| image.blobs.contains(&at));
             // By the definition: its own use, and that of the blobs that nothing else names.
