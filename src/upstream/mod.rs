@@ -20,6 +20,7 @@ mod blob;
 mod connect;
 mod dial;
 mod encoding;
+mod endpoint;
 mod failure;
 mod listing;
 mod manifest;
@@ -43,8 +44,6 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
-
 use crate::oci::Repository;
 use crate::telemetry::{Metrics, UpstreamMetrics};
 
@@ -61,6 +60,7 @@ pub use uplink::{Share, Turn, Uplink};
 use accounts::Accounts;
 use auth::Schemes;
 use connect::Net;
+use endpoint::Endpoint;
 use places::{NotAHost, Places};
 use token::Tokens;
 use uplink::Lane;
@@ -69,7 +69,7 @@ use uplink::Lane;
 #[derive(Debug)]
 pub struct Upstream {
     name: String,
-    endpoints: Vec<Url>,
+    endpoints: Vec<Endpoint>,
     accounts: Accounts,
     header_timeout: Duration,
     idle_timeout: Duration,
@@ -97,7 +97,7 @@ impl Upstream {
             lane,
             metrics,
             name: settings.name,
-            endpoints: settings.endpoints,
+            endpoints: settings.endpoints.into_iter().map(Endpoint::new).collect(),
             accounts: Accounts::new(settings.accounts),
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,

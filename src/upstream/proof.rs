@@ -29,7 +29,7 @@ impl Upstream {
     pub(super) async fn converse(&self, place: usize, question: &Question<'_>) -> Result<Reply, Failure> {
         let mut shown = None;
         let answer = self.attempt(place, question, &mut shown).await;
-        let (endpoint, repository) = (&self.endpoints[place], question.repository);
+        let (endpoint, repository) = (&self.endpoints[place].url, question.repository);
         let (Err(failure), Some(login)) = (&answer, &shown) else { return answer };
         let refused = match failure {
             Failure::RefusedUs { .. } => true,
@@ -57,7 +57,7 @@ impl Upstream {
         question: &Question<'_>,
         shown: &mut Option<Login>,
     ) -> Result<Reply, Failure> {
-        let (endpoint, repository) = (&self.endpoints[place], question.repository);
+        let (endpoint, repository) = (&self.endpoints[place].url, question.repository);
         let url = question.url(endpoint)?;
         let (method, headers) = (question.method(), question.headers());
         let ask = |proof| self.follow(Reach::Configured, &url, &method, &headers, proof);

@@ -122,7 +122,7 @@ impl Upstream {
             match answer {
                 Err(failure @ (Failure::DidNotAnswer(_) | Failure::Limited { .. })) => {
                     tracing::info!(
-                        upstream = %self.name, endpoint = %Bare(&self.endpoints[place]),
+                        upstream = %self.name, endpoint = %Bare(&self.endpoints[place].url),
                         repository = %question.repository, path = %question.path, %failure,
                         "an endpoint did not answer"
                     );
@@ -130,7 +130,7 @@ impl Upstream {
                 }
                 Err(failure @ (Failure::RefusedUs { .. } | Failure::NoLogin { .. })) => {
                     tracing::warn!(
-                        upstream = %self.name, endpoint = %Bare(&self.endpoints[place]),
+                        upstream = %self.name, endpoint = %Bare(&self.endpoints[place].url),
                         repository = %question.repository, %failure, "our credentials do not do"
                     );
                     return Err(failure);

@@ -213,7 +213,7 @@ fn the_unfinished_blobs_are_those_that_nobody_fills() {
         let (digest, partial) = fill(&fixture.store, &content(seed, 5_000)).unwrap();
         partial.keep(&std::iter::once(0..4_096).collect());
         left.insert(0, digest);
-        std::thread::sleep(Duration::from_millis(5));
+        fixture.tick();
     }
     let fixture = fixture.restart();
     assert_eq!(fixture.store.unfinished(), left, "the last one first");

@@ -87,6 +87,18 @@ impl Fixture {
     fn layout(&self) -> Layout {
         Layout::new(self.dir.path())
     }
+
+    /// Waits until a file that is written now is seen to be younger than all before it. Kernels stamp files with a clock
+    /// that moves every few milliseconds.
+    fn tick(&self) {
+        let probe = self.dir.path().join("probe");
+        let stamp = || {
+            write_file(&probe, b"now");
+            RealDisk.open(&probe, Access::Read).unwrap().meta().unwrap().mtime / 1_000_000
+        };
+        let first = stamp();
+        while stamp() == first {}
+    }
 }
 
 fn options(path: &Path, max: u64) -> Options {
