@@ -1,0 +1,26 @@
+//! What may be expected of an upstream before it is asked: plain values, for whoever decides whether to ask.
+
+use std::time::Duration;
+
+use crate::oci::Repository;
+
+use super::Upstream;
+
+/// What may be expected of an upstream that is asked about a repository now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// It has told us to ask less: for how long nothing is sent to it.
+    pub limited: Option<Duration>,
+    /// Fewer pulls are left than are kept for what is not here at all.
+    pub scarce: bool,
+    /// None of its endpoints has answered lately.
+    pub down: bool,
+}
+
+impl Upstream {
+    /// What may be expected if this repository is asked about now. Asks nobody.
+    #[must_use]
+    pub fn outlook(&self, _repository: &Repository) -> Outlook {
+        Outlook::default()
+    }
+}
