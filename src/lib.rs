@@ -4,6 +4,7 @@
 //! owns what, and which way the arrows between them go.
 
 pub mod app;
+pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod http;

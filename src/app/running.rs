@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::config::{Changes, Config};
 use crate::http::window;
 use crate::mirror::{Mirror, Options};
@@ -83,14 +84,14 @@ impl App {
     /// # Errors
     /// What keeps it from starting; never that an upstream is away.
     pub async fn start(config: Config) -> Result<Running, StartError> {
-        Self::start_on(config, Arc::new(RealDisk)).await
+        Self::start_on(config, Arc::new(RealDisk), Clock::system()).await
     }
 
-    /// Starts a mirror whose store is on `disk`.
+    /// Starts a mirror whose store is on `disk`, and for which it is what `clock` says.
     ///
     /// # Errors
     /// As [`App::start`].
-    pub async fn start_on(config: Config, disk: Arc<dyn Disk>) -> Result<Running, StartError> {
+    pub async fn start_on(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Running, StartError> {
         let metrics = Metrics::new();
         let uplink = build::uplink(&config.uplink);
         let (namespaces, sites) = build::sites(&config.upstreams, &uplink, &metrics)?;
@@ -105,6 +106,7 @@ impl App {
             sites,
             memory_max_bytes: config.memory.max_bytes,
             metrics: metrics.clone(),
+            clock,
         });
         let mut running = Running {
             addresses: Vec::new(),

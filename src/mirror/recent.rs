@@ -72,10 +72,10 @@ impl Recent {
         stored.or_else(|| self.named.get(&(place(site, repository), digest.clone())))
     }
 
-    /// Binds a tag until the store does.
-    pub(super) fn bind(&self, target: &Target, tag: &Tag, digest: &Digest) {
+    /// Binds a tag, as upstream said `now`, until the store does.
+    pub(super) fn bind(&self, target: &Target, tag: &Tag, digest: &Digest, now: SystemTime) {
         let key = (place(&target.site, &target.repository), tag.clone());
-        self.bound.insert(key, (digest.clone(), SystemTime::now()));
+        self.bound.insert(key, (digest.clone(), now));
     }
 
     /// Binds a tag in the store, by the time that upstream said so, if it still is bound to this digest here: another

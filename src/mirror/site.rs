@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::clock::Clock;
 use crate::oci::{Namespaces, Repository, SelectError};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -35,6 +37,8 @@ pub struct Options {
     pub memory_max_bytes: u64,
     /// Where figures go.
     pub metrics: Metrics,
+    /// How old things are is told by this.
+    pub clock: Clock,
 }
 
 /// One upstream and how it is to be treated.
@@ -133,12 +137,13 @@ struct Parts {
     tasks: TaskTracker,
     stop: CancellationToken,
     metrics: Metrics,
+    clock: Clock,
 }
 
 impl Mirror {
     /// A mirror that has asked nobody anything yet.
     pub fn new(options: Options) -> Self {
-        let Options { store, namespaces, sites, memory_max_bytes, metrics } = options;
+        let Options { store, namespaces, sites, memory_max_bytes, metrics, clock } = options;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let recent = Recent::new();
         // Most of the memory is for what pulls need.
@@ -168,6 +173,7 @@ impl Mirror {
             tasks,
             stop,
             metrics,
+            clock,
         }))
     }
 
@@ -278,6 +284,11 @@ impl Mirror {
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// The date and the time.
+    pub(super) fn now(&self) -> SystemTime {
+        self.0.clock.now()
     }
 }
 

@@ -3,8 +3,6 @@
 //! A tag is bound to a new digest only when that digest's manifest is here; until then the old binding stands.
 //! Pulls count against rate limits and HEADs do not, so a tag that did not move costs no GET (T11).
 
-use std::time::SystemTime;
-
 use tokio::time::timeout;
 
 use crate::oci::{Algorithm, Digest, ManifestKind, Reference, Tag};
@@ -41,7 +39,7 @@ impl Mirror {
             binding = self.recent().binding(self.store(), target, tag);
         }
         let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
-        if !is_fresh(target, &binding) {
+        if !self.is_fresh(target, &binding) {
             return self.revalidate(target, tag, binding.digest).await;
         }
         match self.manifest_by_digest(target, &binding.digest).await {
@@ -61,7 +59,7 @@ impl Mirror {
             async move {
                 // It may have been bound while this question was on its way to be asked.
                 let bound = mirror.recent().binding(mirror.store(), &target, &tag);
-                match bound.filter(|bound| is_fresh(&target, bound)) {
+                match bound.filter(|bound| mirror.is_fresh(&target, bound)) {
                     Some(bound) => tell.answer(Resolution::Confirmed(bound.digest)),
                     None => mirror.fetch_by_tag(&target, &tag, tell).await,
                 }
@@ -141,7 +139,7 @@ impl Mirror {
         let head = upstream.head_manifest(&target.repository, &Reference::Tag(tag.clone())).await;
         match head.map(|head| head.digest) {
             Ok(Some(digest)) if digest == *bound => {
-                self.store().bind(name, &target.repository, tag, bound, SystemTime::now());
+                self.store().bind(name, &target.repository, tag, bound, self.now());
                 tell.answer(Resolution::Confirmed(digest));
             }
             Ok(Some(digest)) => self.follow(target, tag, &digest, tell).await,
@@ -209,9 +207,13 @@ impl Mirror {
         manifest: ManifestAnswer,
         tell: Tell<Question, Resolution>,
     ) {
-        self.recent().bind(target, tag, &manifest.digest);
+        self.recent().bind(target, tag, &manifest.digest, self.now());
         tell.answer(Resolution::Bound(manifest.clone()));
         self.store_later(target.clone(), manifest, Some(tag.clone()));
+    }
+
+    fn is_fresh(&self, target: &Target, binding: &Binding) -> bool {
+        freshness(binding.confirmed, target.site.policy().tag_ttl, self.now()) == Freshness::Fresh
     }
 
     /// Upstream says that there is no such tag.
@@ -229,10 +231,6 @@ fn digest_of(fetched: &FetchedManifest) -> Digest {
         .filter(|claimed| Digest::of(claimed.algorithm(), &fetched.bytes) == **claimed)
         .cloned()
         .unwrap_or_else(|| Digest::of(Algorithm::Sha256, &fetched.bytes))
-}
-
-fn is_fresh(target: &Target, binding: &Binding) -> bool {
-    freshness(binding.confirmed, target.site.policy().tag_ttl, SystemTime::now()) == Freshness::Fresh
 }
 
 fn lost(lost: Lost) -> Resolution {

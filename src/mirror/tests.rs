@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::oci::{Algorithm, Digest, Namespace, Namespaces, Reference};
 use crate::store::fs::RealDisk;
 use crate::store::{Budget, Store};
@@ -77,6 +78,7 @@ impl Scene {
             }],
             memory_max_bytes: 1 << 20,
             metrics: metrics.clone(),
+            clock: Clock::system(),
         });
         Self { registry, mirror, store, metrics, _directory: directory }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use roadstead::app::{App, Running, StartError};
+use roadstead::clock::Clock;
 use roadstead::config::Config;
 use roadstead::store::fs::{Disk, RealDisk};
 use tempfile::TempDir;
@@ -27,6 +28,7 @@ pub struct Setup {
     settings: Vec<(&'static str, String)>,
     upstreams: Vec<String>,
     disk: Arc<dyn Disk>,
+    clock: Clock,
     under: Vec<String>,
 }
 
@@ -48,6 +50,7 @@ impl Setup {
             settings: Vec::new(),
             upstreams: Vec::new(),
             disk: Arc::new(RealDisk),
+            clock: Clock::system(),
             under: Vec::new(),
         }
     }
@@ -72,6 +75,12 @@ impl Setup {
     /// Runs over this disk, in this process.
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = disk;
+        self
+    }
+
+    /// It is what this clock says, for the mirror in this process.
+    pub fn clock(mut self, clock: &Clock) -> Self {
+        self.clock = clock.clone();
         self
     }
 
@@ -124,7 +133,7 @@ impl Setup {
     pub async fn try_start(self) -> Result<Mirror, (Self, StartError)> {
         let text = self.toml();
         let config = Config::from_toml(&text, "test.toml").unwrap_or_else(|why| panic!("{why}\n{text}"));
-        match App::start_on(config, Arc::clone(&self.disk)).await {
+        match App::start_on(config, Arc::clone(&self.disk), self.clock.clone()).await {
             Ok(running) => {
                 Ok(Mirror { address: running.addresses()[0], running: Some(running), setup: self })
             }
