@@ -163,8 +163,9 @@ impl Upstream {
 
     /// Asks where the bytes were found before. `None`: they are to be looked for again.
     async fn ask_storage(&self, target: &Url, question: &Question<'_>) -> Result<Option<Reply>, Failure> {
+        let headers = question.headers();
         let followed =
-            self.follow(Reach::Guarded, target, &http::Method::GET, &question.headers(), None).await;
+            self.follow(question.kind, Reach::Guarded, target, &http::Method::GET, &headers, None).await;
         let answer = match followed {
             Ok(reply) => self.judge(question, Reply { crossed: true, ..reply }, None).await,
             Err(failure) => Err(failure),

@@ -10,14 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::OnceCell;
 
+use crate::telemetry::Kind;
+
+use super::body::{Line, Received, Waiting};
 use super::dial::{Connector, Dialer, Unreachable, find};
 use super::failure::Cause;
 use super::places::Places;
@@ -72,15 +75,18 @@ impl Net {
     /// Sends a request and gives the head of its response. The caller limits the time.
     pub(super) async fn send(
         &self,
+        _kind: Kind,
         reach: Reach,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Cause> {
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Received>, Cause> {
         let clients = self.clients.get_or_try_init(|| self.open()).await?;
         let client = match reach {
             Reach::Configured => &clients.configured,
             Reach::Guarded => &clients.guarded,
         };
-        client.request(request).await.map_err(|error| cause_of(&error))
+        let waiting = Waiting::on(Line::new(capture_connection(&mut request)));
+        let (head, body) = client.request(request).await.map_err(|error| cause_of(&error))?.into_parts();
+        Ok(Response::from_parts(head, waiting.answered(body)))
     }
 
     async fn open(&self) -> Result<Clients, Cause> {

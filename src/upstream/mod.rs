@@ -17,6 +17,7 @@ mod accounts;
 mod address;
 mod auth;
 mod blob;
+mod body;
 mod connect;
 mod dial;
 mod encoding;

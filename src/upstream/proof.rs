@@ -9,7 +9,6 @@ use std::time::SystemTime;
 
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use crate::telemetry::Kind;
@@ -17,6 +16,7 @@ use crate::telemetry::Kind;
 use super::Upstream;
 use super::accounts::{Login, Trouble};
 use super::auth::{Realm, Scheme, UNAUTHORIZED, basic, choose};
+use super::body::Received;
 use super::connect::Reach;
 use super::failure::{Cause, Failure, SaidNo, Voice, of_status};
 use super::redirect::Bare;
@@ -60,7 +60,7 @@ impl Upstream {
         let (endpoint, repository) = (&self.endpoints[place].url, question.repository);
         let url = question.url(endpoint)?;
         let (method, headers) = (question.method(), question.headers());
-        let ask = |proof| self.follow(Reach::Configured, &url, &method, &headers, proof);
+        let ask = |proof| self.follow(question.kind, Reach::Configured, &url, &method, &headers, proof);
         let login = async || {
             let login = self.accounts.login(endpoint, repository).await;
             login.map_err(|trouble: Trouble| Failure::NoLogin { why: trouble.to_string() })
@@ -184,7 +184,7 @@ impl Upstream {
         &self,
         realm: &Realm,
         login: Option<&Login>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Received>, Failure> {
         let proof = match login {
             Some(Login::Identity(token)) => return Ok(self.post(&realm.url, realm.form(token)).await?),
             Some(Login::Password(credentials)) => Some(basic(credentials)),
@@ -192,7 +192,8 @@ impl Upstream {
         };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let reply = self.follow(realm.reach, &realm.request(), &Method::GET, &headers, proof).await?;
+        let url = realm.request();
+        let reply = self.follow(Kind::Token, realm.reach, &url, &Method::GET, &headers, proof).await?;
         Ok(reply.response)
     }
 }

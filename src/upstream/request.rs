@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 use url::Url;
 
@@ -15,6 +14,7 @@ use crate::telemetry::{Kind, UpstreamResult};
 use super::Upstream;
 use super::auth::UNAUTHORIZED;
 use super::blob::Ask;
+use super::body::Received;
 use super::failure::{Cause, Failure, Voice, of_status};
 use super::redirect::Bare;
 use super::wire::drain;
@@ -85,7 +85,7 @@ impl Question<'_> {
 /// A head, and the body to come.
 #[derive(Debug)]
 pub(super) struct Reply {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<Received>,
     /// Who answered, at the end of all redirects.
     pub(super) url: Url,
     /// Whether that is another origin than the one first asked.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::telemetry::UpstreamMetrics;
 
+use super::body::Received;
 use super::connect::broken;
 use super::encoding::Gunzip;
 use super::failure::Cause;
@@ -44,7 +44,7 @@ pub struct Transfer {
     /// The content coding that upstream says it used although it was asked for none. If it is true, then `end` and `total`
     /// count encoded bytes; which it is, the digest tells.
     pub encoded: Option<String>,
-    body: Incoming,
+    body: Received,
     /// How many bytes are to come, as they are sent, if upstream promised a number.
     promised: Option<u64>,
     gunzip: Option<Gunzip>,
@@ -58,7 +58,7 @@ pub struct Transfer {
 impl Transfer {
     pub(super) fn new(
         placed: Placed,
-        body: Incoming,
+        body: Received,
         road: Road,
         idle_timeout: Duration,
         metrics: UpstreamMetrics,
@@ -132,7 +132,10 @@ impl Transfer {
     async fn arrival(&mut self) -> Result<Option<Bytes>, Cause> {
         loop {
             let frame = match timeout(self.idle_timeout, self.body.frame()).await {
-                Err(_) => return Err(Cause::IdleTimeout),
+                Err(_) => {
+                    self.body.leave();
+                    return Err(Cause::IdleTimeout);
+                }
                 Ok(Some(Err(error))) => return Err(broken(&error)),
                 Ok(Some(Ok(frame))) => frame,
                 Ok(None) if self.promised.is_some_and(|left| left > 0) => return Err(Cause::Cut),

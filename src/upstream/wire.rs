@@ -10,11 +10,13 @@ use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use crate::telemetry::Kind;
+
 use super::Upstream;
+use super::body::Received;
 use super::connect::Reach;
 use super::failure::{Cause, Failure};
 use super::redirect::{Bare, MAX_HOPS, is_redirect, next, same_origin};
@@ -34,6 +36,7 @@ impl Upstream {
     /// another origin.
     pub(super) async fn follow(
         &self,
+        kind: Kind,
         reach: Reach,
         start: &Url,
         method: &Method,
@@ -43,7 +46,7 @@ impl Upstream {
         let (mut url, mut reach) = (start.clone(), reach);
         for _ in 0..=MAX_HOPS {
             let ask = Sent { method, headers, proof: proof.as_ref(), body: &Bytes::new() };
-            let response = self.send(reach, &url, ask).await?;
+            let response = self.send(kind, reach, &url, ask).await?;
             if !is_redirect(response.status()) {
                 let crossed = !same_origin(start, &url);
                 return Ok(Reply { response, url, crossed });
@@ -65,16 +68,22 @@ impl Upstream {
 
     /// Posts a form to a host that the operator named. It holds a secret, and so is sent nowhere else: a redirect is given
     /// back as it came.
-    pub(super) async fn post(&self, url: &Url, form: String) -> Result<Response<Incoming>, Cause> {
+    pub(super) async fn post(&self, url: &Url, form: String) -> Result<Response<Received>, Cause> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let ask = Sent { method: &Method::POST, headers: &headers, proof: None, body: &Bytes::from(form) };
-        self.send(Reach::Configured, url, ask).await
+        self.send(Kind::Token, Reach::Configured, url, ask).await
     }
 
     /// One request, sent again at once if its connection was lost before there was an answer.
-    async fn send(&self, reach: Reach, url: &Url, ask: Sent<'_>) -> Result<Response<Incoming>, Cause> {
+    async fn send(
+        &self,
+        kind: Kind,
+        reach: Reach,
+        url: &Url,
+        ask: Sent<'_>,
+    ) -> Result<Response<Received>, Cause> {
         let uri = Uri::try_from(url.as_str())
             .map_err(|_| Cause::RedirectRefused(format!("{} does not fit into a request", Bare(url))))?;
         let begun = Instant::now();
@@ -82,7 +91,7 @@ impl Upstream {
         loop {
             let request = ask.request(&uri);
             let left = self.header_timeout.saturating_sub(begun.elapsed());
-            let cause = match timeout(left, self.net.send(reach, request)).await {
+            let cause = match timeout(left, self.net.send(kind, reach, request)).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(cause)) => cause,
                 Err(_) => return Err(Cause::HeaderTimeout),
@@ -123,7 +132,7 @@ impl Sent<'_> {
 }
 
 /// A body that has to be small.
-pub(super) async fn small_body(response: Response<Incoming>) -> Result<Bytes, Failure> {
+pub(super) async fn small_body(response: Response<Received>) -> Result<Bytes, Failure> {
     match Limited::new(response.into_body(), SMALL_BODY).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
@@ -134,6 +143,6 @@ pub(super) async fn small_body(response: Response<Incoming>) -> Result<Bytes, Fa
 }
 
 /// Reads to the end of a body that is not needed, if the end is near.
-pub(super) async fn drain(response: Response<Incoming>) -> Option<Bytes> {
+pub(super) async fn drain(response: Response<Received>) -> Option<Bytes> {
     timeout(DRAIN, small_body(response)).await.ok()?.ok()
 }
