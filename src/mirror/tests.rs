@@ -70,7 +70,8 @@ impl Scene {
             sites: vec![SiteSettings {
                 upstream: Upstream::new(settings, &metrics).expect("an upstream"),
                 policy: Policy {
-                    tag_ttl: second,
+                    // Nothing here is about what grows old.
+                    tag_ttl: 3600 * second,
                     revalidate_timeout: second,
                     negative_ttl: second,
                     fill: FillPolicy::default(),

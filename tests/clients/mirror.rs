@@ -37,7 +37,7 @@ impl Mirror {
         serve.arg("serve").arg("--config").arg(&config);
         let process = Process::start(&serve, &folder.join("log"));
         let mut mirror = Self { process, address, admin };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !mirror.is_ready() {
             if mirror.process.has_ended() || Instant::now() > deadline {
                 return Err(mirror.process.said());

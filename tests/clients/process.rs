@@ -135,7 +135,7 @@ impl Process {
     /// Asks it to end, as an init system would, and waits.
     pub(crate) fn stop(&mut self) {
         run(Command::new("kill").arg(self.id().to_string()));
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.has_ended() {
             assert!(Instant::now() < deadline, "does not end on SIGTERM; it said:\n{}", self.said());
             std::thread::sleep(Duration::from_millis(10));

@@ -332,7 +332,7 @@ async fn t66_g3_a_helper_that_hangs_holds_no_client_for_long() {
     let begun = std::time::Instant::now();
     let answer = mirror.get(&manifest_path(TAG)).send().await;
     assert!(matches!(answer.status, 503 | 504), "{}", answer.status);
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -253,7 +253,7 @@ async fn t28_a_transfer_that_stands_still_is_given_up_and_continued() {
     world.upstream.script(on().get().blobs().nth(1), act().stall(500_000));
     let started = Instant::now();
     world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert_eq!(world.upstream.sent_of(&blob.digest), MB);
 }
 

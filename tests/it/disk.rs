@@ -376,7 +376,7 @@ async fn g7_a_manifest_that_the_disk_did_not_take_is_stored_with_its_tag_when_it
     world.mirror.settled().await;
     disk.heal();
     let stored = format!("/{}", &image.manifest.digest[7..]);
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + crate::support::PATIENCE;
     while world.mirror.files(&stored).is_empty() {
         assert!(std::time::Instant::now() < deadline, "it is never stored");
         // From memory: the tag is within its time.

@@ -303,7 +303,7 @@ async fn t12_an_upstream_that_is_silent_costs_no_more_than_the_revalidate_timeou
     world.upstream.script(on(), act().hang());
     let started = Instant::now();
     let stale = world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
     assert!(stale.cache_status().starts_with("hit; detail=stale"), "{}", stale.cache_status());
 }
 

@@ -133,7 +133,7 @@ async fn g4_a_thousand_readers_of_one_blob_fast_and_slow_cost_a_bounded_window_a
     }
     // What slow clients held is free when they have gone.
     drop(slow_ones);
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + crate::support::PATIENCE;
     while buffered(&binary).await > 0 {
         assert!(std::time::Instant::now() < deadline, "buffers are held for clients that have gone");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crate::support::eventually;
 use crate::support::images::{Object, image, large_layer, layer};
 use crate::support::mirror::{Mirror, Setup, Signal};
 use crate::support::upstream::{Gate, Upstream};
+use crate::support::{PATIENCE, eventually};
 use crate::world::{REPOSITORY, TAG, World, blob_path, manifest_path};
 
 const MB: u64 = 1_000_000;
@@ -36,7 +36,7 @@ fn piece(upstream: &Upstream, blob: &Object, start: u64) -> Range<u64> {
 
 /// Waits until a gauge of the mirror is there.
 async fn gauge(mirror: &Mirror, name: &str, holds: impl Fn(f64) -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let now = mirror.metric(&format!("roadstead_upstream_{name}"), &[]).await;
         if holds(now) {

@@ -1,6 +1,6 @@
 //! The usual scene: one upstream, one mirror before it, one repository.
 
-use crate::support::client::Request;
+use crate::support::client::{Connection, Request};
 use crate::support::images::{Image, Object};
 use crate::support::mirror::{Mirror, Setup};
 use crate::support::upstream::Upstream;
@@ -54,6 +54,21 @@ impl World {
     /// Asks the mirror for a blob.
     pub(crate) fn blob(&self, digest: &str) -> Request {
         self.mirror.get(&blob_path(digest))
+    }
+
+    /// Has so many clients ask the same, none of whom reads an answer yet. All of them are being answered when this
+    /// ends: the mirror, on the one thread of the test, turns to whoever comes after them when it has turned to them.
+    pub(crate) async fn ask_together(&self, clients: usize, request: &Request) -> Vec<Connection> {
+        let mut asking = Vec::new();
+        for _ in 0..clients {
+            let mut connection = Connection::open(self.mirror.address()).await;
+            connection.write(request).await;
+            asking.push(connection);
+        }
+        for _ in 0..3 {
+            self.mirror.get("/v2/").send().await.expect(200);
+        }
+        asking
     }
 
     /// Asks the mirror for the headers of a manifest.

@@ -24,7 +24,7 @@ pub mod upstream;
 use std::time::{Duration, Instant};
 
 /// After this long a test gives up on something that should have happened at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `holds` is true, for what cannot be awaited otherwise; fails after [`PATIENCE`] with `what`.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

@@ -9,7 +9,7 @@ use super::super::fill::{Place, Source, Turned};
 use super::{Scene, Wanted, content};
 use crate::oci::{Algorithm, Digest};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g1_no_fill_is_started_for_a_blob_that_arrived_between_two_looks() {

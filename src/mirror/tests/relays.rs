@@ -11,7 +11,7 @@ use super::super::relay::{PLACES, TOTAL, Tap};
 use super::{AWAITS, Scene, content, poll_and_drop};
 use crate::oci::{Algorithm, Digest};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A scene, its blob, and a tap of a part of it.
 async fn scene(size: usize) -> (Scene, Vec<u8>, impl Fn(&Scene, u64, u64) -> Tap) {

@@ -84,10 +84,11 @@ async fn answer_all(stream: TcpStream, content: Arc<Vec<u8>>, counts: Arc<Counts
             return;
         }
         for piece in body.chunks(50_000).filter(|_| get) {
+            // Before they are written: who has them all may look at once.
+            counts.sent.fetch_add(if body == MANIFEST { 0 } else { piece.len() as u64 }, Ordering::SeqCst);
             if stream.write_all(piece).await.is_err() {
                 return;
             }
-            counts.sent.fetch_add(if body == MANIFEST { 0 } else { piece.len() as u64 }, Ordering::SeqCst);
             tokio::task::yield_now().await;
         }
     }

@@ -115,7 +115,7 @@ fn an_index_that_cannot_be_written_stops_nobody_and_is_made_again() {
     assert!(store.stats().index_degraded);
     assert_eq!(read_blob(&store, &during), Some(b"during".to_vec()));
     disk.heal();
-    for _ in 0..400 {
+    for _ in 0..6_000 {
         if store.flush() {
             break;
         }

@@ -44,7 +44,7 @@ fn serves(pulled: &Pulled, store: &Store) {
 }
 
 pub(super) fn wait_for_settled(store: &Store) {
-    for _ in 0..500 {
+    for _ in 0..6_000 {
         if store.core().is_settled() {
             return;
         }

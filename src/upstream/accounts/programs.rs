@@ -279,7 +279,7 @@ mod tests {
             let stat = fs::read_to_string(format!("/proc/{}/stat", helper.read(file).trim()));
             stat.map_or(true, |stat| stat.contains(") Z "))
         };
-        for _ in 0..100 {
+        for _ in 0..3_000 {
             if ended("own") && ended("child") {
                 return;
             }

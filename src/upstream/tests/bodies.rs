@@ -124,14 +124,14 @@ async fn a_range_behind_the_end_tells_the_size() {
 #[tokio::test]
 async fn t28_a_pause_ends_a_transfer_but_its_length_does_not() {
     let impatient =
-        |server: &Server| Settings { idle_timeout: Duration::from_secs(1), ..settings(&[&server.url()]) };
+        |server: &Server| Settings { idle_timeout: Duration::from_secs(3), ..settings(&[&server.url()]) };
     let server = Server::start(|_, _| Act::Stall(raw("HTTP/1.1 200 OK\ncontent-length: 10\n\n01234"))).await;
     let transfer = upstream(impatient(&server)).part(Ask::Whole).await.expect("a transfer");
     assert_eq!(all(transfer).await, Err(Cause::IdleTimeout));
 
     let mut pieces = vec![raw("HTTP/1.1 200 OK\ncontent-length: 10\n\n")];
     pieces.extend((0..10).map(|digit: u8| vec![b'0' + digit]));
-    let server = Server::start(move |_, _| Act::Drip(Duration::from_millis(150), pieces.clone())).await;
+    let server = Server::start(move |_, _| Act::Drip(Duration::from_millis(400), pieces.clone())).await;
     let transfer = upstream(impatient(&server)).part(Ask::Whole).await.expect("a transfer");
     assert_eq!(all(transfer).await.expect("all of it"), b"0123456789");
 }

@@ -72,16 +72,11 @@ async fn a_manifest_that_is_cut_is_asked_for_once_more() {
 #[tokio::test]
 async fn g3_an_upstream_that_says_nothing_is_left_in_time() {
     let silent = Server::start(|_, _| Act::Stall(Vec::new())).await;
-    let other = Server::start(|_, _| Act::Stall(Vec::new())).await;
-    let third = Server::start(|_, _| Act::Stall(Vec::new())).await;
-    let hasty = Settings {
-        header_timeout: Duration::from_secs(1),
-        ..settings(&[&silent.url(), &other.url(), &third.url()])
-    };
+    let hasty = Settings { header_timeout: Duration::from_secs(1), ..settings(&[silent.url().as_str(); 20]) };
     let begun = Instant::now();
     let failure = upstream(hasty).tagged().await;
     assert_eq!(failure, Err(Failure::DidNotAnswer(Cause::HeaderTimeout)));
-    assert!(begun.elapsed() < Duration::from_millis(2900), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

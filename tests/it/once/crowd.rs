@@ -27,7 +27,7 @@ const SLOW: u64 = 50_000;
 /// What upstream sends of a layer, as a divisor, before every node has the first byte of it: 4 %, less than 5 %.
 const BEFORE_FIRST: u64 = 25;
 /// In this time the first byte of what is here already comes, on a machine that is busy with 63 others.
-const AT_ONCE: Duration = Duration::from_secs(1);
+const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// What a node does with the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -96,6 +96,6 @@ async fn a_second_signal_leaves_a_disk_behind_that_does_not_come_back() {
     let hurried = Instant::now();
     mirror.signal(Signal::Terminate);
     assert_eq!(mirror.ended().await, Some(0));
-    assert!(hurried.elapsed() < Duration::from_secs(5), "{:?}", hurried.elapsed());
+    assert!(hurried.elapsed() < Duration::from_secs(30), "{:?}", hurried.elapsed());
     hanging.abort();
 }

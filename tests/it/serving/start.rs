@@ -133,7 +133,7 @@ async fn after_a_stop_that_took_no_time_the_store_is_whole_and_free() {
     let mut mirror = Setup::with(&upstream, "tag_ttl = \"1h\"").spawn().await;
     mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&image.manifest.bytes);
     mirror.signal(Signal::Terminate);
-    let ended = tokio::time::timeout(Duration::from_secs(10), mirror.ended()).await;
+    let ended = tokio::time::timeout(Duration::from_secs(25), mirror.ended()).await;
     assert_eq!(ended.expect("nothing was under way"), Some(0));
     mirror.start_again().await;
     upstream.down().await;

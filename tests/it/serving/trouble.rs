@@ -11,7 +11,7 @@ use crate::support::upstream::{Act, Upstream, act, on, status};
 use crate::world::{REPOSITORY, TAG, World};
 
 /// No answer of the tests takes longer than this; most take no time at all.
-const IN_TIME: Duration = Duration::from_secs(5);
+const IN_TIME: Duration = Duration::from_secs(20);
 
 /// What a client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
