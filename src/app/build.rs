@@ -1,6 +1,7 @@
 //! Parts of the mirror from the configuration.
 
 use crate::config;
+use crate::http::Pseudonym;
 use crate::mirror::{Extent, FillPolicy, Policy, Resume, SiteSettings, Unread};
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
@@ -12,6 +13,7 @@ use super::StartError;
 /// The upstreams of a configuration, and which requests mean which.
 pub(super) fn sites(
     upstreams: &[config::Upstream],
+    pseudonym: Pseudonym,
     uplink: &Uplink,
     metrics: &Metrics,
 ) -> Result<(Namespaces, Vec<SiteSettings>), StartError> {
@@ -20,7 +22,8 @@ pub(super) fn sites(
         let conflicts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
         StartError::Upstreams(conflicts.join("; "))
     })?;
-    let sites = upstreams.iter().map(|upstream| site(upstream, uplink, metrics)).collect::<Result<_, _>>()?;
+    let site = |upstream| site(upstream, pseudonym, uplink, metrics);
+    let sites = upstreams.iter().map(site).collect::<Result<_, _>>()?;
     Ok((namespaces, sites))
 }
 
@@ -34,9 +37,16 @@ fn namespace(upstream: &config::Upstream) -> Namespace {
     }
 }
 
-fn site(upstream: &config::Upstream, uplink: &Uplink, metrics: &Metrics) -> Result<SiteSettings, StartError> {
+fn site(
+    upstream: &config::Upstream,
+    pseudonym: Pseudonym,
+    uplink: &Uplink,
+    metrics: &Metrics,
+) -> Result<SiteSettings, StartError> {
     let settings = Settings {
         name: upstream.name.clone(),
+        pseudonym,
+        pass_ns: upstream.pass_ns,
         endpoints: upstream.endpoints.clone(),
         accounts: upstream.accounts.iter().map(account).collect(),
         realm_hosts: upstream.realm_hosts.clone(),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Changes, Config};
-use crate::http::window;
+use crate::http::{Pseudonym, window};
 use crate::mirror::{Mirror, Options};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::{self, Drained, Limits, Service};
@@ -30,6 +30,7 @@ pub struct App;
 #[derive(Debug)]
 pub struct Running {
     config: Mutex<Config>,
+    pseudonym: Pseudonym,
     addresses: Vec<SocketAddr>,
     admin_address: Option<SocketAddr>,
     mirror: Mirror,
@@ -93,8 +94,9 @@ impl App {
     /// As [`App::start`].
     pub async fn start_on(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Running, StartError> {
         let metrics = Metrics::new();
+        let pseudonym = Pseudonym::random();
         let uplink = build::uplink(&config.uplink);
-        let (namespaces, sites) = build::sites(&config.upstreams, &uplink, &metrics)?;
+        let (namespaces, sites) = build::sites(&config.upstreams, pseudonym, &uplink, &metrics)?;
         let options = build::store_options(&config.store);
         let store = spawn_blocking(move || Store::open(disk, options))
             .await
@@ -121,6 +123,7 @@ impl App {
             stop_admin: CancellationToken::new(),
             draining: Arc::default(),
             config: Mutex::new(config.clone()),
+            pseudonym,
         };
         match running.listen(&config).await {
             Ok(()) => {
@@ -160,7 +163,8 @@ impl Running {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = config.changes(&new);
         if config.upstreams != new.upstreams {
-            let (namespaces, sites) = build::sites(&new.upstreams, &self.uplink, &self.metrics)?;
+            let (namespaces, sites) =
+                build::sites(&new.upstreams, self.pseudonym, &self.uplink, &self.metrics)?;
             self.mirror.replace_sites(namespaces, sites);
             config.upstreams = new.upstreams;
         }
@@ -198,7 +202,7 @@ impl Running {
             stall_timeout: config.server.stall_timeout,
             drain_timeout: config.server.drain_timeout,
         };
-        let service = Service::new(self.mirror.clone(), self.metrics.clone());
+        let service = Service::new(self.mirror.clone(), self.pseudonym, self.metrics.clone());
         let admin = match config.admin.listen {
             Some(address) => Some(bind(address).await?),
             None => None,

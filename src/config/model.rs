@@ -119,6 +119,8 @@ pub struct Upstream {
     pub hosts: Vec<String>,
     /// Where it is, in the order in which they are tried; at least one.
     pub endpoints: Vec<Url>,
+    /// Whether they are told which upstream is meant, by `ns`, because they are mirrors themselves.
+    pub pass_ns: bool,
     /// Whether requests that name no upstream go here.
     pub default: bool,
     /// Where its token server may be, beside the endpoints' own hosts and the well-known ones.
@@ -299,6 +301,7 @@ impl Upstream {
             path: None,
             hosts: Vec::new(),
             endpoints,
+            pass_ns: false,
             default: false,
             realm_hosts: Vec::new(),
             redirect_hosts: Vec::new(),

@@ -6,7 +6,8 @@
 //! [`body`] is the one body type of every response, and [`region`] the part of it that comes out of open files, with the
 //! seam for a transport that sends files without copying; [`window`] bounds what of them is in memory. [`range`] and [`content_range`] go from what is asked to what
 //! can be answered; [`multipart`] lays out several ranges. [`validator`] is `ETag` and its conditions, [`challenge`]
-//! reads `WWW-Authenticate`, [`link`] the `Link` of a list, [`cache_status`] writes `Cache-Status`.
+//! reads `WWW-Authenticate`, [`link`] the `Link` of a list, [`cache_status`] writes `Cache-Status`, [`via`] both reads and
+//! writes `Via`.
 
 pub mod body;
 mod buffers;
@@ -18,6 +19,7 @@ pub mod multipart;
 pub mod range;
 pub mod region;
 pub mod validator;
+pub mod via;
 pub mod window;
 
 pub use body::{Body, Part, Parts};
@@ -29,3 +31,4 @@ pub use multipart::Multipart;
 pub use range::{Answer, Asked, ByteRange, answer, parse_range};
 pub use region::{BodyError, Piece, ReadAt, Region, Span, Spans};
 pub use validator::{etag, if_none_match, if_range};
+pub use via::{Pseudonym, parse_via, via};

@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 
 use crate::oci::{Digest, Hasher};
 use crate::store::{BlobFile, Ranges};
+use crate::upstream::Trail;
 
 use super::fill::{Delivery, Phase, Progress, ReadError, Source, Wrong};
 use super::relay::{Relays, Tap};
@@ -74,7 +75,7 @@ impl Direct {
         // One, since a thousand readers may be slow at once.
         let (tell, stream) = mpsc::channel(1);
         let direct = self.clone();
-        self.relays.tasks().spawn(async move {
+        self.relays.tasks().spawn(Trail::carried(async move {
             let stop = direct.relays.stopping().clone();
             let work = direct.run(start, end, delivery, before, tell.clone());
             tokio::select! {
@@ -89,7 +90,7 @@ impl Direct {
                     let _ = tell.try_send(Err(ReadError("the mirror is shutting down".to_owned())));
                 }
             }
-        });
+        }));
         stream
     }
 

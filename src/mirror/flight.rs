@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::upstream::Trail;
+
 /// The table of questions under way.
 pub(super) struct Flights<K, T> {
     entries: Arc<Mutex<Entries<K, T>>>,
@@ -92,12 +94,12 @@ where
         let leave = Leave { entries: Arc::clone(&self.entries), key, id };
         let work = work(Tell { leave, answer: sender });
         let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        self.tasks.spawn(Trail::carried(async move {
             tokio::select! {
                 () = work => {}
                 () = stop.cancelled() => {}
             }
-        });
+        }));
         Waiter { started: true, answer }
     }
 

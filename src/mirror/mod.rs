@@ -29,6 +29,7 @@ mod tags;
 mod tests;
 
 pub use crate::store::BlobFile;
+pub use crate::upstream::Trail;
 pub use answer::{BlobHead, ManifestAnswer, Refusal, Served, Wanted};
 pub use blobs::BlobAnswer;
 pub use fill::{BlobReader, Delivery, Piece, ReadError};

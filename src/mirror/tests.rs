@@ -14,7 +14,7 @@ use crate::oci::{Algorithm, Digest, Namespace, Namespaces, Reference};
 use crate::store::fs::RealDisk;
 use crate::store::{Budget, Store};
 use crate::telemetry::Metrics;
-use crate::upstream::{Settings, Upstream};
+use crate::upstream::{Pseudonym, Settings, Upstream};
 
 use super::{Delivery, FillPolicy, Mirror, Options, Piece, Policy, SiteSettings, Target, Wanted};
 use upstream::{MANIFEST, Registry};
@@ -47,6 +47,8 @@ impl Scene {
             name: "registry.test".to_owned(),
             endpoints: vec![registry.url()],
             accounts: Vec::new(),
+            pseudonym: Pseudonym::random(),
+            pass_ns: false,
             realm_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
             ca: Vec::new(),

@@ -17,7 +17,8 @@ use super::reply::{JSON, OCI_NAMESPACE, Reply, ascii};
 use super::request::Request;
 use super::respond::Rejection;
 use super::{blobs, lists, manifests};
-use crate::mirror::Mirror;
+use crate::http::Pseudonym;
+use crate::mirror::{Mirror, Trail};
 use crate::oci::Call;
 use crate::telemetry::{Metrics, Outcome};
 
@@ -35,14 +36,15 @@ pub struct Service {
 #[derive(Debug)]
 struct Inner {
     mirror: Mirror,
+    pseudonym: Pseudonym,
     metrics: Metrics,
 }
 
 impl Service {
-    /// Answers from `mirror`, counts in `metrics`.
+    /// Answers from `mirror`, which is known to others by `pseudonym`; counts in `metrics`.
     #[must_use]
-    pub fn new(mirror: Mirror, metrics: Metrics) -> Self {
-        Self { inner: Arc::new(Inner { mirror, metrics }) }
+    pub fn new(mirror: Mirror, pseudonym: Pseudonym, metrics: Metrics) -> Self {
+        Self { inner: Arc::new(Inner { mirror, pseudonym, metrics }) }
     }
 
     /// Answers one request.
@@ -67,7 +69,8 @@ impl Service {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let answered = in_time(body, dispatch(&self.inner.mirror, request, subject)).await;
+        let asking = Trail::of(&request.passed).lead(dispatch(&self.inner, request, subject));
+        let answered = in_time(body, asking).await;
         let reply = answered.unwrap_or_else(|rejection| rejection.reply(subject));
         match &request.query.ns {
             Some(ns) if subject.by_ns => reply.header(OCI_NAMESPACE, ascii(ns)),
@@ -77,7 +80,8 @@ impl Service {
 }
 
 /// Asks the mirror, and notes in `subject` what is being asked as soon as it is known.
-async fn dispatch(mirror: &Mirror, request: &Request, subject: &mut Subject) -> Result<Reply, Rejection> {
+async fn dispatch(inner: &Inner, request: &Request, subject: &mut Subject) -> Result<Reply, Rejection> {
+    let mirror = &inner.mirror;
     let (ns, before) = (request.query.ns.as_deref(), request.route.before.as_deref());
     let name = match &request.route.call {
         Call::Upload { .. } => return Err(Rejection::Write),
@@ -101,6 +105,10 @@ async fn dispatch(mirror: &Mirror, request: &Request, subject: &mut Subject) -> 
     subject.upstream = Some(target.site.name().into());
     subject.repository = Some(target.repository.to_string());
     subject.by_ns = target.by_ns;
+    // Whatever is here: an answer from the cache would hide the circle until the day when it has none.
+    if goes_in_a_circle(&request.passed, inner.pseudonym) {
+        return Err(Rejection::Loop);
+    }
     match &request.route.call {
         Call::Manifest { reference, .. } => {
             subject.reference = Some(reference.to_string());
@@ -116,6 +124,12 @@ async fn dispatch(mirror: &Mirror, request: &Request, subject: &mut Subject) -> 
         }
         _ => lists::tags(mirror, request, &target, name).await,
     }
+}
+
+/// Whether a request that came by these mirrors has been here before, or has passed more than anybody puts in a row.
+fn goes_in_a_circle(passed: &[Pseudonym], this: Pseudonym) -> bool {
+    const MOST: usize = 16;
+    passed.contains(&this) || passed.len() > MOST
 }
 
 /// The answer, after the request's body has come, both within [`HEAD_WITHIN`].

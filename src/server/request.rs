@@ -2,12 +2,12 @@
 //!
 //! Not kept at all: `Authorization`, which clients may have meant for somebody else (T77), `Accept` (T7), the body.
 
-use hyper::header::{AsHeaderName, HOST, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE};
+use hyper::header::{AsHeaderName, HOST, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE, VIA};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::respond::Rejection;
-use crate::http::{Asked, etag, if_none_match, if_range, parse_range};
+use crate::http::{Asked, Pseudonym, etag, if_none_match, if_range, parse_range, parse_via};
 use crate::oci::{Digest, Query, Route};
 
 /// What a client asks for.
@@ -22,6 +22,8 @@ pub(super) struct Request {
     /// Whether the client sees the end of a body whose length was not announced (HTTP/1.1).
     pub(super) can_be_chunked: bool,
     pub(super) conditions: Conditions,
+    /// The mirrors that it came by.
+    pub(super) passed: Vec<Pseudonym>,
 }
 
 /// Headers that depend on what the client has already.
@@ -53,6 +55,7 @@ impl Request {
             host,
             can_be_chunked,
             conditions: Conditions::of(&head.headers),
+            passed: text(&head.headers, VIA).map_or_else(Vec::new, |via| parse_via(&via)),
         })
     }
 }

@@ -33,6 +33,8 @@ pub(super) enum Rejection {
     Select(SelectError),
     /// The catalogue is asked for, which would show the names of what others pulled (T80).
     Catalog,
+    /// The request has been here before: this mirror is an endpoint of its own, maybe by others in between (T93).
+    Loop,
     /// The mirror has no answer.
     Refused(Object, Refusal),
     /// The asked range lies outside the blob.
@@ -110,6 +112,12 @@ impl Rejection {
                 status: StatusCode::NOT_FOUND,
                 ..Verdict::refused(Code::Unsupported, "this mirror has no catalogue")
             },
+            // No answer about the object: whoever asks goes on to its next endpoint.
+            Self::Loop => Verdict::failed(
+                StatusCode::LOOP_DETECTED,
+                Level::WARN,
+                "the request has come back to this mirror: it is configured as an endpoint of its own, maybe by way of others",
+            ),
             Self::Refused(object, refusal) => verdict_of(*object, refusal),
             Self::Unsatisfiable { .. } => {
                 Verdict::refused(Code::RangeInvalid, "the range lies outside the blob")

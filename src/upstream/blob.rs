@@ -191,11 +191,12 @@ fn question<'a>(kind: Kind, repository: &'a Repository, digest: &Digest, ask: As
     Question { kind, repository, path: format!("blobs/{digest}"), ask }
 }
 
-/// Whether a HEAD may have failed for being a HEAD: some registries and most signed URLs know GET only.
+/// Whether a HEAD may have failed for being a HEAD: some registries and most signed URLs know GET only, and a mirror that
+/// does not have the blob yet may answer a HEAD from what it has, and a GET from where it gets it (T92).
 fn may_be_about_head(failure: &Failure) -> bool {
     matches!(
         failure,
-        Failure::SaidNo(SaidNo { status: 401 | 403 })
+        Failure::SaidNo(SaidNo { status: 401 | 403 | 404 | 410 })
             | Failure::DidNotAnswer(Cause::Status(400 | 401 | 403 | 405 | 501))
     )
 }

@@ -39,6 +39,7 @@ mod tags;
 mod tests;
 mod tls;
 mod token;
+mod trail;
 mod transfer;
 mod uplink;
 mod wire;
@@ -49,6 +50,7 @@ use std::time::Duration;
 use crate::oci::Repository;
 use crate::telemetry::{Metrics, UpstreamMetrics};
 
+pub use crate::http::Pseudonym;
 pub use blob::{Ask, BlobHead};
 pub use failure::{Cause, Failure, SaidNo};
 pub use manifest::{FetchedManifest, ManifestHead};
@@ -57,6 +59,7 @@ pub use outlook::Outlook;
 pub use referrers::Referrers;
 pub use settings::{Account, Credentials, LoginSource, Settings, SetupError};
 pub use tags::TagPage;
+pub use trail::Trail;
 pub use transfer::Transfer;
 pub use uplink::{Share, Turn, Uplink};
 
@@ -72,6 +75,8 @@ use uplink::Lane;
 #[derive(Debug)]
 pub struct Upstream {
     name: String,
+    pseudonym: Pseudonym,
+    pass_ns: bool,
     endpoints: Vec<Endpoint>,
     accounts: Accounts,
     header_timeout: Duration,
@@ -100,6 +105,8 @@ impl Upstream {
             lane,
             metrics,
             name: settings.name,
+            pseudonym: settings.pseudonym,
+            pass_ns: settings.pass_ns,
             endpoints: settings.endpoints.into_iter().map(Endpoint::new).collect(),
             accounts: Accounts::new(settings.accounts),
             header_timeout: settings.header_timeout,

@@ -58,7 +58,7 @@ impl Upstream {
         shown: &mut Option<Login>,
     ) -> Result<Reply, Failure> {
         let (endpoint, repository) = (&self.endpoints[place].url, question.repository);
-        let url = question.url(endpoint)?;
+        let url = question.url(endpoint, self.pass_ns.then_some(&self.name))?;
         let (method, headers) = (question.method(), question.headers());
         let ask = |proof| self.follow(question.kind, Reach::Configured, &url, &method, &headers, proof);
         let login = async || {

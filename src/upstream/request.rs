@@ -45,11 +45,26 @@ impl Question<'_> {
         }
     }
 
-    pub(super) fn url(&self, endpoint: &Url) -> Result<Url, Failure> {
+    /// Where it is asked. `ns` tells an endpoint that is a mirror itself which upstream is meant, and stands there once,
+    /// whatever a link of that endpoint said.
+    pub(super) fn url(&self, endpoint: &Url, ns: Option<&str>) -> Result<Url, Failure> {
         let base = endpoint.as_str().trim_end_matches('/');
-        format!("{base}/v2/{}/{}", self.repository, self.path)
-            .parse()
-            .map_err(|_| Failure::garbage("the endpoint and the repository make no URL"))
+        let (path, query) = match self.path.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (self.path.as_str(), None),
+        };
+        let url = format!("{base}/v2/{}/{path}", self.repository);
+        let mut url: Url =
+            url.parse().map_err(|_| Failure::garbage("the endpoint and the repository make no URL"))?;
+        url.set_query(query);
+        if let Some(ns) = ns {
+            let others = query.unwrap_or_default().split('&');
+            let others: Vec<_> =
+                others.filter(|pair| !pair.is_empty() && *pair != "ns" && !pair.starts_with("ns=")).collect();
+            url.set_query((!others.is_empty()).then(|| others.join("&")).as_deref());
+            url.query_pairs_mut().append_pair("ns", ns);
+        }
+        Ok(url)
     }
 
     pub(super) fn headers(&self) -> HeaderMap {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
+use crate::http::Pseudonym;
+
 use super::uplink::Uplink;
 
 /// One upstream, as configured.
@@ -14,6 +16,10 @@ use super::uplink::Uplink;
 pub struct Settings {
     /// What clients call it; the name in logs and metrics.
     pub name: String,
+    /// The name of this mirror, which all requests carry.
+    pub pseudonym: Pseudonym,
+    /// Whether its endpoints are told which upstream is meant, because they are mirrors themselves.
+    pub pass_ns: bool,
     /// The base URLs that answer for it, in the order they are tried. `http` or `https`, possibly with a path.
     pub endpoints: Vec<Url>,
     /// The accounts to pull with; a repository that none is for is asked for as anybody.

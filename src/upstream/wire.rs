@@ -1,18 +1,19 @@
 //! Requests on their way: redirects followed, heads waited for, lost connections replaced.
 //!
-//! Every request leaves here, and so carries `Accept-Encoding: identity` and our name, and has its head within
-//! `header_timeout`. `Authorization` is given beside the other headers, because it goes no further than the origin it was
+//! Every request leaves here, and so carries `Accept-Encoding: identity`, our name, and in `Via` the mirrors that it comes
+//! by, and has its head within `header_timeout`. `Authorization` is given beside the other headers, because it goes no further than the origin it was
 //! meant for.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, LOCATION, USER_AGENT, VIA};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
+use crate::http::via;
 use crate::telemetry::Kind;
 
 use super::Upstream;
@@ -22,6 +23,7 @@ use super::failure::{Cause, Failure};
 use super::redirect::{Bare, MAX_HOPS, is_redirect, next, same_origin};
 use super::request::Reply;
 use super::retry;
+use super::trail::Trail;
 
 const OUR_NAME: &str = concat!("roadstead/", env!("CARGO_PKG_VERSION"));
 
@@ -89,7 +91,7 @@ impl Upstream {
         let begun = Instant::now();
         let mut retried = false;
         loop {
-            let request = ask.request(&uri);
+            let request = ask.request(&uri, self.via());
             let left = self.header_timeout.saturating_sub(begun.elapsed());
             let cause = match timeout(left, self.net.send(kind, reach, request)).await {
                 Ok(Ok(response)) => return Ok(response),
@@ -106,6 +108,14 @@ impl Upstream {
     }
 }
 
+impl Upstream {
+    /// The mirrors that the request in hand has passed, and this one behind them.
+    fn via(&self) -> Option<HeaderValue> {
+        let passed = Trail::current();
+        HeaderValue::try_from(via(passed.passed().chain([self.pseudonym]))).ok()
+    }
+}
+
 /// What is sent, but for where to.
 #[derive(Clone, Copy)]
 struct Sent<'a> {
@@ -116,7 +126,7 @@ struct Sent<'a> {
 }
 
 impl Sent<'_> {
-    fn request(&self, uri: &Uri) -> Request<Full<Bytes>> {
+    fn request(&self, uri: &Uri, via: Option<HeaderValue>) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.uri_mut() = uri.clone();
         *request.method_mut() = self.method.clone();
@@ -124,6 +134,9 @@ impl Sent<'_> {
         *all = self.headers.clone();
         all.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         all.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
+        if let Some(via) = via {
+            all.insert(VIA, via);
+        }
         if let Some(proof) = self.proof {
             all.insert(AUTHORIZATION, proof.clone());
         }

@@ -129,7 +129,7 @@ async fn t35_g9_what_one_account_brought_is_private_though_others_ask_as_anybody
     mirror.get(&manifest_of("other/app", TAG)).send().await.expect_bytes(&manifest.bytes);
     mirror.get(&blob_of("other/app", &open.digest)).send().await.expect_bytes(&open.bytes);
     mirror.get(&blob_of("other/app", &closed.digest)).send().await.expect(404);
-    let questions = |digest: &str| upstream.count(&on().blob(digest).repository("other/app"));
+    let questions = |digest: &str| upstream.count(&on().head().blob(digest).repository("other/app"));
     assert_eq!((questions(&open.digest), questions(&closed.digest)), (0, 1));
 }
 

@@ -12,6 +12,7 @@ mod accounts;
 mod addressing;
 mod blobs;
 mod body;
+mod chains;
 mod cli;
 mod config;
 mod connections;

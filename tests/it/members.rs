@@ -400,6 +400,7 @@ async fn g9_who_asked_first_and_had_no_answer_gets_nothing_of_what_another_repos
     unknown.await.unwrap().expect_error(503, "UNAVAILABLE");
     served.await.unwrap().expect_bytes(&blob.bytes);
     mirror.settled().await;
+    upstream.script(on().get().repository(FIRST), status(404));
     mirror.get(&blob_of(FIRST, &blob)).send().await.expect(404);
     mirror.get(&blob_of(OTHER, &blob)).send().await.expect_bytes(&blob.bytes);
 }

@@ -38,6 +38,7 @@ fn upstream<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, whole: bool
         aliases: aliases.iter().map(|alias| alias.value.clone()).collect(),
         path: path.clone().or_else(|| name.as_deref().and_then(|name| text::component(name).ok())),
         hosts: hosts.iter().map(|host| host.value.clone()).collect(),
+        pass_ns: reading.get(s, "pass_ns", truth).unwrap_or(default.pass_ns),
         default: reading.get(s, "default", truth).unwrap_or(default.default),
         realm_hosts: values(reading.get(s, "realm_hosts", list(text::host))),
         redirect_hosts: values(reading.get(s, "redirect_hosts", list(text::host))),

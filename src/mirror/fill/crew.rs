@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::task::{self, Id, JoinSet};
 use tokio::time::Instant;
 
-use crate::upstream::{Share, Transfer, Turn};
+use crate::upstream::{Share, Trail, Transfer, Turn};
 
 use super::fetch::{Ended, Order, Work};
 use super::pace::Pace;
@@ -113,10 +113,10 @@ impl Crew {
         let sequential = self.sequential;
         let order = Order { source: source.clone(), range: range.clone(), running, sequential };
         let work = Arc::clone(&self.work);
-        let handle = self.transfers.spawn(async move {
+        let handle = self.transfers.spawn(Trail::carried(async move {
             let ended = order.run(work, &turn).await;
             (task::id(), Done { source, turn, ended })
-        });
+        }));
         self.under_way.push(Leg { id: handle.id(), range, since: Instant::now() });
     }
 

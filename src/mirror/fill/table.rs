@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::oci::Digest;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::upstream::Share;
+use crate::upstream::{Share, Trail};
 
 use super::super::answer::{Refusal, Wanted};
 use super::super::recent::Recent;
@@ -308,7 +308,7 @@ impl Fills {
         });
         running.insert(digest.clone(), Arc::clone(&fill));
         drop(running);
-        self.tasks.spawn(Driver::new(self.clone(), Arc::clone(&fill)).run());
+        self.tasks.spawn(Trail::carried(Driver::new(self.clone(), Arc::clone(&fill)).run()));
         Place::Started(fill)
     }
 

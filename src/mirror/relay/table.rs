@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::oci::Digest;
 use crate::telemetry::Metrics;
-use crate::upstream::Transfer;
+use crate::upstream::{Trail, Transfer};
 
 use super::super::answer::Wanted;
 use super::super::fill::{ReadError, Source};
@@ -86,7 +86,7 @@ impl Relays {
         }
         let pump = self.enter(&mut running, Arc::new(stream), place, Some(transfer));
         drop(running);
-        self.0.tasks.spawn(pump.run());
+        self.0.tasks.spawn(Trail::carried(pump.run()));
     }
 
     /// The relay, of this very source, in which a request finds the bytes that it will be sent first; and the size.
@@ -148,7 +148,7 @@ impl Relays {
         let stream = Arc::new(stream);
         let pump = self.enter(&mut running, Arc::clone(&stream), place, None);
         drop(running);
-        self.0.tasks.spawn(pump.run());
+        self.0.tasks.spawn(Trail::carried(pump.run()));
         Some(stream)
     }
 

@@ -70,6 +70,7 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (select(None, "a"), 404, "NAME_UNKNOWN", debug, Refused),
         (select(Some("ghcr.io"), "docker.io/a"), 400, "NAME_INVALID", debug, Refused),
         (Rejection::Catalog, 404, "UNSUPPORTED", debug, Refused),
+        (Rejection::Loop, 508, "UNAVAILABLE", Level::WARN, Failed),
         (no(Manifest, 404), 404, "MANIFEST_UNKNOWN", debug, Refused),
         (no(Manifest, 410), 404, "MANIFEST_UNKNOWN", debug, Refused),
         (no(Blob, 404), 404, "BLOB_UNKNOWN", debug, Refused),

@@ -1,6 +1,7 @@
 //! The whole module against scripted servers on loopback.
 
 mod bodies;
+mod chains;
 mod endpoints;
 mod paced;
 mod proofs;
@@ -148,6 +149,8 @@ fn settings(endpoints: &[&str]) -> Settings {
         name: "registry.example".into(),
         endpoints: endpoints.iter().map(|endpoint| endpoint.parse().expect("a URL")).collect(),
         accounts: Vec::new(),
+        pseudonym: Pseudonym::random(),
+        pass_ns: false,
         realm_hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         ca: Vec::new(),
