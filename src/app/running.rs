@@ -278,5 +278,7 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
         ),
     )];
     parts.extend(mirror.upstreams().iter().map(|name| (format!("upstream {name}"), "configured".to_owned())));
+    let refused = mirror.refused_accounts().into_iter();
+    parts.extend(refused.map(|(name, account, why)| (format!("upstream {name}, account {account}"), why)));
     parts
 }

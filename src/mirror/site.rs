@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
@@ -103,17 +103,29 @@ impl Target {
 struct Sites {
     namespaces: Namespaces,
     list: Vec<Arc<Site>>,
+    /// Ends what keeps their tokens fresh.
+    _tended: DropGuard,
 }
 
 impl Sites {
-    fn new(namespaces: Namespaces, sites: Vec<SiteSettings>) -> Self {
-        let list = sites
+    fn new(
+        namespaces: Namespaces,
+        sites: Vec<SiteSettings>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let list: Vec<_> = sites
             .into_iter()
             .map(|SiteSettings { upstream, policy }| {
                 Arc::new(Site { name: upstream.name().into(), upstream, policy })
             })
             .collect();
-        Self { namespaces, list }
+        let stop = stop.child_token();
+        for site in &list {
+            let (site, stop) = (Arc::clone(site), stop.clone());
+            tasks.spawn(async move { stop.run_until_cancelled(site.upstream.tend()).await });
+        }
+        Self { namespaces, list, _tended: stop.drop_guard() }
     }
 }
 
@@ -161,7 +173,7 @@ impl Mirror {
             ),
             relays,
             store,
-            sites: RwLock::new(Arc::new(Sites::new(namespaces, sites))),
+            sites: RwLock::new(Arc::new(Sites::new(namespaces, sites, &tasks, &stop))),
             memory,
             absent: Absent::new(),
             recent,
@@ -208,6 +220,16 @@ impl Mirror {
         self.sites().list.iter().map(|site| Arc::clone(&site.name)).collect()
     }
 
+    /// The accounts that upstreams refuse at this moment: of which upstream, which account, and why.
+    pub fn refused_accounts(&self) -> Vec<(Arc<str>, String, String)> {
+        let sites = self.sites();
+        let of = |site: &Arc<Site>| {
+            let name = site.shared_name();
+            site.upstream.refused().into_iter().map(move |(account, why)| (Arc::clone(&name), account, why))
+        };
+        sites.list.iter().flat_map(of).collect()
+    }
+
     /// The upstream of that name, if it is still configured.
     pub(super) fn site(&self, name: &str) -> Option<Arc<Site>> {
         self.sites().list.iter().find(|site| site.name() == name).cloned()
@@ -215,7 +237,7 @@ impl Mirror {
 
     /// Puts other upstreams in place of the present ones. Requests and fills under way go on with what they began.
     pub fn replace_sites(&self, namespaces: Namespaces, sites: Vec<SiteSettings>) {
-        let sites = Arc::new(Sites::new(namespaces, sites));
+        let sites = Arc::new(Sites::new(namespaces, sites, &self.0.tasks, &self.0.stop));
         *self.0.sites.write().unwrap_or_else(PoisonError::into_inner) = sites;
     }
 

@@ -188,7 +188,8 @@ fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
         ),
         Refusal::RefusedUs => Verdict::failed(
             StatusCode::SERVICE_UNAVAILABLE,
-            Level::ERROR,
+            // That it refuses us is said once, and loudly, by who asked it.
+            Level::WARN,
             "upstream refused this mirror's access, and there is no copy here",
         ),
         Refusal::OutOfTime { .. } => Verdict::failed(

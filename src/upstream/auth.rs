@@ -95,7 +95,9 @@ impl Scheme {
     pub(super) fn is_for(&self, login: Option<&Login>) -> bool {
         match self {
             Self::Basic => login.is_some(),
-            Self::Bearer(realm) => realm.reach == Reach::Configured || login.is_none(),
+            Self::Bearer(realm) => {
+                realm.reach == Reach::Configured || login.is_none_or(|login| !login.is_for_realms())
+            }
         }
     }
 }
@@ -135,8 +137,9 @@ pub(super) fn choose(
     endpoint: &Url,
     repository: &Repository,
     places: &Places,
-    has_credentials: bool,
+    login: Option<&Login>,
 ) -> Result<Scheme, Failure> {
+    let has_credentials = login.is_some();
     let challenges: Vec<Challenge> = headers
         .get_all(WWW_AUTHENTICATE)
         .iter()
@@ -145,7 +148,8 @@ pub(super) fn choose(
         .collect();
     let of = |scheme: &str| challenges.iter().find(|challenge| challenge.is(scheme));
     if let Some(bearer) = of("bearer") {
-        return realm(bearer, endpoint, repository, places, has_credentials).map(Scheme::Bearer);
+        let secret = login.is_some_and(Login::is_for_realms);
+        return realm(bearer, endpoint, repository, places, secret).map(Scheme::Bearer);
     }
     if has_credentials && of("basic").is_some() {
         return Ok(Scheme::Basic);
@@ -162,19 +166,20 @@ fn realm(
     endpoint: &Url,
     repository: &Repository,
     places: &Places,
-    has_credentials: bool,
+    secret: bool,
 ) -> Result<Realm, Failure> {
     let url = bearer.get("realm").and_then(|realm| realm.parse::<Url>().ok());
     let Some(mut url) = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) else {
         return Err(Failure::garbage("a Bearer challenge without a usable realm"));
     };
     let trusted = places.trusts_realm(endpoint, &url);
-    if has_credentials && !trusted {
-        tracing::warn!(
-            realm = %Bare(&url), endpoint = %Bare(endpoint),
-            "the token server is not one that our credentials may go to: add its host to `realm_hosts` if it is right"
-        );
-        return Err(Failure::RefusedUs { status: UNAUTHORIZED });
+    if secret && !trusted {
+        return Err(Failure::NoLogin {
+            why: format!(
+                "{} is a token server that credentials may not go to: add its host to `realm_hosts` if it is right",
+                Bare(&url)
+            ),
+        });
     }
     // Userinfo in a realm would be a credential that nobody configured. These fail only where a URL cannot have any.
     let _ = url.set_username("");
@@ -197,6 +202,14 @@ pub(super) fn basic(credentials: &Credentials) -> HeaderValue {
     header
 }
 
+/// The `Authorization` of a token that somebody has given us.
+pub(super) fn bearer(token: &str) -> Result<HeaderValue, Failure> {
+    let mut header = HeaderValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| Failure::NoLogin { why: "the token does not fit into a header".to_owned() })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,10 +228,11 @@ mod tests {
         let endpoint = url(endpoint);
         let places = Places::new(std::slice::from_ref(&endpoint), &[], &[]).expect("hosts");
         let repository = "library/nginx".parse().expect("a repository");
-        choose(&headers, &endpoint, &repository, &places, has_credentials)
+        let login = has_credentials.then(|| Login::new("robot", "hidden"));
+        choose(&headers, &endpoint, &repository, &places, login.as_ref())
     }
 
-    fn bearer(realm: &str, service: Option<&str>, scope: &str, reach: Reach) -> Scheme {
+    fn realm_of(realm: &str, service: Option<&str>, scope: &str, reach: Reach) -> Scheme {
         Scheme::Bearer(Realm {
             url: url(realm),
             service: service.map(str::to_owned),
@@ -234,12 +248,12 @@ mod tests {
         for (challenge, scheme) in [
             (
                 r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/nginx:pull""#,
-                bearer(realm, Some("registry.docker.io"), own, Reach::Configured),
+                realm_of(realm, Some("registry.docker.io"), own, Reach::Configured),
             ),
-            (r#"Bearer realm="https://auth.docker.io/token""#, bearer(realm, None, own, Reach::Configured)),
+            (r#"Bearer realm="https://auth.docker.io/token""#, realm_of(realm, None, own, Reach::Configured)),
             (
                 r#"bearer realm="https://auth.docker.io/token", service="", scope="aws""#,
-                bearer(realm, None, "aws", Reach::Configured),
+                realm_of(realm, None, "aws", Reach::Configured),
             ),
         ] {
             assert_eq!(chosen(HUB, &[challenge], true), Ok(scheme), "{challenge}");
@@ -249,9 +263,13 @@ mod tests {
     #[test]
     fn t61_credentials_are_not_for_a_foreign_realm() {
         let challenge = r#"Bearer realm="https://evil.example/token",service="x""#;
-        assert_eq!(chosen(HUB, &[challenge], true), Err(Failure::RefusedUs { status: 401 }));
+        let refused = chosen(HUB, &[challenge], true);
+        assert!(
+            matches!(&refused, Err(Failure::NoLogin { why }) if why.contains("realm_hosts")),
+            "{refused:?}"
+        );
         let scope = "repository:library/nginx:pull";
-        let anonymous = bearer("https://evil.example/token", Some("x"), scope, Reach::Guarded);
+        let anonymous = realm_of("https://evil.example/token", Some("x"), scope, Reach::Guarded);
         assert_eq!(chosen(HUB, &[challenge], false), Ok(anonymous));
     }
 
@@ -284,7 +302,7 @@ mod tests {
 
     #[test]
     fn t59_scopes_are_asked_for_one_by_one_and_escaped() {
-        let Scheme::Bearer(realm) = bearer(
+        let Scheme::Bearer(realm) = realm_of(
             "https://auth.example/token?x=1",
             Some("a b&c"),
             "repository:a:pull repository:b:pull",
@@ -301,7 +319,7 @@ mod tests {
     #[test]
     fn t66_an_identity_token_is_sent_in_a_form_and_never_in_a_url() {
         let Scheme::Bearer(realm) =
-            bearer("https://auth.example/token?x=1", Some("a b&c"), "repository:a:pull", Reach::Configured)
+            realm_of("https://auth.example/token?x=1", Some("a b&c"), "repository:a:pull", Reach::Configured)
         else {
             unreachable!("made as Bearer")
         };
@@ -314,13 +332,14 @@ mod tests {
 
     #[test]
     fn t61_a_scheme_that_was_taken_as_anybody_is_not_for_an_account() {
-        let login = Login::new("robot", "hidden");
-        for (scheme, with, without) in [
-            (Scheme::Basic, true, false),
-            (bearer("https://auth.example", None, "x", Reach::Configured), true, true),
-            (bearer("https://auth.example", None, "x", Reach::Guarded), false, true),
+        let (login, token) = (Login::new("robot", "hidden"), Login::Registry("hidden".into()));
+        for (scheme, with, with_token, without) in [
+            (Scheme::Basic, true, true, false),
+            (realm_of("https://auth.example", None, "x", Reach::Configured), true, true, true),
+            (realm_of("https://auth.example", None, "x", Reach::Guarded), false, true, true),
         ] {
-            assert_eq!((scheme.is_for(Some(&login)), scheme.is_for(None)), (with, without), "{scheme:?}");
+            let is_for = [Some(&login), Some(&token), None].map(|login| scheme.is_for(login));
+            assert_eq!(is_for, [with, with_token, without], "{scheme:?}");
         }
     }
 

@@ -24,7 +24,7 @@ pub enum Failure {
         /// The status it refused us with.
         status: u16,
     },
-    /// It asks who we are, and no account could be looked up: for the operator to mend as well.
+    /// It asks who we are, and there is nothing that could or may be shown: for the operator to mend as well.
     NoLogin {
         /// What stood in the way. It holds no secret.
         why: String,
@@ -102,7 +102,7 @@ impl fmt::Display for Failure {
                 f,
                 "upstream refused our credentials with status {status}: check them, and `realm_hosts`, in the configuration"
             ),
-            Self::NoLogin { why } => write!(f, "the account for upstream could not be looked up: {why}"),
+            Self::NoLogin { why } => write!(f, "there is no account to show to upstream: {why}"),
             Self::Limited { retry_after: Some(wait) } => {
                 write!(f, "upstream limits our requests for {} s", wait.as_secs())
             }

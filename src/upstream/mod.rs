@@ -31,6 +31,9 @@ mod places;
 mod proof;
 mod redirect;
 mod referrers;
+mod refreshed;
+mod refused;
+mod renewal;
 mod request;
 mod retry;
 mod settings;
@@ -68,6 +71,9 @@ use auth::Schemes;
 use connect::Net;
 use endpoint::Endpoint;
 use places::{NotAHost, Places};
+use refreshed::Refreshed;
+use refused::Refusals;
+use renewal::Renewals;
 use token::Tokens;
 use uplink::Lane;
 
@@ -85,6 +91,9 @@ pub struct Upstream {
     net: Net,
     schemes: Schemes,
     tokens: Tokens,
+    renewals: Renewals,
+    refreshed: Refreshed,
+    refusals: Refusals,
     lane: Lane,
     metrics: UpstreamMetrics,
 }
@@ -100,20 +109,24 @@ impl Upstream {
         let metrics = metrics.for_upstream(&settings.name);
         let Settings { uplink, max_connections, max_rate, .. } = &settings;
         let lane = uplink.lane(&settings.name, *max_connections, *max_rate, metrics.clone());
+        let accounts = Accounts::new(settings.accounts);
         Ok(Self {
             net: Net::new(Arc::clone(&places), settings.ca, settings.connect_timeout, lane.is_paced()),
             lane,
+            refusals: Refusals::new(&settings.name, accounts.prefixes(), metrics.clone()),
             metrics,
             name: settings.name,
             pseudonym: settings.pseudonym,
             pass_ns: settings.pass_ns,
             endpoints: settings.endpoints.into_iter().map(Endpoint::new).collect(),
-            accounts: Accounts::new(settings.accounts),
+            accounts,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
             places,
             schemes: Schemes::new(),
             tokens: Tokens::new(),
+            renewals: Renewals::new(),
+            refreshed: Refreshed::new(),
         })
     }
 

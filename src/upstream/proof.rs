@@ -11,26 +11,47 @@ use http::header::ACCEPT;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::time::{Instant, timeout};
 
+use crate::oci::Repository;
 use crate::telemetry::Kind;
 
 use super::Upstream;
 use super::accounts::{Login, Trouble};
-use super::auth::{Realm, Scheme, UNAUTHORIZED, basic, choose};
+use super::auth::{Realm, Scheme, UNAUTHORIZED, basic, bearer, choose};
 use super::body::Received;
 use super::connect::Reach;
 use super::failure::{Cause, Failure, SaidNo, Voice, of_status};
 use super::redirect::Bare;
+use super::refused::Account;
+use super::renewal::Due;
 use super::request::{Question, Reply};
-use super::token::Token;
+use super::token::{Secret, Token};
 use super::wire::{drain, small_body};
 
 impl Upstream {
     /// Asks one endpoint, with what it is known to want, and else with what it says it wants.
     pub(super) async fn converse(&self, place: usize, question: &Question<'_>) -> Result<Reply, Failure> {
+        let account = self.account(place, question.repository);
         let mut shown = None;
-        let answer = self.attempt(place, question, &mut shown).await;
-        let (endpoint, repository) = (&self.endpoints[place].url, question.repository);
-        let (Err(failure), Some(login)) = (&answer, &shown) else { return answer };
+        let mut answer = self.attempt(place, question, account.as_ref(), &mut shown).await;
+        if self.has_other_login(place, question.repository, &answer, shown.as_ref()).await {
+            answer = self.attempt(place, question, account.as_ref(), &mut shown).await;
+        }
+        if let Some(account) = &account {
+            self.note_account(account, shown.is_some(), &answer);
+        }
+        answer
+    }
+
+    /// Whether an answer is for the account that was shown, and there is another by now.
+    async fn has_other_login(
+        &self,
+        place: usize,
+        repository: &Repository,
+        answer: &Result<Reply, Failure>,
+        shown: Option<&Login>,
+    ) -> bool {
+        let endpoint = &self.endpoints[place].url;
+        let (Err(failure), Some(login)) = (answer, shown) else { return false };
         let refused = match failure {
             Failure::RefusedUs { .. } => true,
             // ECR says so of a password that has come to its end.
@@ -40,14 +61,14 @@ impl Upstream {
             _ => false,
         };
         if !refused || !self.accounts.renewed(endpoint, repository, login).await {
-            return answer;
+            return false;
         }
         tracing::info!(
             upstream = %self.name, endpoint = %Bare(endpoint), %repository,
             "credentials were refused, and have changed meanwhile: they are tried once more"
         );
         self.schemes.forget(place, repository);
-        self.attempt(place, question, &mut None).await
+        true
     }
 
     /// The same with the account as it is at this moment, which is left in `shown` where it was of use.
@@ -55,6 +76,7 @@ impl Upstream {
         &self,
         place: usize,
         question: &Question<'_>,
+        account: Option<&Account>,
         shown: &mut Option<Login>,
     ) -> Result<Reply, Failure> {
         let (endpoint, repository) = (&self.endpoints[place].url, question.repository);
@@ -77,7 +99,7 @@ impl Upstream {
             None => ask(None).await?,
             Some((scheme, login)) => {
                 shown.clone_from(login);
-                let proof = match self.prove(scheme, login.as_ref()).await {
+                let proof = match self.prove(scheme, login.as_ref(), account).await {
                     Ok(proof) => proof,
                     Err(failure) => {
                         self.schemes.forget(place, repository);
@@ -103,21 +125,23 @@ impl Upstream {
             Some((scheme, login)) => (Some(scheme), login),
             None => (None, login().await?),
         };
-        let scheme = choose(reply.response.headers(), endpoint, repository, &self.places, login.is_some());
+        let scheme = choose(reply.response.headers(), endpoint, repository, &self.places, login.as_ref());
         drain(reply.response).await;
         let scheme = scheme?;
         if scheme == Scheme::Basic && before == Some(Scheme::Basic) {
             return Err(Failure::RefusedUs { status: UNAUTHORIZED });
         }
         shown.clone_from(&login);
-        let proof = self.prove(&scheme, login.as_ref()).await?;
+        let proof = self.prove(&scheme, login.as_ref(), account).await?;
         let reply = ask(Some(proof.clone())).await?;
         if reply.is_challenge() && question.kind != Kind::BlobHead {
             drain(reply.response).await;
             self.reject(&scheme, login.as_ref(), &proof);
-            return Err(match scheme {
-                Scheme::Basic => Failure::RefusedUs { status: UNAUTHORIZED },
-                Scheme::Bearer(_) => Failure::SaidNo(SaidNo { status: UNAUTHORIZED }),
+            return Err(match (scheme, login) {
+                (Scheme::Basic, _) | (_, Some(Login::Registry(_))) => {
+                    Failure::RefusedUs { status: UNAUTHORIZED }
+                }
+                (Scheme::Bearer(_), _) => Failure::SaidNo(SaidNo { status: UNAUTHORIZED }),
             });
         }
         self.schemes.remember(place, repository, scheme);
@@ -125,18 +149,35 @@ impl Upstream {
     }
 
     /// The `Authorization` that a scheme asks for.
-    async fn prove(&self, scheme: &Scheme, login: Option<&Login>) -> Result<HeaderValue, Failure> {
+    async fn prove(
+        &self,
+        scheme: &Scheme,
+        login: Option<&Login>,
+        account: Option<&Account>,
+    ) -> Result<HeaderValue, Failure> {
         match (scheme, login) {
             (Scheme::Basic, Some(Login::Password(credentials))) => Ok(basic(credentials)),
-            (Scheme::Basic, Some(Login::Identity(_))) => Err(Failure::RefusedUs { status: UNAUTHORIZED }),
+            (Scheme::Basic, Some(Login::Identity(_) | Login::Registry(_))) => {
+                Err(Failure::RefusedUs { status: UNAUTHORIZED })
+            }
             (Scheme::Basic, None) => Err(Failure::SaidNo(SaidNo { status: UNAUTHORIZED })),
+            (Scheme::Bearer(_), Some(Login::Registry(token))) => bearer(token),
             (Scheme::Bearer(realm), login) => {
+                let key = realm.key(login);
                 let fetch = || async {
                     let granted = self.fetch_token(realm, login).await;
                     self.count(Kind::Token, granted.as_ref().err());
                     granted
                 };
-                Ok(self.tokens.get(&realm.key(login), fetch).await?.header)
+                let token = self.tokens.get(&key, fetch).await?;
+                if self.tokens.claim_renewal(&key, &token) {
+                    let (realm, login, account) = (realm.clone(), login.cloned(), account.cloned());
+                    let due = Due { realm, login, old: token.header.clone(), account };
+                    if !self.renewals.order(due) {
+                        self.tokens.renewed(&key, &token.header, None);
+                    }
+                }
+                Ok(token.header)
             }
         }
     }
@@ -147,10 +188,32 @@ impl Upstream {
         }
     }
 
-    async fn fetch_token(&self, realm: &Realm, login: Option<&Login>) -> Result<Token, Failure> {
+    pub(super) async fn fetch_token(&self, realm: &Realm, login: Option<&Login>) -> Result<Token, Failure> {
         // Only a realm that the operator trusts is reached as configured; see `auth::choose`.
         let login = login.filter(|_| realm.reach == Reach::Configured);
-        let response = self.ask_for_token(realm, login).await?;
+        let refresh = login.and_then(|login| self.refreshed.of(&realm.url, login));
+        let granted = self.fetch_token_with(realm, login, refresh.as_ref()).await;
+        let granted = match (granted, login, &refresh) {
+            // What came beside a token is good no more; what the operator gave may be.
+            (Err(Failure::RefusedUs { .. }), Some(login), Some(refresh)) => {
+                self.refreshed.forget(&realm.url, login, refresh);
+                self.fetch_token_with(realm, Some(login), None).await
+            }
+            (granted, ..) => granted,
+        }?;
+        if let (Some(login @ Login::Identity(_)), Some(refresh)) = (login, &granted.refresh) {
+            self.refreshed.keep(&realm.url, login, refresh.clone());
+        }
+        Ok(granted)
+    }
+
+    async fn fetch_token_with(
+        &self,
+        realm: &Realm,
+        login: Option<&Login>,
+        refresh: Option<&Secret>,
+    ) -> Result<Token, Failure> {
+        let response = self.ask_for_token(realm, login, refresh).await?;
         let status = response.status();
         if status == StatusCode::OK {
             let body =
@@ -184,11 +247,15 @@ impl Upstream {
         &self,
         realm: &Realm,
         login: Option<&Login>,
+        refresh: Option<&Secret>,
     ) -> Result<Response<Received>, Failure> {
         let proof = match login {
-            Some(Login::Identity(token)) => return Ok(self.post(&realm.url, realm.form(token)).await?),
+            Some(Login::Identity(token)) => {
+                let token = refresh.map_or(token, |Secret(refresh)| refresh);
+                return Ok(self.post(&realm.url, realm.form(token)).await?);
+            }
             Some(Login::Password(credentials)) => Some(basic(credentials)),
-            None => None,
+            Some(Login::Registry(_)) | None => None,
         };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));

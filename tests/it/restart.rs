@@ -15,8 +15,7 @@ use crate::world::{REPOSITORY, blob_path};
 /// and what is in flight on the connections has left upstream and never arrives.
 const COST: u64 = 20_000_000;
 
-/// How large the blob is, and what the link to upstream carries in a second: less where other tests run at the same time,
-/// because what the disk takes its time to sync is lost.
+/// How large the blob is, and what the link to upstream carries in a second.
 fn measures() -> (u64, u64) {
     match std::env::var_os("ROADSTEAD_TEST_FULL") {
         Some(_) => (1_000_000_000, 100_000_000),
@@ -29,6 +28,8 @@ struct Scene {
     upstream: Upstream,
     mirror: Binary,
     blob: Object,
+    /// What left upstream before the last end of the mirror and was not recorded.
+    lost: u64,
 }
 
 impl Scene {
@@ -39,23 +40,30 @@ impl Scene {
         upstream.push_blob(REPOSITORY, &blob);
         upstream.share_link(link);
         let mirror = Setup::with(&upstream, lines).set("server", "drain_timeout = \"200ms\"").spawn().await;
-        Self { upstream, mirror, blob }
+        Self { upstream, mirror, blob, lost: 0 }
     }
 
     fn sent(&self) -> u64 {
         self.upstream.sent_of(&self.blob.digest)
     }
 
-    /// Whether a range is among those that the next process will find to be present.
-    fn has_recorded(&self, range: Range<usize>) -> bool {
+    /// The ranges that the next process will find to be present.
+    fn runs(&self) -> Vec<(u64, u64)> {
         let files = files_under(&self.mirror.data(), "/partial/");
         let records = files.into_iter().filter(|file| file.extension().is_some_and(|name| name == "ranges"));
-        records.filter_map(|file| std::fs::read(file).ok()).any(|text| {
+        let runs = records.filter_map(|file| std::fs::read(file).ok()).flat_map(|text| {
             let record: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-            let runs: Vec<(usize, usize)> =
-                serde_json::from_value(record["present"].clone()).unwrap_or_default();
-            runs.iter().any(|&(start, end)| start <= range.start && range.end <= end)
-        })
+            serde_json::from_value::<Vec<(u64, u64)>>(record["present"].clone()).unwrap_or_default()
+        });
+        runs.collect()
+    }
+
+    fn recorded(&self) -> u64 {
+        self.runs().iter().map(|(start, end)| end - start).sum()
+    }
+
+    fn has_recorded(&self, range: Range<usize>) -> bool {
+        self.runs().iter().any(|&(start, end)| start as usize <= range.start && range.end <= end as usize)
     }
 
     /// A whole reader, at the moment when half of the blob has left upstream.
@@ -68,10 +76,15 @@ impl Scene {
 
     /// The mirror ends and starts again; what upstream has sent by the end.
     async fn again(&mut self, signal: Signal) -> u64 {
+        // How fast the disk is has no say in what is lost: what left upstream is recorded, but for little.
+        self.upstream.stop_link(true);
+        eventually("what came recorded", || self.recorded() + self.lost + COST / 4 >= self.sent()).await;
         self.mirror.signal(signal);
         self.mirror.ended().await;
+        self.upstream.stop_link(false);
         self.upstream.quiet().await;
         let sent = self.sent();
+        self.lost = sent.saturating_sub(self.recorded());
         self.mirror.start_again().await;
         sent
     }

@@ -212,6 +212,11 @@ impl Upstream {
         *self.inner.link.lock().unwrap() = Arc::new(Link::new(bytes_per_second));
     }
 
+    /// Whether the line of [`Upstream::share_link`] stands still from now on.
+    pub fn stop_link(&self, stopped: bool) {
+        self.inner.link.lock().unwrap().stop(stopped);
+    }
+
     /// Answers `/token` from here on.
     pub fn serve_tokens(&self, tokens: &Tokens) {
         *self.inner.tokens.lock().unwrap() = Some(tokens.clone());

@@ -78,7 +78,7 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (no(Repository, 403), 403, "DENIED", debug, Refused),
         (no(Blob, 401), 403, "DENIED", debug, Refused),
         (no(Manifest, 403), 403, "DENIED", debug, Refused),
-        (refused(Refusal::RefusedUs), 503, "UNAVAILABLE", Level::ERROR, Failed),
+        (refused(Refusal::RefusedUs), 503, "UNAVAILABLE", Level::WARN, Failed),
         (
             refused(Refusal::DidNotAnswer { reason: reason(), status: Some(500) }),
             503,

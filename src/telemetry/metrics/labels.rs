@@ -119,6 +119,12 @@ pub(super) struct ByUpstream {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByUpstreamAndAccount {
+    pub(super) upstream: String,
+    pub(super) account: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByUpstreamAndOutcome {
     pub(super) upstream: String,
     pub(super) outcome: &'static str,

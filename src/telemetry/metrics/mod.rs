@@ -22,7 +22,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Outcome;
 pub use guard::{Counted, FillGuard, ReaderGuard};
-use labels::{ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndOutcome, ByUpstreamKindAndResult};
+use labels::{
+    ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndOutcome,
+    ByUpstreamKindAndResult,
+};
 pub use labels::{FillResult, Kind, UpstreamResult};
 pub use upstream::UpstreamMetrics;
 
@@ -58,6 +61,7 @@ struct Families {
     upstream_requests: Family<ByUpstreamKindAndResult, Counter>,
     upstream_bytes: Family<ByUpstream, Counter>,
     credentials_refused: Family<ByUpstream, Counter>,
+    accounts_refused: Family<ByUpstreamAndAccount, Gauge>,
     connections: Family<ByUpstream, Gauge>,
     waiting: Family<ByUpstream, Gauge>,
 }
@@ -282,6 +286,11 @@ fn register_families(registry: &mut Registry) -> Families {
         "upstream_credentials_refused",
         "Times an upstream refused the configured credentials, or us without any",
         families.credentials_refused.clone(),
+    );
+    registry.register(
+        "upstream_accounts_refused",
+        "Endpoints of an upstream that refuse an account now, by the repositories that the account is for",
+        families.accounts_refused.clone(),
     );
     registry.register(
         "upstream_connections",

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::guard::Counted;
-use super::labels::{ByUpstream, ByUpstreamAndOutcome, ByUpstreamKindAndResult};
+use super::labels::{ByUpstream, ByUpstreamAndAccount, ByUpstreamAndOutcome, ByUpstreamKindAndResult};
 use super::{Families, Kind, Times, UpstreamResult};
 use crate::telemetry::Outcome;
 
@@ -25,6 +26,8 @@ struct Handles {
     upstream_requests: [[Counter; UpstreamResult::ALL.len()]; Kind::ALL.len()],
     upstream_bytes: Counter,
     credentials_refused: Counter,
+    name: String,
+    accounts_refused: Family<ByUpstreamAndAccount, Gauge>,
     connections: Gauge,
     waiting: Gauge,
 }
@@ -50,6 +53,8 @@ impl UpstreamMetrics {
             }),
             upstream_bytes: families.upstream_bytes.get_or_create_owned(&by_upstream),
             credentials_refused: families.credentials_refused.get_or_create_owned(&by_upstream),
+            name: upstream(),
+            accounts_refused: families.accounts_refused.clone(),
             connections: families.connections.get_or_create_owned(&by_upstream),
             waiting: families.waiting.get_or_create_owned(&by_upstream),
         });
@@ -71,6 +76,23 @@ impl UpstreamMetrics {
         if result == UpstreamResult::RefusedUs {
             self.inner.credentials_refused.inc();
         }
+    }
+
+    /// There is an account of this name, which is one of few that the configuration gives: it is shown to be refused by
+    /// no endpoint.
+    pub fn account(&self, account: &str) {
+        self.accounts_refused(account);
+    }
+
+    /// An endpoint refuses this account, until the guard is dropped.
+    #[must_use]
+    pub fn account_refused(&self, account: &str) -> Counted {
+        Counted::new(self.accounts_refused(account))
+    }
+
+    fn accounts_refused(&self, account: &str) -> Gauge {
+        let labels = ByUpstreamAndAccount { upstream: self.inner.name.clone(), account: account.to_owned() };
+        self.inner.accounts_refused.get_or_create_owned(&labels)
     }
 
     /// Bytes of a body came from upstream.

@@ -1,4 +1,5 @@
-//! Docker's `config.json`, which is also what Kubernetes mounts of a secret of type `kubernetes.io/dockerconfigjson`.
+//! Docker's `config.json`, which is also what Kubernetes mounts of a secret of type `kubernetes.io/dockerconfigjson`, and
+//! the older `.dockercfg`, which is its `auths` alone.
 //!
 //! Owns which of its entries are for a registry and a repository: those with the longest path first, as the kubelet has
 //! it, a program before what is written down, and Docker Hub by any of its names. Nobody's entry is used for another host.
@@ -59,6 +60,21 @@ struct Document {
     creds_store: Option<String>,
 }
 
+impl Document {
+    /// Where nothing of the present form is in it, the content by the old one.
+    fn or_old(self, content: &[u8]) -> Self {
+        if self.auths.is_some() || self.cred_helpers.is_some() || self.creds_store.is_some() {
+            return self;
+        }
+        let entries: HashMap<String, serde_json::Value> = serde_json::from_slice(content).unwrap_or_default();
+        let written = entries.into_iter().filter_map(|(key, value)| {
+            let written = serde_json::from_value(value).ok()?;
+            Some((key, written))
+        });
+        Self { auths: Some(written.collect()), ..self }
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Written {
@@ -66,6 +82,7 @@ struct Written {
     username: Option<String>,
     password: Option<String>,
     identitytoken: Option<String>,
+    registrytoken: Option<String>,
 }
 
 impl DockerConfig {
@@ -74,6 +91,7 @@ impl DockerConfig {
         let document: Document = serde_json::from_slice(content).map_err(|error| {
             format!("it is not a docker config.json (line {}, column {})", error.line(), error.column())
         })?;
+        let document = document.or_old(content);
         let helpers = document.cred_helpers.into_iter().flatten().filter(|(_, name)| !name.is_empty());
         let helpers = helpers.map(|(key, name)| {
             let account = program(&name).map_or_else(|| Account::Broken(key.clone()), Account::Helper);
@@ -146,6 +164,9 @@ impl Written {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         if let Some(token) = given(&self.identitytoken) {
             return Ok(Some(Login::Identity(token.into())));
+        }
+        if let Some(token) = given(&self.registrytoken) {
+            return Ok(Some(Login::Registry(token.into())));
         }
         if let Some(auth) = given(&self.auth) {
             let pair = BASE64.decode(auth.trim()).map_err(|_| Unusable)?;
@@ -235,6 +256,7 @@ mod tests {
         let show = |account: Account| match account {
             Account::Login(Login::Password(pair)) => format!("{}:{}", pair.username, pair.password),
             Account::Login(Login::Identity(token)) => format!("identity {token}"),
+            Account::Login(Login::Registry(token)) => format!("registry {token}"),
             Account::Helper(program) => program.display().to_string(),
             Account::Broken(key) => format!("broken {key}"),
         };
@@ -310,6 +332,8 @@ mod tests {
             (r#"{"username":"u","password":"p","email":"x"}"#, vec!["u:p"]),
             (r#"{"auth":"dTpw","username":"v","password":"w"}"#, vec!["u:p"]),
             (r#"{"auth":"MDAwOg==","identitytoken":"t"}"#, vec!["identity t"]),
+            (r#"{"registrytoken":"t"}"#, vec!["registry t"]),
+            (r#"{"auth":"dTpw","registrytoken":"t"}"#, vec!["registry t"]),
             (r#"{"username":"<token>","password":"t"}"#, vec!["identity t"]),
             (r#"{"auth":null,"identitytoken":""}"#, vec![]),
             ("{}", vec![]),
@@ -319,6 +343,15 @@ mod tests {
             let config = format!(r#"{{"auths":{{"ghcr.io":{entry}}},"HttpHeaders":{{"a":"b"}}}}"#);
             assert_eq!(found(&config, "https://ghcr.io", "a/b"), expected, "{entry}");
         }
+    }
+
+    #[test]
+    fn the_old_form_is_read_as_well() {
+        let old = r#"{"https://index.docker.io/v1/":{"auth":"dTpw","email":"x"},"ghcr.io":{"auth":"djpx"},"detachKeys":"ctrl-e"}"#;
+        assert_eq!(found(old, "https://registry-1.docker.io", "a"), ["u:p"]);
+        assert_eq!(found(old, "https://ghcr.io", "a"), ["v:q"]);
+        assert!(found(old, "https://quay.io", "a").is_empty());
+        assert!(found(r#"{"HttpHeaders":{"a":"b"},"auths":{}}"#, "https://ghcr.io", "a").is_empty());
     }
 
     #[test]

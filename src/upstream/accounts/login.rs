@@ -19,6 +19,8 @@ pub(in crate::upstream) enum Login {
     Password(Arc<Credentials>),
     /// A token that the token server gives tokens for; the registry itself has no use for it.
     Identity(Arc<str>),
+    /// A token for the registry; no token server has a use for it.
+    Registry(Arc<str>),
 }
 
 impl Login {
@@ -27,6 +29,11 @@ impl Login {
             return Self::Identity(password.into());
         }
         Self::Password(Arc::new(Credentials { username: username.to_owned(), password: password.to_owned() }))
+    }
+
+    /// Whether it is shown to token servers.
+    pub(in crate::upstream) fn is_for_realms(&self) -> bool {
+        !matches!(self, Self::Registry(_))
     }
 
     /// Takes this login's secrets out of a text, also where they stand encoded.
@@ -41,7 +48,7 @@ impl Login {
                 cut(&STANDARD.encode(format!("{}:{}", credentials.username, credentials.password)));
                 cut(&credentials.password);
             }
-            Self::Identity(token) => cut(token),
+            Self::Identity(token) | Self::Registry(token) => cut(token),
         }
     }
 }
@@ -51,6 +58,7 @@ impl fmt::Debug for Login {
         match self {
             Self::Password(credentials) => credentials.fmt(f),
             Self::Identity(_) => f.write_str("Identity(..)"),
+            Self::Registry(_) => f.write_str("Registry(..)"),
         }
     }
 }
@@ -61,12 +69,14 @@ mod tests {
 
     #[test]
     fn g9_a_login_does_not_show_its_secret() {
-        for login in [Login::new("robot", "hidden"), Login::new("<token>", "hidden")] {
+        for login in
+            [Login::new("robot", "hidden"), Login::new("<token>", "hidden"), Login::Registry("hidden".into())]
+        {
             assert!(!format!("{login:?}").contains("hidden"));
             let mut text = "you sent hidden, which is cm9ib3Q6aGlkZGVu".to_owned();
             login.hide(&mut text);
             assert!(!text.contains("hidden"), "{text}");
-            assert_eq!(text.contains("cm9ib3Q6aGlkZGVu"), matches!(login, Login::Identity(_)), "{text}");
+            assert_eq!(text.contains("cm9ib3Q6aGlkZGVu"), !matches!(login, Login::Password(_)), "{text}");
         }
     }
 

@@ -85,6 +85,16 @@ impl Accounts {
         self.source(repository).is_some()
     }
 
+    /// The prefixes of the accounts, which name them.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|(prefix, _)| prefix.as_str())
+    }
+
+    /// The prefix of the account that is for this repository.
+    pub(super) fn prefix(&self, repository: &Repository) -> Option<&str> {
+        self.own(repository).map(|(prefix, _)| prefix.as_str())
+    }
+
     /// As whom a repository is asked for at an endpoint; `None`: as anybody.
     pub(super) async fn login(
         &self,
@@ -158,8 +168,11 @@ impl Accounts {
     }
 
     fn source(&self, repository: &Repository) -> Option<&Source> {
-        let own = self.list.iter().find(|(prefix, _)| is_below(repository.as_str(), prefix));
-        own.map(|(_, source)| source)
+        self.own(repository).map(|(_, source)| source)
+    }
+
+    fn own(&self, repository: &Repository) -> Option<&(String, Source)> {
+        self.list.iter().find(|(prefix, _)| is_below(repository.as_str(), prefix))
     }
 }
 

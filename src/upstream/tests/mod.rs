@@ -25,6 +25,7 @@ struct Seen {
     method: String,
     path: String,
     headers: HashMap<String, String>,
+    body: String,
 }
 
 impl Seen {
@@ -137,11 +138,14 @@ async fn read_head(stream: &mut TcpStream) -> Option<Seen> {
     let mut lines = text.split("\r\n");
     let mut first = lines.next()?.split(' ');
     let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers = lines
+    let headers: HashMap<_, _> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    Some(Seen { method, path, headers })
+    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(Seen { method, path, headers, body: String::from_utf8(body).ok()? })
 }
 
 fn settings(endpoints: &[&str]) -> Settings {

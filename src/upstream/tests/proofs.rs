@@ -77,18 +77,135 @@ async fn t59_one_token_is_fetched_for_all_who_wait() {
     );
 }
 
+const TOKEN: &str = r#"{"access_token":"for-repository:team/app:pull","expires_in":300}"#;
+
+/// The clock goes on by this much at once.
+async fn later(by: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(by)).await;
+    tokio::time::resume();
+}
+
 #[tokio::test]
-async fn t60_a_short_token_is_renewed_before_it_is_used_again() {
-    let server =
-        with_tokens(|_| say(200, &[], r#"{"access_token":"for-repository:team/app:pull","expires_in":2}"#))
-            .await;
+async fn t60_a_token_is_fetched_anew_before_its_end() {
+    let server = with_tokens(|_| say(200, &[], TOKEN)).await;
     let upstream = upstream(settings(&[&server.url()]));
     upstream.tagged().await.expect("a manifest");
     upstream.tagged().await.expect("a manifest");
     assert_eq!(tokens(&server), 1);
-    tokio::time::sleep(Duration::from_millis(1600)).await;
+    later(296).await;
     upstream.tagged().await.expect("a manifest");
     assert_eq!(tokens(&server), 2);
+}
+
+#[tokio::test]
+async fn t60_a_token_near_its_end_is_renewed_once_while_all_go_on_with_it() {
+    // The second token does not come before the test says so.
+    let granted = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let number = Arc::clone(&granted);
+    let server = with_tokens(move |_| match number.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+        0 => say(200, &[], TOKEN),
+        _ => Act::Stall(Vec::new()),
+    })
+    .await;
+    let upstream = Arc::new(upstream(settings(&[&server.url()])));
+    let tended = Arc::clone(&upstream);
+    let tending = tokio::spawn(async move { tended.tend().await });
+    upstream.tagged().await.expect("a manifest");
+    later(271).await;
+    for _ in 0..20 {
+        upstream.tagged().await.expect("a manifest");
+    }
+    while tokens(&server) < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    upstream.tagged().await.expect("a manifest");
+    assert_eq!(tokens(&server), 2);
+    tending.abort();
+}
+
+#[tokio::test]
+async fn t66_an_identity_token_that_was_replaced_is_the_one_that_is_shown_and_no_secret_of_it_is_said() {
+    // Each token comes with the only identity token that is good for the next one, until all that was given is void.
+    let void = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_void = Arc::clone(&void);
+    let server = Server::start(move |seen, before| {
+        let host = seen.header("host").unwrap_or_default();
+        if seen.path.starts_with("/token") {
+            if is_void.load(std::sync::atomic::Ordering::SeqCst) && !seen.body.ends_with("=written") {
+                return say(400, &[], r#"{"error":"invalid_grant"}"#);
+            }
+            let body = format!(
+                r#"{{"access_token":"{before}","refresh_token":"identity-{before}","expires_in":300}}"#
+            );
+            return say(200, &[], &body);
+        }
+        match seen.header("authorization") {
+            Some(_) => manifest(),
+            None => say(401, &[&format!("www-authenticate: Bearer realm=\"http://{host}/token\"")], ""),
+        }
+    })
+    .await;
+    let pair = Credentials { username: "<token>".into(), password: "written".into() };
+    let account = Account { prefix: String::new(), login: LoginSource::Fixed(pair) };
+    let upstream = upstream(Settings { accounts: vec![account], ..settings(&[&server.url()]) });
+    for (name, voided) in [("a", false), ("b", false), ("c", true)] {
+        void.store(voided, std::sync::atomic::Ordering::SeqCst);
+        upstream.manifest(&name.parse().expect("a repository"), &tag()).await.expect("a manifest");
+    }
+    let shown: Vec<_> = server
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.path.starts_with("/token"))
+        .map(|seen| seen.body.rsplit('=').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(shown, ["written", "identity-1", "identity-4", "written"]);
+    assert!(!format!("{upstream:?}").contains("identity-"), "{upstream:?}");
+}
+
+#[tokio::test]
+async fn g9_a_token_for_the_registry_is_shown_to_no_token_server() {
+    let server = with_tokens(|_| say(500, &[], "")).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("config.json");
+    let host = server.url().replace("http://", "");
+    let write = |token: &str| {
+        let text = format!(r#"{{"auths":{{"{host}":{{"registrytoken":"{token}"}}}}}}"#);
+        std::fs::write(&file, text).expect("written");
+    };
+    write("for-repository:team/app:pull");
+    let account = Account { prefix: String::new(), login: LoginSource::DockerConfig(file.clone()) };
+    let settings = Settings { accounts: vec![account], ..settings(&[&server.url()]) };
+    let upstream = upstream(settings);
+    upstream.tagged().await.expect("a manifest");
+    upstream.tagged().await.expect("a manifest");
+    assert_eq!((tokens(&server), server.seen().len()), (0, 3));
+    let other = upstream.manifest(&"team/other".parse().expect("a repository"), &tag()).await;
+    assert_eq!(other, Err(Failure::RefusedUs { status: 401 }));
+}
+
+#[tokio::test]
+async fn g6_a_refused_account_is_told_until_it_is_taken() {
+    let good = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_good = Arc::clone(&good);
+    let server = with_tokens(move |seen| match is_good.load(std::sync::atomic::Ordering::SeqCst) {
+        true => granted(seen),
+        false => say(401, &[], ""),
+    })
+    .await;
+    let upstream = upstream(with_account(&server.url()));
+    assert_eq!(upstream.refused(), []);
+    for _ in 0..2 {
+        assert_eq!(upstream.tagged().await, Err(Failure::RefusedUs { status: 401 }));
+        let refused = upstream.refused();
+        assert!(
+            matches!(&refused[..], [(account, why)] if account == "*" && why.contains("401")),
+            "{refused:?}"
+        );
+    }
+    good.store(true, std::sync::atomic::Ordering::SeqCst);
+    upstream.tagged().await.expect("a manifest");
+    assert_eq!(upstream.refused(), []);
 }
 
 #[tokio::test]
@@ -146,7 +263,7 @@ async fn t61_a_foreign_realm_gets_no_credentials() {
     let challenge = format!("www-authenticate: Bearer realm=\"http://localhost:{}/token\"", realm.port);
     let server = Server::start(move |_, _| say(401, &[&challenge], "")).await;
     let failure = upstream(with_account(&server.url())).tagged().await;
-    assert_eq!(failure, Err(Failure::RefusedUs { status: 401 }));
+    assert!(matches!(&failure, Err(Failure::NoLogin { why }) if why.contains("realm_hosts")), "{failure:?}");
     let failure = upstream(settings(&[&server.url()])).tagged().await;
     assert!(matches!(failure, Err(Failure::DidNotAnswer(Cause::RedirectRefused(_)))), "{failure:?}");
     assert!(realm.seen().is_empty());

@@ -1,6 +1,7 @@
 //! How fast bodies flow: gates that a test opens, holds before headers, and links with a rate.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -135,13 +136,14 @@ const QUEUE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Link {
     rate: u64,
+    stopped: AtomicBool,
     free: Mutex<Instant>,
 }
 
 impl Link {
     /// A line of `rate` bytes a second.
     pub fn new(rate: u64) -> Self {
-        Self { rate, free: Mutex::new(Instant::now()) }
+        Self { rate, stopped: AtomicBool::new(false), free: Mutex::new(Instant::now()) }
     }
 
     /// How many bytes to hand over at once, so that the line is smooth.
@@ -162,5 +164,13 @@ impl Link {
             *free
         };
         tokio::time::sleep_until(done).await;
+        while self.stopped.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Whether it carries nothing from now on. Has no effect on a line without a limit.
+    pub(super) fn stop(&self, stopped: bool) {
+        self.stopped.store(stopped, Ordering::SeqCst);
     }
 }
