@@ -17,6 +17,17 @@ pub(crate) struct Mirror {
 impl Mirror {
     /// Starts a mirror of `upstreams` (name and address each; the first is the default), its files under `folder`.
     pub(crate) fn start(folder: &Path, upstreams: &[(&str, SocketAddr)]) -> Self {
+        let tables = upstreams.iter().enumerate().map(|(index, (name, endpoint))| {
+            let default = index == 0;
+            format!(
+                "[[upstream]]\nname = \"{name}\"\nendpoints = [\"http://{endpoint}\"]\ndefault = {default}\n"
+            )
+        });
+        Self::start_as(folder, &tables.collect::<String>())
+    }
+
+    /// The same with the tables of its upstreams as they stand in its configuration.
+    pub(crate) fn start_as(folder: &Path, upstreams: &str) -> Self {
         const TRIES: usize = 3;
         std::fs::create_dir_all(folder).unwrap();
         for _ in 1..TRIES {
@@ -28,7 +39,7 @@ impl Mirror {
     }
 
     /// Its ports may have been taken by somebody else in between, so a failure is worth another try.
-    fn try_start(folder: &Path, upstreams: &[(&str, SocketAddr)]) -> Result<Self, String> {
+    fn try_start(folder: &Path, upstreams: &str) -> Result<Self, String> {
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let config = folder.join("roadstead.toml");
@@ -58,26 +69,32 @@ impl Mirror {
         self.address
     }
 
+    /// The sum of a metric over all its labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let answer = http::request(self.admin, "GET", "/metrics", &[], b"").expect("metrics");
+        let text = String::from_utf8(answer.body).unwrap();
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
+        });
+        values.sum::<f64>() as u64
+    }
+
+    /// What it has logged.
+    pub(crate) fn said(&self) -> String {
+        self.process.said()
+    }
+
     /// Asks it to end, and waits until it has.
     pub(crate) fn stop(&mut self) {
         self.process.stop();
     }
 }
 
-fn configuration(
-    folder: &Path,
-    address: SocketAddr,
-    admin: SocketAddr,
-    upstreams: &[(&str, SocketAddr)],
-) -> String {
-    let mut text = format!(
+fn configuration(folder: &Path, address: SocketAddr, admin: SocketAddr, upstreams: &str) -> String {
+    format!(
         "[server]\nlisten = [\"{address}\"]\n[admin]\nlisten = \"{admin}\"\n\
-         [store]\npath = {:?}\nmax_bytes = \"1GiB\"\n",
+         [store]\npath = {:?}\nmax_bytes = \"1GiB\"\n{upstreams}",
         folder.join("data")
-    );
-    for (index, (name, endpoint)) in upstreams.iter().enumerate() {
-        text.push_str(&format!("[[upstream]]\nname = \"{name}\"\nendpoints = [\"http://{endpoint}\"]\n"));
-        text.push_str(&format!("default = {}\n", index == 0));
-    }
-    text
+    )
 }

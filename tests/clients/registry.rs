@@ -27,13 +27,29 @@ pub(crate) struct Access {
 }
 
 impl Registry {
-    /// Starts an empty registry that keeps its files under `folder`.
+    /// Starts a registry that keeps its files under `folder`: plain, and open to everybody.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_as(folder, "http: {addr: \"127.0.0.1:0\"}\n")
+    }
+
+    /// The same with TLS, for who shows an account of this htpasswd file.
+    pub(crate) fn start_closed(folder: &Path, certificate: &Path, key: &Path, htpasswd: &Path) -> Self {
+        let (certificate, key, htpasswd) = (certificate.display(), key.display(), htpasswd.display());
+        Self::start_as(
+            folder,
+            &format!(
+                "http: {{addr: \"127.0.0.1:0\", tls: {{certificate: {certificate}, key: {key}}}}}\n\
+                 auth: {{htpasswd: {{realm: chain, path: {htpasswd}}}}}\n"
+            ),
+        )
+    }
+
+    fn start_as(folder: &Path, how: &str) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let config = folder.join("registry.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: info, formatter: json}}\n\
-             storage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n",
+             storage: {{filesystem: {{rootdirectory: {}}}}}\n{how}",
             folder.join("files").display()
         );
         std::fs::write(&config, text).unwrap();
@@ -43,7 +59,8 @@ impl Registry {
         let address = process.wait_for("line that names the port", |process| {
             let said = process.said();
             let (_, rest) = said.split_once("listening on ")?;
-            rest.split_once('"')?.0.parse().ok()
+            // Behind a comma it says that it speaks TLS.
+            rest.split(['"', ',']).next()?.parse().ok()
         });
         Self { process, address, lines_of_pushes: 0 }
     }

@@ -1,34 +1,47 @@
 //! skopeo, which copies everything under a name: by `registries.conf`, and by the mirror's own name.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use crate::image::{Image, digest_of};
 use crate::node::Node;
 use crate::podman::{POLICY, registries_conf};
-use crate::process::{command, find, run};
+use crate::process::{command, find, outcome};
 use crate::scene::{HUB, QUAY, REPOSITORY, Scene, files_in};
 
-const NEEDED: [(&str, &str); 1] = [("skopeo", "skopeo")];
+pub(crate) const NEEDED: [(&str, &str); 1] = [("skopeo", "skopeo")];
 
 /// skopeo, in a node where that is allowed: as root it keeps a cache in `/var/lib`, which shall be nobody else's.
-struct Skopeo {
+pub(crate) struct Skopeo {
     node: Option<Node>,
     home: PathBuf,
 }
 
 impl Skopeo {
     fn new(scene: &Scene) -> Self {
-        let home = scene.subfolder("skopeo");
-        let node = if Node::allowed(&home) { scene.node("skopeo") } else { None };
+        Self::at(scene.subfolder("skopeo"))
+    }
+
+    /// One with its files in this folder, which exists.
+    pub(crate) fn at(home: PathBuf) -> Self {
+        let node = if Node::allowed(&home) { Node::start(&home) } else { None };
         Self { node, home }
     }
 
-    /// `skopeo copy --all` from `source` into a folder of files, which it gives back.
-    fn copy_all(&self, scene: &Scene, source: &str, into: &str) -> PathBuf {
+    /// `skopeo copy --all` from `source`, by this mirror, into a folder of files, which it gives back.
+    pub(crate) fn copy_all(&self, mirror: SocketAddr, source: &str, into: &str) -> PathBuf {
+        let (copied, target) = self.try_copy_all(mirror, source, into);
+        assert!(copied.status.success(), "{copied:?}");
+        target
+    }
+
+    /// The same, however it ends.
+    pub(crate) fn try_copy_all(&self, mirror: SocketAddr, source: &str, into: &str) -> (Output, PathBuf) {
         let home = self.home.join(into);
         std::fs::create_dir_all(&home).unwrap();
         let registries = home.join("registries.conf");
-        std::fs::write(&registries, registries_conf(scene.mirror.address())).unwrap();
+        std::fs::write(&registries, registries_conf(mirror)).unwrap();
         let policy = home.join("policy.json");
         std::fs::write(&policy, POLICY).unwrap();
         let target = home.join("copy");
@@ -39,13 +52,12 @@ impl Skopeo {
         skopeo.args(["--command-timeout=60s".as_ref(), "--policy".as_ref(), policy.as_os_str()]);
         skopeo.args(["--registries-conf".as_ref(), registries.as_os_str()]);
         skopeo.args(["copy", "--all", "--src-tls-verify=false"]).arg(format!("docker://{source}"));
-        run(skopeo.arg(format!("dir:{}", target.display())));
-        target
+        (outcome(skopeo.arg(format!("dir:{}", target.display()))), target)
     }
 }
 
 /// Everything of `image` is in the folder, byte by byte, and nothing else but skopeo's own marker.
-fn assert_holds(folder: &Path, image: &Image) {
+pub(crate) fn assert_holds(folder: &Path, image: &Image) {
     let mut files = files_in(folder);
     files.remove("version");
     let top = files.remove("manifest.json").expect("a manifest");
@@ -76,7 +88,7 @@ fn skopeo_copies_indexes_zstd_layers_and_artifacts_cold_and_warm() {
     let skopeo = Skopeo::new(&scene);
     for act in ["cold", "warm"] {
         for (number, (source, image)) in copies.iter().enumerate() {
-            assert_holds(&skopeo.copy_all(&scene, source, &format!("{act}-{number}")), image);
+            assert_holds(&skopeo.copy_all(scene.mirror.address(), source, &format!("{act}-{number}")), image);
         }
         if act == "cold" {
             scene.end_cold();
@@ -93,7 +105,7 @@ fn sixteen_skopeos_at_once_ask_upstream_for_every_blob_once() {
         for number in 0..16 {
             let (scene, skopeo, source) = (&scene, &skopeo, &source);
             scope.spawn(move || {
-                let copy = skopeo.copy_all(scene, source, &format!("copy-{number}"));
+                let copy = skopeo.copy_all(scene.mirror.address(), source, &format!("copy-{number}"));
                 assert_holds(&copy, &scene.images.hub);
             });
         }
@@ -107,7 +119,7 @@ fn the_mirror_serves_what_it_holds_after_a_restart_without_upstream() {
     let source = format!("{QUAY}/{REPOSITORY}:v1");
     let skopeo = Skopeo::new(&scene);
     let copy = |scene: &Scene, name: &str| {
-        assert_holds(&skopeo.copy_all(scene, &source, name), &scene.images.quay);
+        assert_holds(&skopeo.copy_all(scene.mirror.address(), &source, name), &scene.images.quay);
     };
     copy(&scene, "before");
     scene.end_cold();
