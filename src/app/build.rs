@@ -1,12 +1,17 @@
 //! Parts of the mirror from the configuration.
 
+use std::sync::Arc;
+
 use crate::config;
 use crate::http::Pseudonym;
 use crate::mirror::{Extent, FillPolicy, Policy, Resume, SiteSettings, Unread};
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
 use crate::telemetry::Metrics;
-use crate::upstream::{Account, Credentials, LoginSource, Settings, Uplink, Upstream};
+use crate::upstream::{
+    Account, Credentials, EndpointSettings, Http2, Identity, LoginSource, Proxies, Proxy, Settings, Trust,
+    Uplink, Upstream,
+};
 
 use super::StartError;
 
@@ -47,11 +52,17 @@ fn site(
         name: upstream.name.clone(),
         pseudonym,
         pass_ns: upstream.pass_ns,
-        endpoints: upstream.endpoints.clone(),
+        endpoints: upstream.endpoints.iter().map(endpoint).collect(),
         accounts: upstream.accounts.iter().map(account).collect(),
         realm_hosts: upstream.realm_hosts.clone(),
         redirect_hosts: upstream.redirect_hosts.clone(),
         ca: upstream.ca.clone(),
+        http2: match upstream.http2 {
+            config::Http2::Never => Http2::Never,
+            config::Http2::Small => Http2::Small,
+            config::Http2::All => Http2::All,
+        },
+        proxies: proxies(&upstream.proxies),
         connect_timeout: upstream.connect_timeout,
         header_timeout: upstream.header_timeout,
         idle_timeout: upstream.idle_timeout,
@@ -59,6 +70,13 @@ fn site(
         max_rate: upstream.max_rate,
         uplink: uplink.clone(),
     };
+    for endpoint in upstream.endpoints.iter().filter(|endpoint| endpoint.insecure) {
+        tracing::warn!(
+            upstream = %upstream.name, endpoint = %endpoint.url,
+            "INSECURE: whoever answers at this endpoint is believed, and sees the upstream's credentials; configure `ca` \
+             in place of `insecure`"
+        );
+    }
     let policy = Policy {
         tag_ttl: upstream.tag_ttl,
         revalidate_timeout: upstream.revalidate_timeout,
@@ -68,6 +86,29 @@ fn site(
     let upstream = Upstream::new(settings, metrics)
         .map_err(|error| StartError::Upstreams(format!("upstream {}: {error}", upstream.name)))?;
     Ok(SiteSettings { upstream, policy })
+}
+
+fn endpoint(endpoint: &config::Endpoint) -> EndpointSettings {
+    let config::Endpoint { url, ca, identity, insecure } = endpoint;
+    let identity = identity
+        .as_ref()
+        .map(|identity| Identity { chain: identity.chain.clone(), key: Arc::clone(&identity.key) });
+    EndpointSettings { url: url.clone(), trust: Trust { ca: ca.clone(), identity, insecure: *insecure } }
+}
+
+fn proxies(proxies: &config::Proxies) -> Proxies {
+    let proxy = |proxy: &config::Proxy| Proxy {
+        url: proxy.url.clone(),
+        credentials: proxy.account.as_ref().map(|(username, password)| Credentials {
+            username: username.clone(),
+            password: password.expose().to_owned(),
+        }),
+    };
+    Proxies {
+        http: proxies.http.as_ref().map(proxy),
+        https: proxies.https.as_ref().map(proxy),
+        except: proxies.except.clone(),
+    }
 }
 
 fn account(account: &config::Account) -> Account {

@@ -79,6 +79,8 @@ fn upstream_keys(old: &Upstream, new: &Upstream) -> Vec<String> {
         ("redirect_hosts", old.redirect_hosts != new.redirect_hosts),
         ("credentials", old.accounts != new.accounts),
         ("ca", old.ca != new.ca),
+        ("http2", old.http2 != new.http2),
+        ("proxy", old.proxies != new.proxies),
         ("tag_ttl", old.tag_ttl != new.tag_ttl),
         ("negative_ttl", old.negative_ttl != new.negative_ttl),
         ("connect_timeout", old.connect_timeout != new.connect_timeout),
@@ -161,6 +163,8 @@ mod tests {
             "unread_fill = \"pause\"",
             "unread_after = \"1s\"",
             "resume = \"start\"",
+            "http2 = \"all\"",
+            "proxy = \"http://proxy.example:3128\"",
         ];
         for row in rows {
             let new = config(&format!("[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n{row}\n"));
@@ -169,6 +173,14 @@ mod tests {
         }
         let new = config("[[upstream]]\nname = \"b\"\nendpoints = [\"https://a\"]\n");
         assert_eq!(old.changes(&new).live, ["upstream a removed", "upstream b added"]);
+    }
+
+    #[test]
+    fn a_proxy_for_all_changes_each_upstream() {
+        let old = config("");
+        let changes = old.changes(&config("[uplink]\nproxy = \"http://proxy.example:3128\"\n"));
+        let each: Vec<_> = old.upstreams.iter().map(|up| format!("upstream {} proxy", up.name)).collect();
+        assert_eq!(changes, Changes { live: each, restart: vec![] });
     }
 
     #[test]

@@ -5,11 +5,12 @@
 //! file, the file over the defaults, and a mistake in a value that something else overrides is a mistake all the same.
 //!
 //! Nothing here touches the network, and of files it reads only the configuration and those that it names: passwords,
-//! docker's configurations and bundles of certificates. Whether an address can be bound or a directory written is left to whoever does so.
+//! docker's configurations, certificates and their keys. Whether an address can be bound or a directory written is left to whoever does so.
 
 mod changes;
 mod mistake;
 mod model;
+mod reach;
 mod read;
 mod secret;
 mod source;
@@ -20,6 +21,7 @@ pub use model::{
     Account, Admin, Budget, Config, Credentials, Extent, Log, LogFormat, Memory, Resume, Server, Store,
     Unread, Uplink, Upstream,
 };
+pub use reach::{Endpoint, Http2, Identity, Proxies, Proxy};
 pub use secret::Secret;
 pub use source::Sources;
 

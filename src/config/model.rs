@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use super::Secret;
+use super::{Endpoint, Http2, Proxies, Secret};
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,7 +118,7 @@ pub struct Upstream {
     /// `Host` headers that mean it.
     pub hosts: Vec<String>,
     /// Where it is, in the order in which they are tried; at least one.
-    pub endpoints: Vec<Url>,
+    pub endpoints: Vec<Endpoint>,
     /// Whether they are told which upstream is meant, by `ns`, because they are mirrors themselves.
     pub pass_ns: bool,
     /// Whether requests that name no upstream go here.
@@ -131,6 +131,10 @@ pub struct Upstream {
     pub accounts: Vec<Account>,
     /// Roots that are trusted beside the system's.
     pub ca: Vec<CertificateDer<'static>>,
+    /// For what HTTP/2 is used where it is offered.
+    pub http2: Http2,
+    /// The proxies on the way.
+    pub proxies: Proxies,
     /// How long a tag is believed without asking again; zero: not at all.
     pub tag_ttl: Duration,
     /// How long a true 404 is remembered; zero: not at all.
@@ -300,13 +304,15 @@ impl Upstream {
             aliases: Vec::new(),
             path: None,
             hosts: Vec::new(),
-            endpoints,
+            endpoints: endpoints.into_iter().map(Endpoint::from).collect(),
             pass_ns: false,
             default: false,
             realm_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
             accounts: Vec::new(),
             ca: Vec::new(),
+            http2: Http2::Small,
+            proxies: Proxies::default(),
             tag_ttl: Duration::from_secs(5 * 60),
             negative_ttl: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),

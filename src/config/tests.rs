@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::*;
 
+mod reach;
+
 const DOCUMENTED: &str = include_str!("../../config/roadstead.toml");
 
 fn mistakes(text: &str) -> Vec<String> {
@@ -46,8 +48,16 @@ fn examples(with: impl Fn(&str) -> bool) -> String {
 
 #[test]
 fn the_documented_examples_are_right_once_the_files_they_name_exist() {
-    let outside =
-        ["username_env", "password_file", "password_env", "docker_config", "credential_helper", "ca ="];
+    let outside = [
+        "username_env",
+        "password_file",
+        "password_env",
+        "docker_config",
+        "credential_helper",
+        "ca =",
+        "client_cert",
+        "client_key",
+    ];
     let text = examples(|line| !outside.iter().any(|key| line.starts_with(key)));
     let config = Config::from_toml(&text, "roadstead.toml").unwrap();
     let mut docker = Upstream::built_in().remove(0);
@@ -73,13 +83,16 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
     assert_eq!((local.split_above, local.fill), (plain.split_above, plain.fill));
     assert_eq!((local.unread_fill, local.resume), (plain.unread_fill, plain.resume));
     assert_eq!(local.unread_after, plain.unread_after);
+    assert_eq!((local.http2, &local.proxies), (plain.http2, &plain.proxies));
+    let endpoint = "https://registry.corp.example:5443".parse::<url::Url>().unwrap();
+    assert_eq!(config.upstreams[2].endpoints, [Endpoint::from(endpoint)]);
 }
 
 #[test]
 fn every_key_is_documented() {
     let tables = ["server", "admin", "log", "store", "memory", "uplink"];
     let ask = tables.map(|table| format!("[{table}]\nno-such-key = 1\n")).join("")
-        + "[[upstream]]\nno-such-key = 1\n[[upstream.account]]\nno-such-key = 1\n";
+        + "[[upstream]]\nno-such-key = 1\n[[upstream.account]]\nno-such-key = 1\n[[upstream.endpoint]]\nno-such-key = 1\n";
     let known: BTreeSet<String> = Config::from_toml(&ask, "f")
         .unwrap_err()
         .as_slice()
@@ -177,7 +190,7 @@ fn single_mistakes_are_told_where_they_are() {
         ("upstream = []".into(), "f.toml:1: upstream: found an empty list", "[[upstream]]"),
         ("upstream = [1]".into(), "f.toml:1: upstream: found the number 1", "[[upstream]]"),
         ("[upstream]\nname = \"x\"".into(), "f.toml:1: upstream: found a table", "[[upstream]]"),
-        (up("endpoint = \"x\""), "f.toml:4: upstream.endpoint: found an unknown key", "endpoints"),
+        (up("endpoin = \"x\""), "f.toml:4: upstream.endpoin: found an unknown key", "endpoints"),
         (up("path = \"a/b\""), "f.toml:4: upstream.path: found \"a/b\"", "one legal component"),
         (up("path = \"v2\""), "f.toml:4: upstream.path: found \"v2\"", "the API"),
         (up("aliases = [\"B.example\"]"), "f.toml:4: upstream.aliases: found \"B.example\"", "lower case"),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::oci::Digest;
 use crate::telemetry::Outcome;
-use crate::upstream::{Cause, Failure};
+use crate::upstream::{Cause, Failure, Unresolved};
 
 /// An answer with the one word that log, metric and header will carry for it.
 #[derive(Clone, Debug)]
@@ -140,7 +140,10 @@ impl From<Cause> for Refusal {
     fn from(cause: Cause) -> Self {
         let reason = cause.to_string();
         match cause {
-            Cause::ConnectTimeout | Cause::HeaderTimeout | Cause::IdleTimeout => Self::OutOfTime { reason },
+            Cause::ConnectTimeout
+            | Cause::HeaderTimeout
+            | Cause::IdleTimeout
+            | Cause::Resolve { why: Unresolved::TimedOut, .. } => Self::OutOfTime { reason },
             Cause::Status(status) => Self::DidNotAnswer { reason, status: Some(status) },
             Cause::Garbage(_) | Cause::TooLarge { .. } => Self::WrongContent { reason },
             _ => Self::DidNotAnswer { reason, status: None },

@@ -14,7 +14,7 @@ use crate::oci::{Algorithm, Digest, Namespace, Namespaces, Reference};
 use crate::store::fs::RealDisk;
 use crate::store::{Budget, Store};
 use crate::telemetry::Metrics;
-use crate::upstream::{Pseudonym, Settings, Upstream};
+use crate::upstream::{Http2, Proxies, Pseudonym, Settings, Upstream};
 
 use super::{Delivery, FillPolicy, Mirror, Options, Piece, Policy, SiteSettings, Target, Wanted};
 use upstream::{MANIFEST, Registry};
@@ -45,13 +45,15 @@ impl Scene {
         let second = Duration::from_secs(1);
         let settings = Settings {
             name: "registry.test".to_owned(),
-            endpoints: vec![registry.url()],
+            endpoints: vec![registry.url().into()],
             accounts: Vec::new(),
             pseudonym: Pseudonym::random(),
             pass_ns: false,
             realm_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
             ca: Vec::new(),
+            http2: Http2::default(),
+            proxies: Proxies::default(),
             connect_timeout: 5 * second,
             header_timeout: 10 * second,
             idle_timeout: 30 * second,

@@ -1,29 +1,39 @@
-//! The two pooled clients of an upstream.
+//! The pooled clients of an upstream.
 //!
-//! One is for hosts that the operator named, and goes wherever their names lead. The other is for hosts that upstream
-//! named, by a redirect or as a foreign realm, and reaches public addresses and configured hosts only. They share no
-//! connection, so that none made for the first is ever used for the second.
+//! Hosts that the operator named are asked by one, which goes wherever their names lead. Hosts that upstream named, by a
+//! redirect or as a foreign realm, are asked by another, which reaches public addresses and configured hosts only. An
+//! endpoint with certificates of its own has clients of its own, which ask that scheme, host and port alone. They share no
+//! connection, so that none that was made for one is ever used for another.
+//!
+//! Blobs come over HTTP/1.1 unless configured otherwise: a connection each, so that none waits for the window of another,
+//! and what breaks one breaks no other. Everything small shares a connection where the server offers HTTP/2.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::PROXY_AUTHORIZATION;
+use http::{Request, Response, Uri};
 use http_body_util::Full;
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::OnceCell;
+use url::Url;
 
 use crate::telemetry::Kind;
 
 use super::body::{Line, Received, Waiting};
-use super::dial::{Connector, Dialer, Unreachable, find};
+use super::dial::{Connector, Dialer, Unreachable, find, innermost};
 use super::failure::Cause;
+use super::names::Names;
 use super::places::Places;
+use super::proxy::Route;
+use super::settings::{EndpointSettings, Http2, Trust};
+use super::tls;
 
 /// How long an unused connection is kept: less than the minute after which load balancers commonly drop theirs.
 const POOL_IDLE: Duration = Duration::from_secs(50);
@@ -34,6 +44,25 @@ const POOL_SIZE: usize = 32;
 /// How much is read ahead where bytes are held back for a rate. Such a piece has to be worth a few moments only: a peer
 /// whose bytes nobody takes for a minute may hang up.
 const PACED_READ: usize = 64 * 1024;
+
+/// How much may be on its way over HTTP/2 for one body, and for all of a connection: what a fast link with a long way holds.
+const WINDOW: u32 = 4 << 20;
+const SHARED_WINDOW: u32 = 4 * WINDOW;
+
+/// The same where bytes are held back for a rate: what has come and waits is in memory.
+const PACED_WINDOW: u32 = 1 << 20;
+
+/// How large a frame may be.
+const FRAME: u32 = 64 * 1024;
+
+/// How long all headers of an answer may be together. Signed URLs alone take kilobytes.
+const HEADERS: u32 = 256 * 1024;
+
+/// How long a connection of HTTP/2 may be silent while something is waited for before it is asked for a sign of life, and
+/// how long that may take. What was sent into a dead one is sent again when this shows it: both are over within half of a
+/// `header_timeout` of 10 s, and two seconds is more than a link that is busy otherwise keeps a packet.
+const PING_AFTER: Duration = Duration::from_secs(2);
+const PING_LIMIT: Duration = Duration::from_millis(2500);
 
 type Pool = Client<Connector, Full<Bytes>>;
 
@@ -46,75 +75,152 @@ pub(super) enum Reach {
     Guarded,
 }
 
+/// What connections are made by.
+#[derive(Clone, Debug)]
+pub(super) struct Means {
+    pub(super) places: Arc<Places>,
+    /// Roots that are trusted beside the system's, wherever this upstream leads.
+    pub(super) ca: Vec<CertificateDer<'static>>,
+    pub(super) http2: Http2,
+    pub(super) route: Arc<Route>,
+    pub(super) names: Names,
+    pub(super) connect_timeout: Duration,
+    /// Whether bytes are held back for a rate.
+    pub(super) paced: bool,
+}
+
 /// Connections to one upstream and to where it sends us.
 #[derive(Debug)]
 pub(super) struct Net {
-    places: Arc<Places>,
-    roots: Vec<CertificateDer<'static>>,
-    connect_timeout: Duration,
-    paced: bool,
+    means: Means,
+    /// The endpoints with certificates of their own.
+    apart: Vec<EndpointSettings>,
     clients: OnceCell<Clients>,
 }
 
 #[derive(Debug)]
 struct Clients {
-    configured: Pool,
-    guarded: Pool,
+    configured: Pools,
+    guarded: Pools,
+    apart: Vec<(Url, Pools)>,
+}
+
+/// The connections that are made by one rule.
+#[derive(Debug)]
+struct Pools {
+    /// HTTP/1.1 alone.
+    plain: Pool,
+    /// Whatever the server offers, for what is small; `None`: as above.
+    small: Option<Pool>,
+    /// The same for blobs. Apart, because a window that blobs have filled is in the way of everything else.
+    blobs: Option<Pool>,
+}
+
+impl Pools {
+    fn pool(&self, kind: Kind, to: &Uri) -> &Pool {
+        let any = if kind == Kind::Blob { &self.blobs } else { &self.small };
+        // Without TLS there is nobody to agree with on another version.
+        any.as_ref().filter(|_| to.scheme_str() == Some("https")).unwrap_or(&self.plain)
+    }
 }
 
 impl Net {
-    pub(super) fn new(
-        places: Arc<Places>,
-        roots: Vec<CertificateDer<'static>>,
-        connect_timeout: Duration,
-        paced: bool,
-    ) -> Self {
-        Self { places, roots, connect_timeout, paced, clients: OnceCell::new() }
+    pub(super) fn new(means: Means, endpoints: &[EndpointSettings]) -> Self {
+        let apart = endpoints.iter().filter(|endpoint| endpoint.trust != Trust::default());
+        Self { means, apart: apart.cloned().collect(), clients: OnceCell::new() }
     }
 
     /// Sends a request and gives the head of its response. The caller limits the time.
     pub(super) async fn send(
         &self,
-        _kind: Kind,
+        kind: Kind,
         reach: Reach,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Received>, Cause> {
         let clients = self.clients.get_or_try_init(|| self.open()).await?;
-        let client = match reach {
-            Reach::Configured => &clients.configured,
-            Reach::Guarded => &clients.guarded,
-        };
+        let client = clients.pools(reach, request.uri()).pool(kind, request.uri());
+        let proxy = self.means.route.ends_at(request.uri());
+        if let Some(account) = proxy.and_then(|proxy| proxy.account.clone()) {
+            request.headers_mut().insert(PROXY_AUTHORIZATION, account);
+        }
         let waiting = Waiting::on(Line::new(capture_connection(&mut request)));
         let (head, body) = client.request(request).await.map_err(|error| cause_of(&error))?.into_parts();
-        Ok(Response::from_parts(head, waiting.answered(body)))
+        let response = Response::from_parts(head, waiting.answered(body));
+        match proxy.and_then(|proxy| proxy.refusal(response.status(), response.headers())) {
+            Some(refusal) => Err(refusal),
+            None => Ok(response),
+        }
     }
 
     async fn open(&self) -> Result<Clients, Cause> {
-        let roots = self.roots.clone();
-        let tls = tokio::task::spawn_blocking(move || super::tls::client_config(&roots))
-            .await
-            .map_err(|_| Cause::Tls("the system's roots could not be read".to_owned()))??;
-        let pool = |dialer, tls: ClientConfig| {
-            let https = HttpsConnectorBuilder::new()
-                .with_tls_config(tls)
-                .https_or_http()
-                .enable_http1()
-                .wrap_connector(dialer);
-            let mut builder = Client::builder(TokioExecutor::new());
-            if self.paced {
-                builder.http1_max_buf_size(PACED_READ);
-            }
-            builder
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(POOL_IDLE)
-                .pool_max_idle_per_host(POOL_SIZE)
-                .build(Connector::new(https, self.connect_timeout))
-        };
+        let (ca, apart) = (self.means.ca.clone(), self.apart.clone());
+        let configs = tokio::task::spawn_blocking(move || {
+            let common = tls::client_config(&ca, &Trust::default())?;
+            let own = apart.iter().map(|endpoint| tls::client_config(&ca, &endpoint.trust));
+            Ok::<_, Cause>((common, own.collect::<Result<Vec<_>, _>>()?))
+        });
+        let unread = |_| Cause::Tls("the system's roots could not be read".to_owned());
+        let (common, own) = configs.await.map_err(unread)??;
+        let Means { places, route, names, connect_timeout, .. } = &self.means;
+        let dialer = Dialer::open(names.clone(), Arc::clone(route), common.clone(), *connect_timeout);
+        let apart = self.apart.iter().zip(own);
         Ok(Clients {
-            configured: pool(Dialer::open(), tls.clone()),
-            guarded: pool(Dialer::guarded(Arc::clone(&self.places)), tls),
+            apart: apart.map(|(one, tls)| (one.url.clone(), self.pools(&dialer, &tls))).collect(),
+            configured: self.pools(&dialer, &common),
+            guarded: self.pools(&dialer.guarded(Arc::clone(places)), &common),
         })
     }
+
+    fn pools(&self, dialer: &Dialer, tls: &ClientConfig) -> Pools {
+        let any = |wanted: bool| {
+            let build = || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
+            wanted.then(|| self.pool(build().enable_http1().enable_http2().wrap_connector(dialer.clone())))
+        };
+        let plain = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
+        Pools {
+            plain: self.pool(plain.wrap_connector(dialer.clone())),
+            small: any(self.means.http2 != Http2::Never),
+            blobs: any(self.means.http2 == Http2::All),
+        }
+    }
+
+    fn pool(&self, https: HttpsConnector<Dialer>) -> Pool {
+        let window = if self.means.paced { PACED_WINDOW } else { WINDOW };
+        let mut builder = Client::builder(TokioExecutor::new());
+        if self.means.paced {
+            builder.http1_max_buf_size(PACED_READ);
+        }
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_SIZE)
+            .http2_initial_stream_window_size(window)
+            .http2_initial_connection_window_size(SHARED_WINDOW)
+            .http2_max_frame_size(FRAME)
+            .http2_max_header_list_size(HEADERS)
+            .http2_keep_alive_interval(PING_AFTER)
+            .http2_keep_alive_timeout(PING_LIMIT)
+            .build(Connector::new(https, self.means.connect_timeout))
+    }
+}
+
+impl Clients {
+    fn pools(&self, reach: Reach, to: &Uri) -> &Pools {
+        match (self.apart.iter().find(|(url, _)| is_at(to, url)), reach) {
+            (Some((_, own)), _) => own,
+            (None, Reach::Configured) => &self.configured,
+            (None, Reach::Guarded) => &self.guarded,
+        }
+    }
+}
+
+/// Whether both have the same scheme, host and port.
+fn is_at(to: &Uri, origin: &Url) -> bool {
+    let known = if to.scheme_str() == Some("https") { 443 } else { 80 };
+    to.scheme_str() == Some(origin.scheme())
+        && to.host() == origin.host_str()
+        && Some(to.port_u16().unwrap_or(known)) == origin.port_or_known_default()
 }
 
 fn cause_of(error: &ClientError) -> Cause {
@@ -127,7 +233,32 @@ fn cause_of(error: &ClientError) -> Cause {
     }
 }
 
-/// What broke an exchange that had a connection.
+/// What broke an exchange that had a connection. A stream that was reset, and a server that goes away, are no more than that.
 pub(super) fn broken(error: &hyper::Error) -> Cause {
-    if error.is_parse() { Cause::Garbage("it does not speak HTTP/1.1".to_owned()) } else { Cause::Cut }
+    if error.is_parse() {
+        return Cause::Garbage("it does not speak HTTP/1.1".to_owned());
+    }
+    tracing::debug!(error = %innermost(error), "an exchange broke");
+    Cause::Cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g9_what_is_configured_for_an_endpoint_holds_at_its_scheme_host_and_port_alone() {
+        let own = "https://registry.example".parse().expect("a URL");
+        for (to, there) in [
+            ("https://registry.example/v2/", true),
+            ("https://registry.example:443/token?a=b", true),
+            ("https://registry.example:5000/v2/", false),
+            ("http://registry.example/v2/", false),
+            ("http://registry.example:443/v2/", false),
+            ("https://cdn.registry.example/", false),
+            ("https://registry.example.evil.example/", false),
+        ] {
+            assert_eq!(is_at(&to.parse().expect("a URI"), &own), there, "{to}");
+        }
+    }
 }

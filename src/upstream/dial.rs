@@ -1,8 +1,9 @@
-//! How connections are made: resolved, checked, connected and encrypted, within one limit of time.
+//! How connections are made: resolved, checked, connected, led through a proxy and encrypted, within one limit of time.
 
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,16 +11,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::address::is_public;
 use super::failure::Cause;
+use super::names::Names;
 use super::places::Places;
+use super::proxy::{Route, Via, may_be_public};
+use super::race::race;
 
 /// Idle connections are probed this often, so that a peer that vanished is noticed by the kernel.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -44,43 +50,53 @@ pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
     std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
 }
 
-fn innermost(error: &(dyn Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     std::iter::successors(Some(error), |&error| error.source())
         .last()
         .map(ToString::to_string)
         .unwrap_or_default()
 }
 
-/// Connects over TCP, to any address or only to such as this upstream may reach by a redirect.
+/// Host and port of where to, as the URI says or its scheme implies.
+fn host_and_port(to: &Uri) -> (&str, u16) {
+    let known = if to.scheme_str() == Some("https") { 443 } else { 80 };
+    (to.host().unwrap_or_default(), to.port_u16().unwrap_or(known))
+}
+
+/// Connects over TCP, to any address or only to public ones.
 #[derive(Clone, Debug)]
-pub(super) struct Dialer {
-    any: HttpConnector<Resolver>,
-    public: HttpConnector<Resolver>,
-    /// Whose hosts may have private addresses; `None`: every host may.
-    guard: Option<Arc<Places>>,
+pub(super) struct Tcp {
+    names: Names,
+    /// How long a name may take, so that there is time left to say that it was the name.
+    limit: Duration,
+    public_only: bool,
 }
 
-impl Dialer {
-    /// For hosts that the operator named.
-    pub(super) fn open() -> Self {
-        Self { any: connector(false), public: connector(true), guard: None }
+impl Tcp {
+    /// What is connected to is what was checked: there is no second look at the name.
+    async fn connect(self, host: &str, port: u16) -> Result<TokioIo<TcpStream>, Cause> {
+        let addresses = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(literal) => vec![SocketAddr::new(literal, port)],
+            Err(_) => self.names.resolve(host, port, self.limit).await?,
+        };
+        let mut kept = addresses;
+        if self.public_only {
+            kept.retain(|address| is_public(address.ip()));
+        }
+        if kept.is_empty() {
+            return Err(private(host));
+        }
+        let connected = race(kept, TcpStream::connect).await;
+        let stream = connected
+            .map_err(|error| Cause::Connect(error.map_or_else(String::new, |error| error.to_string())))?;
+        // A socket that takes no options works nonetheless.
+        let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+        Ok(TokioIo::new(stream))
     }
-
-    /// For hosts that upstream named.
-    pub(super) fn guarded(places: Arc<Places>) -> Self {
-        Self { guard: Some(places), ..Self::open() }
-    }
 }
 
-fn connector(public_only: bool) -> HttpConnector<Resolver> {
-    let mut connector = HttpConnector::new_with_resolver(Resolver { public_only });
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_keepalive(Some(KEEPALIVE));
-    connector
-}
-
-impl Service<Uri> for Dialer {
+impl Service<Uri> for Tcp {
     type Response = TokioIo<TcpStream>;
     type Error = Unreachable;
     type Future = BoxFuture<Result<Self::Response, Unreachable>>;
@@ -90,41 +106,75 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, to: Uri) -> Self::Future {
-        let host = to.host().unwrap_or_default();
-        let known = if to.scheme_str() == Some("https") { 443 } else { 80 };
-        let port = Some(to.port_u16().unwrap_or(known));
-        let free = self.guard.as_ref().is_none_or(|places| places.may_be_private(host, port));
-        // A literal never sees the resolver, so it is checked here.
-        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
-        if !free && literal.is_some_and(|address| !is_public(address)) {
-            let refusal = private(host);
-            return Box::pin(async { Err(refusal) });
-        }
-        let mut connector = if free { self.any.clone() } else { self.public.clone() };
+        let tcp = self.clone();
         Box::pin(async move {
-            connector.call(to).await.map_err(|error| match find::<Unreachable>(&error) {
-                Some(Unreachable(cause)) => Unreachable(cause.clone()),
-                None => Unreachable(Cause::Connect(innermost(&error))),
-            })
+            let (host, port) = host_and_port(&to);
+            tcp.connect(host, port).await.map_err(Unreachable)
         })
     }
 }
 
-fn private(host: &str) -> Unreachable {
-    Unreachable(Cause::RedirectRefused(format!(
+fn private(host: &str) -> Cause {
+    Cause::RedirectRefused(format!(
         "{host} has no public address (add it to `redirect_hosts` if it is yours)"
-    )))
+    ))
 }
 
-/// Resolves names by the system, and forgets addresses that are not public where only such may be reached. What is
-/// connected to is what was checked: there is no second look at the name.
+/// Connects to where it is asked for or to the proxy on the way there, to any address or only to such as this upstream may
+/// reach by a redirect.
 #[derive(Clone, Debug)]
-pub(super) struct Resolver {
-    public_only: bool,
+pub(super) struct Dialer {
+    tcp: Tcp,
+    to_proxy: HttpsConnector<Tcp>,
+    route: Arc<Route>,
+    /// Whose hosts may have private addresses; `None`: every host may.
+    guard: Option<Arc<Places>>,
 }
 
-impl Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
+impl Dialer {
+    /// For hosts that the operator named. `tls` is for proxies that speak it.
+    pub(super) fn open(names: Names, route: Arc<Route>, tls: ClientConfig, limit: Duration) -> Self {
+        let tcp = Tcp { names, limit: limit * 4 / 5, public_only: false };
+        Self { to_proxy: HttpsConnector::from((tcp.clone(), tls)), tcp, route, guard: None }
+    }
+
+    /// For hosts that upstream named.
+    pub(super) fn guarded(self, places: Arc<Places>) -> Self {
+        Self { guard: Some(places), ..self }
+    }
+
+    async fn connect(mut self, to: Uri) -> Result<Stream, Cause> {
+        let (host, port) = host_and_port(&to);
+        let free = self.guard.as_ref().is_none_or(|places| places.may_be_private(host, Some(port)));
+        // A literal never sees a resolver, so it is checked here.
+        let literal = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        if !free && literal.is_some_and(|address| !is_public(address)) {
+            return Err(private(host));
+        }
+        let Some(via) = self.route.to(&to).cloned() else {
+            self.tcp.public_only = !free;
+            let stream = self.tcp.connect(host, port).await?;
+            return Ok(Stream { io: MaybeHttpsStream::Http(stream), ends_at_proxy: false });
+        };
+        // The proxy resolves the name, and what it finds is not seen from here.
+        if !free && literal.is_none() && !may_be_public(host) {
+            return Err(private(host));
+        }
+        let io = self.reach(&via).await?;
+        match to.scheme_str() {
+            Some("https") => Ok(Stream { io: via.tunnel(io, &to).await?, ends_at_proxy: false }),
+            _ => Ok(Stream { io, ends_at_proxy: true }),
+        }
+    }
+
+    async fn reach(&mut self, via: &Via) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, Cause> {
+        let reached = self.to_proxy.call(via.uri.clone()).await;
+        reached.map_err(|error| via.unreachable(&classify(error).0))
+    }
+}
+
+impl Service<Uri> for Dialer {
+    type Response = Stream;
     type Error = Unreachable;
     type Future = BoxFuture<Result<Self::Response, Unreachable>>;
 
@@ -132,23 +182,57 @@ impl Service<Name> for Resolver {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, name: Name) -> Self::Future {
-        let public_only = self.public_only;
-        Box::pin(async move {
-            let found = match tokio::net::lookup_host((name.as_str(), 0)).await {
-                Ok(found) => found.collect::<Vec<_>>(),
-                Err(error) => {
-                    tracing::debug!(host = name.as_str(), %error, "a name was not resolved");
-                    return Err(Unreachable(Cause::Resolve(name.as_str().to_owned())));
-                }
-            };
-            if found.is_empty() {
-                return Err(Unreachable(Cause::Resolve(name.as_str().to_owned())));
-            }
-            let kept: Vec<_> =
-                found.into_iter().filter(|address| !public_only || is_public(address.ip())).collect();
-            if kept.is_empty() { Err(private(name.as_str())) } else { Ok(kept.into_iter()) }
-        })
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let dialing = self.clone().connect(to);
+        Box::pin(async move { dialing.await.map_err(Unreachable) })
+    }
+}
+
+/// A connection to the server, or to the proxy that requests end at.
+pub(super) struct Stream {
+    io: MaybeHttpsStream<TokioIo<TcpStream>>,
+    ends_at_proxy: bool,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new().proxy(self.ends_at_proxy)
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
     }
 }
 
@@ -166,7 +250,7 @@ impl Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = MaybeHttpsStream<Stream>;
     type Error = Unreachable;
     type Future = BoxFuture<Result<Self::Response, Unreachable>>;
 
@@ -195,50 +279,4 @@ fn classify(error: BoxError) -> Unreachable {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn guarded(redirect_hosts: &[&str]) -> Dialer {
-        let endpoints = ["http://registry.example".parse().expect("a URL")];
-        let redirects: Vec<String> = redirect_hosts.iter().map(|host| (*host).to_owned()).collect();
-        Dialer::guarded(Arc::new(Places::new(&endpoints, &[], &redirects).expect("hosts")))
-    }
-
-    async fn dial(mut dialer: Dialer, to: &str) -> Result<(), Cause> {
-        dialer.call(to.parse().expect("a URI")).await.map(drop).map_err(|Unreachable(cause)| cause)
-    }
-
-    #[tokio::test]
-    async fn t58_a_private_literal_or_name_is_refused_before_a_packet_leaves() {
-        for to in ["http://127.0.0.1:1/", "http://[::1]:1/", "http://169.254.169.254/", "http://localhost:1/"]
-        {
-            let refused = dial(guarded(&[]), to).await;
-            assert!(matches!(refused, Err(Cause::RedirectRefused(_))), "{to}: {refused:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn t58_configured_hosts_may_be_private() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        for (host, allowed) in [("127.0.0.1", "127.0.0.1"), ("localhost", "localhost")] {
-            let dialed = dial(guarded(&[allowed]), &format!("http://{host}:{port}/")).await;
-            assert_eq!(dialed, Ok(()), "{host}");
-        }
-        let other_port = guarded(&[&format!("127.0.0.1:{}", port ^ 1)]);
-        let refused = dial(other_port, &format!("http://127.0.0.1:{port}/")).await;
-        assert!(matches!(refused, Err(Cause::RedirectRefused(_))), "{refused:?}");
-    }
-
-    #[tokio::test]
-    async fn a_refused_connection_says_so() {
-        let refused = dial(Dialer::open(), "http://127.0.0.1:1/").await;
-        assert!(matches!(&refused, Err(Cause::Connect(why)) if why.contains("refused")), "{refused:?}");
-    }
-
-    #[tokio::test]
-    async fn a_name_that_is_not_known_says_so() {
-        let unknown = dial(Dialer::open(), "http://no-such-host.invalid/").await;
-        assert_eq!(unknown, Err(Cause::Resolve("no-such-host.invalid".to_owned())));
-    }
-}
+mod tests;

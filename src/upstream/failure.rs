@@ -54,9 +54,16 @@ pub struct SaidNo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The name of this host could not be resolved.
-    Resolve(String),
+    Resolve {
+        /// The host.
+        host: String,
+        /// Why not.
+        why: Unresolved,
+    },
     /// No connection could be made.
     Connect(String),
+    /// The proxy on the way could not be reached, or did not let us through: nothing is known of upstream.
+    Proxy(String),
     /// The TLS handshake failed.
     Tls(String),
     /// Resolving, connecting and the TLS handshake took too long together.
@@ -78,6 +85,19 @@ pub enum Cause {
         /// The most bytes that are taken.
         limit: usize,
     },
+}
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// There is no such name, or it has no address.
+    Unknown,
+    /// The resolver cannot tell at the moment.
+    ForNow,
+    /// The resolver did not answer.
+    TimedOut,
+    /// The resolver failed in another way, in its own words.
+    Failed(String),
 }
 
 impl Failure {
@@ -118,8 +138,9 @@ impl std::error::Error for Cause {}
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resolve(host) => write!(f, "the name {host} could not be resolved"),
+            Self::Resolve { host, why } => write!(f, "the name {host} {why}"),
             Self::Connect(why) => write!(f, "no connection: {why}"),
+            Self::Proxy(why) => write!(f, "the proxy {why}"),
             Self::Tls(why) => write!(f, "TLS failed: {why}"),
             Self::ConnectTimeout => f.write_str("no connection within `connect_timeout`"),
             Self::HeaderTimeout => f.write_str("no response within `header_timeout`"),
@@ -129,6 +150,21 @@ impl fmt::Display for Cause {
             Self::Garbage(what) => write!(f, "not a registry's answer: {what}"),
             Self::RedirectRefused(why) => write!(f, "redirect not followed: {why}"),
             Self::TooLarge { limit } => write!(f, "the manifest is larger than {limit} bytes"),
+        }
+    }
+}
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => {
+                f.write_str("does not exist, or has no address (check how it is written, and the zone)")
+            }
+            Self::ForNow => {
+                f.write_str("cannot be resolved at the moment: name servers do not answer, or fail")
+            }
+            Self::TimedOut => f.write_str("was not resolved in time: the resolver does not answer"),
+            Self::Failed(why) => write!(f, "could not be resolved: {why}"),
         }
     }
 }

@@ -26,9 +26,12 @@ mod failure;
 mod listing;
 mod manifest;
 mod memo;
+mod names;
 mod outlook;
 mod places;
 mod proof;
+mod proxy;
+mod race;
 mod redirect;
 mod referrers;
 mod refreshed;
@@ -55,12 +58,15 @@ use crate::telemetry::{Metrics, UpstreamMetrics};
 
 pub use crate::http::Pseudonym;
 pub use blob::{Ask, BlobHead};
-pub use failure::{Cause, Failure, SaidNo};
+pub use failure::{Cause, Failure, SaidNo, Unresolved};
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use memo::RedirectMemo;
 pub use outlook::Outlook;
 pub use referrers::Referrers;
-pub use settings::{Account, Credentials, LoginSource, Settings, SetupError};
+pub use settings::{
+    Account, Credentials, EndpointSettings, Http2, Identity, LoginSource, Proxies, Proxy, Settings,
+    SetupError, Trust,
+};
 pub use tags::TagPage;
 pub use trail::Trail;
 pub use transfer::Transfer;
@@ -68,9 +74,11 @@ pub use uplink::{Share, Turn, Uplink};
 
 use accounts::Accounts;
 use auth::Schemes;
-use connect::Net;
+use connect::{Means, Net};
 use endpoint::Endpoint;
+use names::Names;
 use places::{NotAHost, Places};
+use proxy::Route;
 use refreshed::Refreshed;
 use refused::Refusals;
 use renewal::Renewals;
@@ -89,6 +97,8 @@ pub struct Upstream {
     idle_timeout: Duration,
     places: Arc<Places>,
     net: Net,
+    /// Whether an endpoint is shown a client's certificate.
+    shows_certificates: bool,
     schemes: Schemes,
     tokens: Tokens,
     renewals: Renewals,
@@ -102,7 +112,8 @@ impl Upstream {
     /// An upstream by its settings. Touches no network, and reads no file.
     pub fn new(settings: Settings, metrics: &Metrics) -> Result<Self, SetupError> {
         settings::check_endpoints(&settings.endpoints)?;
-        let places = Places::new(&settings.endpoints, &settings.realm_hosts, &settings.redirect_hosts)
+        let urls: Vec<_> = settings.endpoints.iter().map(|endpoint| endpoint.url.clone()).collect();
+        let places = Places::new(&urls, &settings.realm_hosts, &settings.redirect_hosts)
             .map_err(|error: NotAHost| SetupError::Host(error.to_string()))?;
         let places = Arc::new(places);
         tls::check_roots(&settings.ca)?;
@@ -110,15 +121,25 @@ impl Upstream {
         let Settings { uplink, max_connections, max_rate, .. } = &settings;
         let lane = uplink.lane(&settings.name, *max_connections, *max_rate, metrics.clone());
         let accounts = Accounts::new(settings.accounts);
+        let means = Means {
+            places: Arc::clone(&places),
+            ca: settings.ca,
+            http2: settings.http2,
+            route: Arc::new(Route::new(&settings.proxies)),
+            names: Names::of_the_system(),
+            connect_timeout: settings.connect_timeout,
+            paced: lane.is_paced(),
+        };
         Ok(Self {
-            net: Net::new(Arc::clone(&places), settings.ca, settings.connect_timeout, lane.is_paced()),
+            net: Net::new(means, &settings.endpoints),
             lane,
             refusals: Refusals::new(&settings.name, accounts.prefixes(), metrics.clone()),
+            shows_certificates: settings.endpoints.iter().any(|endpoint| endpoint.trust.identity.is_some()),
             metrics,
             name: settings.name,
             pseudonym: settings.pseudonym,
             pass_ns: settings.pass_ns,
-            endpoints: settings.endpoints.into_iter().map(Endpoint::new).collect(),
+            endpoints: urls.into_iter().map(Endpoint::new).collect(),
             accounts,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,
@@ -136,10 +157,11 @@ impl Upstream {
         &self.name
     }
 
-    /// Whether this repository is asked for without credentials, so that what comes is for everyone. Where an account is
-    /// configured for it it is not, be it that none is found when it is looked for, or that nobody asks for one.
+    /// Whether this repository is asked for without credentials, so that what comes is for everyone. Where an account or
+    /// a client's certificate is configured for it it is not, be it that none is found when it is looked for, or that
+    /// nobody asks for one.
     #[must_use]
     pub fn is_anonymous_for(&self, repository: &Repository) -> bool {
-        !self.accounts.cover(repository)
+        !self.shows_certificates && !self.accounts.cover(repository)
     }
 }

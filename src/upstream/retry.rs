@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::failure::Cause;
+use super::failure::{Cause, Unresolved};
 
 /// The pause before a second connection, so that a restart has a moment to end.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) fn pause(cause: &Cause, retried: bool, elapsed: Duration, budget: Duration) -> Option<Duration> {
     let pause = match cause {
         Cause::Cut => Duration::ZERO,
-        Cause::Connect(_) | Cause::Resolve(_) => PAUSE,
+        Cause::Connect(_) | Cause::Resolve { why: Unresolved::ForNow | Unresolved::Failed(_), .. } => PAUSE,
         _ => return None,
     };
     (!retried && elapsed + pause < budget / 2).then_some(pause)
@@ -30,12 +30,17 @@ mod tests {
     fn only_a_lost_connection_is_tried_again_once_and_early() {
         let budget = Duration::from_secs(10);
         let soon = Duration::from_millis(5);
+        let unresolved = |why| Cause::Resolve { host: "a.example".into(), why };
         for (cause, retried, elapsed, wait) in [
             (Cause::Cut, false, soon, Some(Duration::ZERO)),
             (Cause::Cut, true, soon, None),
             (Cause::Cut, false, Duration::from_secs(6), None),
             (Cause::Connect("refused".into()), false, soon, Some(PAUSE)),
-            (Cause::Resolve("a.example".into()), false, soon, Some(PAUSE)),
+            (unresolved(Unresolved::ForNow), false, soon, Some(PAUSE)),
+            (unresolved(Unresolved::Failed("x".into())), false, soon, Some(PAUSE)),
+            (unresolved(Unresolved::Unknown), false, soon, None),
+            (unresolved(Unresolved::TimedOut), false, soon, None),
+            (Cause::Proxy("x".into()), false, soon, None),
             (Cause::Tls("unknown issuer".into()), false, soon, None),
             (Cause::ConnectTimeout, false, soon, None),
             (Cause::HeaderTimeout, false, soon, None),

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
 use crate::http::Pseudonym;
@@ -20,8 +21,8 @@ pub struct Settings {
     pub pseudonym: Pseudonym,
     /// Whether its endpoints are told which upstream is meant, because they are mirrors themselves.
     pub pass_ns: bool,
-    /// The base URLs that answer for it, in the order they are tried. `http` or `https`, possibly with a path.
-    pub endpoints: Vec<Url>,
+    /// Where it is, in the order in which the endpoints are tried.
+    pub endpoints: Vec<EndpointSettings>,
     /// The accounts to pull with; a repository that none is for is asked for as anybody.
     pub accounts: Vec<Account>,
     /// Where its token server may be, beside the endpoints' own hosts and the well-known ones. With or without a port.
@@ -30,6 +31,10 @@ pub struct Settings {
     pub redirect_hosts: Vec<String>,
     /// Certificates that are trusted beside the system's roots.
     pub ca: Vec<CertificateDer<'static>>,
+    /// For what HTTP/2 is used with servers that offer it.
+    pub http2: Http2,
+    /// The proxies that lead to it, to its token servers and to where it redirects.
+    pub proxies: Proxies,
     /// How long resolving, connecting and the TLS handshake may take together.
     pub connect_timeout: Duration,
     /// How long a request may take from its start to the head of the response.
@@ -42,6 +47,80 @@ pub struct Settings {
     pub max_rate: Option<u64>,
     /// What it shares with the other upstreams.
     pub uplink: Uplink,
+}
+
+/// One endpoint, as configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSettings {
+    /// Its base URL: `http` or `https`, possibly with a path.
+    pub url: Url,
+    /// What else is trusted and shown there, and at no other scheme, host or port.
+    pub trust: Trust,
+}
+
+impl From<Url> for EndpointSettings {
+    fn from(url: Url) -> Self {
+        Self { url, trust: Trust::default() }
+    }
+}
+
+/// How a server proves who it is, and we to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Certificates that are trusted beside the system's roots and the upstream's.
+    pub ca: Vec<CertificateDer<'static>>,
+    /// What is shown where the server asks for a client's certificate.
+    pub identity: Option<Identity>,
+    /// Whoever answers is believed.
+    pub insecure: bool,
+}
+
+/// A client's certificate, and its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, and those that lead from it to a root.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key of the first.
+    pub key: Arc<PrivateKeyDer<'static>>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("certificates", &self.chain.len()).finish_non_exhaustive()
+    }
+}
+
+/// For what HTTP/2 is used, where a server with TLS offers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http2 {
+    /// For nothing.
+    Never,
+    /// For all but the bytes of blobs.
+    #[default]
+    Small,
+    /// For blobs as well.
+    All,
+}
+
+/// The proxies on the way, by the scheme of what is asked for. The default is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// For `http`.
+    pub http: Option<Proxy>,
+    /// For `https`.
+    pub https: Option<Proxy>,
+    /// What is reached directly: domains with all below them, addresses, networks, each perhaps with a port; `*` is
+    /// everything.
+    pub except: Vec<String>,
+}
+
+/// A proxy of HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Where it is: `http` or `https`, without an account.
+    pub url: Url,
+    /// The account that it is shown.
+    pub credentials: Option<Credentials>,
 }
 
 /// An account of an upstream.
@@ -97,6 +176,8 @@ pub enum SetupError {
     Host(String),
     /// The given certificates are not.
     Ca(String),
+    /// A client's certificate and its key do not go together.
+    Identity(String),
 }
 
 impl std::error::Error for SetupError {}
@@ -111,16 +192,17 @@ impl fmt::Display for SetupError {
             ),
             Self::Host(why) => f.write_str(why),
             Self::Ca(why) => write!(f, "the CA certificates cannot be used: {why}"),
+            Self::Identity(why) => write!(f, "the client certificate cannot be used: {why}"),
         }
     }
 }
 
 /// Refuses what could not be asked, or would carry a secret where nobody expects one.
-pub(super) fn check_endpoints(endpoints: &[Url]) -> Result<(), SetupError> {
+pub(super) fn check_endpoints(endpoints: &[EndpointSettings]) -> Result<(), SetupError> {
     if endpoints.is_empty() {
         return Err(SetupError::NoEndpoint);
     }
-    for url in endpoints {
+    for EndpointSettings { url, trust } in endpoints {
         let plain = matches!(url.scheme(), "http" | "https")
             && url.has_host()
             && url.username().is_empty()
@@ -130,6 +212,7 @@ pub(super) fn check_endpoints(endpoints: &[Url]) -> Result<(), SetupError> {
         if !plain {
             return Err(SetupError::Endpoint(super::redirect::Bare(url).to_string()));
         }
+        super::tls::check(trust)?;
     }
     Ok(())
 }
@@ -154,7 +237,7 @@ mod tests {
             ("https://registry.example/?a=b", false),
             ("https://registry.example/#a", false),
         ] {
-            let checked = check_endpoints(&[endpoint.parse().expect("a URL")]);
+            let checked = check_endpoints(&[endpoint.parse::<Url>().expect("a URL").into()]);
             assert_eq!(checked.is_ok(), good, "{endpoint}");
             assert!(checked.err().is_none_or(|error| !error.to_string().contains("hidden")), "{endpoint}");
         }

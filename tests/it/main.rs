@@ -34,6 +34,7 @@ mod restart;
 mod scrub;
 mod serving;
 mod tmpfs;
+mod transport;
 mod unreadable;
 mod uplink;
 mod watching;

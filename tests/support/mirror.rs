@@ -66,6 +66,12 @@ impl Setup {
         self
     }
 
+    /// One more upstream, with these lines alone, which say where it is.
+    pub fn upstream_of(mut self, name: &str, lines: &str) -> Self {
+        self.upstreams.push(format!("[[upstream]]\nname = {name:?}\n{lines}\n"));
+        self
+    }
+
     /// A line of TOML in `[server]`, `[store]`, `[memory]`, `[uplink]` or `[log]`.
     pub fn set(mut self, table: &'static str, line: &str) -> Self {
         self.settings.push((table, line.to_owned()));

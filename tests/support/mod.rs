@@ -5,6 +5,7 @@
 //! * [`images`]: layers, manifests and indexes by seed and size.
 //! * `mirror`: the real server, in this process or as the real binary, over a directory of its own.
 //! * `disk`: a disk that fails on demand.
+//! * `proxy`: a proxy of HTTP that remembers what it was asked.
 //! * `power`: a disk in memory whose power goes, and what may be found on it afterwards.
 //!
 //! The kit computes digests and parses headers on its own: what it shares with the mirror it could not check.
@@ -19,6 +20,7 @@ pub mod disk;
 pub mod images;
 pub mod mirror;
 pub mod power;
+pub mod proxy;
 pub mod upstream;
 
 use std::time::{Duration, Instant};

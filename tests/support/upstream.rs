@@ -10,6 +10,7 @@ mod pace;
 mod script;
 mod tally;
 mod tls;
+mod two;
 mod wire;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -25,10 +27,12 @@ pub use auth::{Issued, TokenStyle, Tokens, basic};
 pub use pace::{Gate, Hold, Link};
 pub use script::{Act, Asked, Kind, On, act, on, redirect, status};
 pub use tally::{Seen, Tally};
+pub use tls::Client;
+pub use two::{Break, Reason};
 
 use auth::{Guard, Lock};
 use content::{Content, Reply};
-use tls::Tls;
+use tls::{Offer, Tls};
 
 use super::images::{Image, Object};
 
@@ -50,6 +54,7 @@ struct Inner {
     rules: Mutex<Vec<Rule>>,
     decision: Mutex<Option<Decision>>,
     gates: Mutex<HashMap<String, Gate>>,
+    breaks: Mutex<Vec<two::Planned>>,
     link: Mutex<Arc<Link>>,
     guards: Mutex<Vec<Guard>>,
     tokens: Mutex<Option<Tokens>>,
@@ -82,12 +87,22 @@ impl Upstream {
 
     /// One that speaks TLS, as `localhost` and `127.0.0.1`, by an authority of its own.
     pub async fn start_tls() -> Self {
-        Self::start_with(Some(Tls::new(&["localhost", "127.0.0.1"]))).await
+        Self::start_with(Some(Tls::new(&Offer::default()))).await
+    }
+
+    /// The same, and HTTP/2 with whoever wants to.
+    pub async fn start_two() -> Self {
+        Self::start_with(Some(Tls::new(&Offer { http2: true, ..Offer::default() }))).await
+    }
+
+    /// One with TLS that hears nobody but this client.
+    pub async fn start_tls_asking(client: &Client) -> Self {
+        Self::start_with(Some(Tls::new(&Offer { clients: Some(client), ..Offer::default() }))).await
     }
 
     /// One whose certificate is for another name.
     pub async fn start_tls_for(name: &str) -> Self {
-        Self::start_with(Some(Tls::new(&[name]))).await
+        Self::start_with(Some(Tls::new(&Offer { names: &[name], ..Offer::default() }))).await
     }
 
     async fn start_with(tls: Option<Tls>) -> Self {
@@ -100,6 +115,7 @@ impl Upstream {
             rules: Mutex::default(),
             decision: Mutex::default(),
             gates: Mutex::default(),
+            breaks: Mutex::default(),
             link: Mutex::new(Arc::new(Link::new(0))),
             guards: Mutex::default(),
             tokens: Mutex::default(),
@@ -205,6 +221,17 @@ impl Upstream {
     /// Holds the bytes of this object from here on; see [`Gate`].
     pub fn gate(&self, digest: &str) -> Gate {
         self.inner.gates.lock().unwrap().entry(digest.to_owned()).or_default().clone()
+    }
+
+    /// Over HTTP/2, what goes out of this object breaks when it comes to this byte, once, as soon as the gate lets the byte go.
+    pub fn break_at(&self, digest: &str, offset: u64, how: Break) {
+        let planned = two::Planned { object: Some((digest.to_owned(), offset)), how };
+        self.inner.breaks.lock().unwrap().push(planned);
+    }
+
+    /// Over HTTP/2, the next request that is not planned for otherwise breaks before there is an answer.
+    pub fn break_next(&self, how: Break) {
+        self.inner.breaks.lock().unwrap().push(two::Planned { object: None, how });
     }
 
     /// All connections share a line of so many bytes a second; zero: no limit.
@@ -346,6 +373,10 @@ async fn serve(inner: Arc<Inner>, stream: TcpStream) {
     let io: Box<dyn wire::Io> = match &inner.tls {
         None => Box::new(stream),
         Some(tls) => match tls.acceptor.accept(stream).await {
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                two::converse(&inner, stream, _open.number).await;
+                return linger(twin).await;
+            }
             Ok(stream) => Box::new(stream),
             Err(_) => return,
         },
@@ -355,6 +386,14 @@ async fn serve(inner: Arc<Inner>, stream: TcpStream) {
     {
         let _ = twin.set_zero_linger();
     }
+}
+
+/// Closes, and takes what still comes: a socket that is closed before it was read to its end is reset, and what was sent
+/// before is lost.
+async fn linger(twin: std::net::TcpStream) {
+    let Ok(mut stream) = TcpStream::from_std(twin) else { return };
+    let _ = stream.shutdown().await;
+    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
 }
 
 /// Counts a connection for as long as it is open.

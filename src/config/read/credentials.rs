@@ -1,10 +1,6 @@
-//! What an upstream is asked with, and whom it is believed by: accounts and certificates, from the file or from what
-//! it names.
+//! What an upstream is asked with: accounts, from the file or from what it names.
 
 use std::path::{Path, PathBuf};
-
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use super::section::{Reading, Section};
 use super::text;
@@ -170,24 +166,4 @@ fn is_there<'t>(reading: &mut Reading<'t>, section: &Section<'t>, program: &Path
     let expected = "a program by its path, or one that is in PATH";
     reading.mistake(section.at("credential_helper"), section.key("credential_helper"), found, expected);
     false
-}
-
-/// `ca`: the certificates of a bundle in PEM.
-pub(super) fn certificates<'t>(
-    reading: &mut Reading<'t>,
-    section: &mut Section<'t>,
-) -> Vec<CertificateDer<'static>> {
-    let Some(file) = reading.get(section, "ca", one(text::some_text)) else { return Vec::new() };
-    let at = section.at("ca");
-    let read = source::bytes(file.as_ref()).map_err(|error| error.to_string());
-    let read = read.and_then(|pem| {
-        CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
-    });
-    let problem = match read {
-        Ok(certificates) if !certificates.is_empty() => return certificates,
-        Ok(_) => "no certificate in it".to_owned(),
-        Err(problem) => problem,
-    };
-    reading.mistake(at, "upstream.ca", format!("{file:?} ({problem})"), "a file with certificates in PEM");
-    Vec::new()
 }

@@ -3,9 +3,12 @@
 //! Nothing stops at the first mistake. Where the text is not TOML, what can be made out of the rest is still read, and
 //! only what hangs on the broken part stays unsaid.
 
+mod certificates;
 mod conflicts;
 mod credentials;
+mod endpoints;
 mod environment;
+mod proxies;
 mod section;
 mod text;
 mod upstream;
@@ -19,7 +22,7 @@ use toml::de::DeTable;
 use self::section::{Over, Reading, Section};
 use self::value::{bytes, filled, number, one, or_empty};
 use super::mistake::{Mistake, Mistakes, Place};
-use super::{Admin, Config, Log, Memory, Server, Sources, Store, Uplink, Upstream};
+use super::{Admin, Config, Log, Memory, Proxies, Server, Sources, Store, Uplink, Upstream};
 
 /// Reads `text`, which is the file `name`, under what `sources` has beside the file.
 pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, Mistakes> {
@@ -37,12 +40,17 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
         log: log(&mut reading, &mut root),
         store: store(&mut reading, &mut root),
         memory: memory(&mut reading, &mut root),
-        uplink: uplink(&mut reading, &mut root),
+        uplink: Uplink::default(),
         upstreams: Vec::new(),
     };
+    let (uplink, proxies) = uplink(&mut reading, &mut root);
+    config.uplink = uplink;
     config.upstreams = match reading.sections(&mut root, "upstream") {
-        Some(sections) => upstream::upstreams(&mut reading, sections, broken.is_empty()),
-        None => Upstream::built_in(),
+        Some(sections) => upstream::upstreams(&mut reading, sections, broken.is_empty(), &proxies),
+        None => {
+            let built_in = Upstream::built_in().into_iter();
+            built_in.map(|upstream| Upstream { proxies: proxies.clone(), ..upstream }).collect()
+        }
     };
     reading.close(root);
     conflicts::addresses(&mut reading, &config);
@@ -139,7 +147,8 @@ fn memory<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Memory {
     Memory { max_bytes: max_bytes.unwrap_or_else(|| Memory::default().max_bytes) }
 }
 
-fn uplink<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Uplink {
+/// What upstreams share, and the proxies that are for each unless it says otherwise.
+fn uplink<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> (Uplink, Proxies) {
     let mut section = reading.section(root, "uplink");
     let s = &mut section;
     let default = Uplink::default();
@@ -149,6 +158,7 @@ fn uplink<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Uplink {
             .unwrap_or(default.max_connections),
         max_rate: reading.get(s, "max_rate", or_empty(bytes(text::rate))).unwrap_or(default.max_rate),
     };
+    let proxies = proxies::of_all(reading, s);
     reading.close(section);
-    uplink
+    (uplink, proxies)
 }

@@ -45,6 +45,12 @@ impl<'t> Reading<'t> {
         self.env.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
+    /// Notes a mistake in a variable of the environment that is not one of our settings.
+    pub(super) fn mistake_in_variable(&mut self, name: &str, found: &str, expected: String) {
+        let place = Place::Variable(name.to_owned());
+        self.mistakes.push(Mistake { place, key: String::new(), found: found.to_owned(), expected });
+    }
+
     /// The line that holds a byte of the file.
     pub(super) fn line(&self, at: usize) -> usize {
         1 + self.lines.partition_point(|&start| start <= at)

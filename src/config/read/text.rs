@@ -2,13 +2,14 @@
 //! expected.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::config::{Budget, Extent, LogFormat, Resume, Unread};
+use crate::config::{Budget, Extent, Http2, LogFormat, Proxy, Resume, Secret, Unread};
 use crate::oci::Repository;
 
 /// What should have been there, for a mistake to say.
@@ -157,6 +158,77 @@ pub(super) fn endpoint(text: &str) -> Result<Url, Expected> {
         because("nothing may come after the port")
     } else {
         Ok(url)
+    }
+}
+
+/// What leads elsewhere: `""` is left to others to say, `"direct"` is no proxy.
+pub(super) enum Way {
+    Unsaid,
+    Direct,
+    By(Proxy),
+}
+
+/// `"http://user:password@proxy.example:3128"`, `"direct"` or `""`. What is expected never shows what was given.
+pub(super) fn way(text: &str) -> Result<Way, Expected> {
+    match text {
+        "" => Ok(Way::Unsaid),
+        "direct" => Ok(Way::Direct),
+        text => proxy(text).map(Way::By),
+    }
+}
+
+/// The URL of a proxy; without a scheme it is `http`, as in the variables of the environment.
+pub(super) fn proxy(text: &str) -> Result<Proxy, Expected> {
+    const EXPECTED: &str = "the URL of a proxy of HTTP, as in \"http://proxy.example:3128\", perhaps with user:password@ before the host";
+    let whole = if text.contains("://") { Cow::Borrowed(text) } else { Cow::from(format!("http://{text}")) };
+    let mut url = Url::parse(&whole).map_err(|error| format!("{EXPECTED} ({error})"))?;
+    let because = |reason: &str| Err(Cow::from(format!("{EXPECTED} ({reason})")));
+    if !matches!(url.scheme(), "http" | "https") {
+        return because("the scheme must be http or https");
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return because("nothing may come after the port");
+    }
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(Cow::into_owned);
+    let (Ok(user), Ok(password)) = (decoded(url.username()), decoded(url.password().unwrap_or_default()))
+    else {
+        return because("user and password must be UTF-8");
+    };
+    if url.set_username("").is_err() || url.set_password(None).is_err() {
+        return because("a host is missing");
+    }
+    let account = (!user.is_empty() || !password.is_empty()).then(|| (user, Secret::new(password)));
+    Ok(Proxy { url, account })
+}
+
+/// What is reached without a proxy: a domain with all below it, an address, a network, perhaps with a port; `*`.
+pub(super) fn direct(text: &str) -> Result<String, Expected> {
+    let is_network = || {
+        let (address, bits) = text.split_once('/')?;
+        let most = if address.parse::<IpAddr>().ok()?.is_ipv4() { 32 } else { 128 };
+        bits.parse::<u8>().ok().filter(|bits| *bits <= most)
+    };
+    let host = text.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(text);
+    let host = host.strip_prefix('.').unwrap_or(host).to_ascii_lowercase();
+    if text == "*"
+        || text.parse::<IpAddr>().is_ok()
+        || is_network().is_some()
+        || host_and_port(&host).is_some()
+    {
+        return Ok(text.to_owned());
+    }
+    Err("a host with or without a port, which stands for all below it too, an address, a network as in \"10.0.0.0/8\", \
+         or \"*\" for everything"
+        .into())
+}
+
+/// `"never"`, `"small"` or `"all"`.
+pub(super) fn http2(text: &str) -> Result<Http2, Expected> {
+    match text {
+        "never" => Ok(Http2::Never),
+        "small" => Ok(Http2::Small),
+        "all" => Ok(Http2::All),
+        _ => Err("\"small\", \"all\" or \"never\"".into()),
     }
 }
 
@@ -391,6 +463,67 @@ mod tests {
         for (text, reason) in rows {
             let expected = endpoint(text).unwrap_err();
             assert!(expected.contains(reason), "{text}: {expected}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_a_url_whose_account_is_taken_out_of_it() {
+        let rows = [
+            ("http://proxy.example:3128", "http://proxy.example:3128/", None),
+            ("https://proxy.example", "https://proxy.example/", None),
+            ("proxy.example:3128", "http://proxy.example:3128/", None),
+            ("http://me:se%40cret@proxy.example", "http://proxy.example/", Some(("me", "se@cret"))),
+            ("me:secret@proxy.example:3128", "http://proxy.example:3128/", Some(("me", "secret"))),
+            ("http://me@proxy.example", "http://proxy.example/", Some(("me", ""))),
+        ];
+        for (text, url, account) in rows {
+            let Ok(proxy) = proxy(text) else { panic!("{text}") };
+            assert_eq!(proxy.url.as_str(), url);
+            let shown = proxy.account.as_ref().map(|(user, password)| (user.as_str(), password.expose()));
+            assert_eq!(shown, account, "{text}");
+        }
+        for text in [
+            "socks5://me:hidden@proxy.example",
+            "http://me:hidden@",
+            "http://me:hidden@proxy.example/x",
+            "http://me:hidden@proxy.example:99999",
+            "http://me:hidden@proxy.example?x",
+            "ftp://me:hidden@proxy.example",
+        ] {
+            let Err(expected) = proxy(text) else { panic!("{text}") };
+            assert!(!expected.contains("hidden"), "{text}: {expected}");
+        }
+    }
+
+    #[test]
+    fn what_needs_no_proxy_is_a_domain_an_address_or_a_network() {
+        for text in [
+            "*",
+            "example.com",
+            ".example.com",
+            "*.example.com",
+            "Example.com",
+            "registry.local:5000",
+            "10.0.0.7",
+            "10.0.0.7:5000",
+            "10.0.0.0/8",
+            "::1",
+            "[::1]:5000",
+            "fd00::/8",
+        ] {
+            assert!(direct(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "http://example.com",
+            "10.0.0.0/33",
+            "fd00::/129",
+            "a b",
+            "**",
+            "a*.example",
+            "example.com/8",
+        ] {
+            assert!(direct(text).is_err(), "{text}");
         }
     }
 

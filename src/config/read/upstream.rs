@@ -1,36 +1,42 @@
 //! The tables `[[upstream]]`.
 
+use super::certificates::roots;
 use super::conflicts::{self, Placed};
-use super::credentials::{accounts, certificates};
+use super::credentials::accounts;
+use super::endpoints::endpoints;
+use super::proxies;
 use super::section::{Reading, Section};
 use super::text;
-use super::value::{Item, bytes, filled, list, number, one, or_empty, truth};
-use crate::config::Upstream;
+use super::value::{Item, bytes, list, number, one, or_empty, truth};
+use crate::config::{Proxies, Upstream};
 
 /// Every upstream. `whole` tells that the file is TOML throughout; where it is not, nothing is said to be missing.
 pub(super) fn upstreams<'t>(
     reading: &mut Reading<'t>,
     sections: Vec<Section<'t>>,
     whole: bool,
+    proxies: &Proxies,
 ) -> Vec<Upstream> {
-    let read = |section| upstream(reading, section, whole);
+    let read = |section| upstream(reading, section, whole, proxies);
     let all: Vec<Placed> = sections.into_iter().filter_map(read).collect();
     conflicts::upstreams(reading, &all);
     all.into_iter().map(|placed| placed.upstream).collect()
 }
 
 /// One upstream; `None` where it has no name to be spoken of by, which is a mistake that was noted.
-fn upstream<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, whole: bool) -> Option<Placed> {
+fn upstream<'t>(
+    reading: &mut Reading<'t>,
+    mut section: Section<'t>,
+    whole: bool,
+    proxies: &Proxies,
+) -> Option<Placed> {
     let s = &mut section;
     let name = reading.get(s, "name", one(text::registry_name));
-    let endpoints = filled(text::endpoint, "URLs, each once, at least one, as in [\"https://ghcr.io\"]");
-    let endpoints = reading.get(s, "endpoints", endpoints);
-    if whole {
-        for key in ["name", "endpoints"].into_iter().filter(|key| !s.has(key)) {
-            reading.mistake(s.start(), format!("upstream.{key}"), "no such key", "every upstream to have it");
-        }
+    if whole && !s.has("name") {
+        reading.mistake(s.start(), "upstream.name", "no such key", "every upstream to have it");
     }
-    let default = Upstream::new(name.clone().unwrap_or_default(), values(endpoints));
+    let endpoints = endpoints(reading, s, whole);
+    let default = Upstream::new(name.clone().unwrap_or_default(), Vec::new());
     let aliases = reading.get(s, "aliases", list(text::registry_name)).unwrap_or_default();
     let path = reading.get(s, "path", one(text::component));
     let hosts = reading.get(s, "hosts", list(text::host)).unwrap_or_default();
@@ -38,12 +44,15 @@ fn upstream<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, whole: bool
         aliases: aliases.iter().map(|alias| alias.value.clone()).collect(),
         path: path.clone().or_else(|| name.as_deref().and_then(|name| text::component(name).ok())),
         hosts: hosts.iter().map(|host| host.value.clone()).collect(),
+        endpoints,
         pass_ns: reading.get(s, "pass_ns", truth).unwrap_or(default.pass_ns),
         default: reading.get(s, "default", truth).unwrap_or(default.default),
         realm_hosts: values(reading.get(s, "realm_hosts", list(text::host))),
         redirect_hosts: values(reading.get(s, "redirect_hosts", list(text::host))),
         accounts: accounts(reading, s),
-        ca: certificates(reading, s),
+        ca: roots(reading, s),
+        http2: reading.get(s, "http2", one(text::http2)).unwrap_or(default.http2),
+        proxies: proxies::of_one(reading, s, proxies),
         tag_ttl: reading.get(s, "tag_ttl", one(text::duration)).unwrap_or(default.tag_ttl),
         negative_ttl: reading.get(s, "negative_ttl", one(text::duration)).unwrap_or(default.negative_ttl),
         connect_timeout: reading

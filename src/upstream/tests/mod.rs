@@ -151,13 +151,15 @@ async fn read_head(stream: &mut TcpStream) -> Option<Seen> {
 fn settings(endpoints: &[&str]) -> Settings {
     Settings {
         name: "registry.example".into(),
-        endpoints: endpoints.iter().map(|endpoint| endpoint.parse().expect("a URL")).collect(),
+        endpoints: endpoints.iter().map(|one| one.parse::<url::Url>().expect("a URL").into()).collect(),
         accounts: Vec::new(),
         pseudonym: Pseudonym::random(),
         pass_ns: false,
         realm_hosts: Vec::new(),
         redirect_hosts: Vec::new(),
         ca: Vec::new(),
+        http2: Http2::default(),
+        proxies: Proxies::default(),
         connect_timeout: Duration::from_secs(2),
         header_timeout: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(5),

@@ -17,7 +17,7 @@ pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// The most that is written at once; small, so that counting and cutting are fine-grained.
-const PIECE: u64 = 16 * 1024;
+pub(super) const PIECE: u64 = 16 * 1024;
 
 /// How the connection goes on after an answer.
 #[derive(PartialEq, Eq)]
@@ -215,16 +215,16 @@ impl Wire {
 }
 
 /// What a body has to pass on its way.
-struct Flow {
-    gate: Option<Gate>,
-    start: u64,
-    line: Link,
-    shared: Arc<Link>,
+pub(super) struct Flow {
+    pub(super) gate: Option<Gate>,
+    pub(super) start: u64,
+    pub(super) line: Link,
+    pub(super) shared: Arc<Link>,
 }
 
 impl Flow {
     /// How many of the `most` bytes after the first `sent` may go now.
-    async fn pass(&self, sent: u64, most: u64) -> u64 {
+    pub(super) async fn pass(&self, sent: u64, most: u64) -> u64 {
         let piece = match &self.gate {
             Some(gate) => gate.pass(self.start + sent, most).await,
             None => most,
@@ -236,7 +236,7 @@ impl Flow {
 }
 
 /// What a path asks for, and its repository and reference.
-fn classify(path: &str) -> (Kind, String, String) {
+pub(super) fn classify(path: &str) -> (Kind, String, String) {
     let parsed = |kind, name: &str, reference: &str| (kind, name.to_owned(), reference.to_owned());
     if path.starts_with("/signed/") {
         return parsed(Kind::Signed, "", "");
