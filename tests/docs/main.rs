@@ -1,5 +1,6 @@
-//! What the documents claim, held against the tree: every test that `docs/traps.md` names exists, every test that
-//! carries the number of a trap or a guarantee is named there, and every relative link leads somewhere.
+//! What the documents claim, held against the tree: every test that `docs/traps.md` and `docs/upstreams.md` name exists,
+//! every test that carries the number of a trap or a guarantee is named in the one, every test of a registry of the world
+//! in the other, and every relative link leads somewhere.
 
 mod links;
 mod page;
@@ -12,21 +13,38 @@ use std::path::{Path, PathBuf};
 use page::Page;
 use sources::{Test, tests};
 
+const TRAPS_PAGE: &str = "docs/traps.md";
+const UPSTREAMS_PAGE: &str = "docs/upstreams.md";
+
 /// Traps are numbered without a gap from 1 to this.
 const TRAPS: u32 = 100;
 /// Guarantees likewise.
 const GUARANTEES: u32 = 10;
 
 #[test]
-fn every_test_that_the_page_names_exists() {
+fn every_test_that_the_pages_name_exists() {
     let tests = tests();
-    let unknown: Vec<_> = page()
-        .named
-        .iter()
-        .filter(|(_, name)| !tests.iter().any(|test| test.name == *name))
-        .map(|(line, name)| format!("docs/traps.md:{line}: `{name}`{}", similar(name, &tests)))
-        .collect();
+    let mut unknown = Vec::new();
+    for path in [TRAPS_PAGE, UPSTREAMS_PAGE] {
+        let named = page_at(path).named;
+        assert!(!named.is_empty(), "{path} names no test: was it read?");
+        let missing = named.iter().filter(|(_, name)| !tests.iter().any(|test| test.name == *name));
+        unknown
+            .extend(missing.map(|(line, name)| format!("{path}:{line}: `{name}`{}", similar(name, &tests))));
+    }
     none(&unknown, "no test has this name (was it renamed, moved or removed?): correct the line");
+}
+
+#[test]
+fn every_test_of_a_registry_of_the_world_is_on_the_page_about_them() {
+    let named = page_at(UPSTREAMS_PAGE).named;
+    let tests = tests();
+    let of_registries = tests.iter().filter(|test| test.name.starts_with("it::profiles::"));
+    let missing: Vec<_> = of_registries
+        .filter(|test| !named.iter().any(|(_, name)| *name == test.name))
+        .map(|test| format!("`{}`", test.name))
+        .collect();
+    none(&missing, "tell in docs/upstreams.md what these tests show");
 }
 
 #[test]
@@ -93,7 +111,11 @@ fn relative_links_lead_somewhere() {
 
 /// The page about traps.
 fn page() -> Page {
-    Page::read(&read(&root().join("docs/traps.md")))
+    page_at(TRAPS_PAGE)
+}
+
+fn page_at(path: &str) -> Page {
+    Page::read(&read(&root().join(path)))
 }
 
 /// The Markdown files of the package, at its top and in the directories that hold documents.

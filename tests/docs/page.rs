@@ -1,4 +1,4 @@
-//! `docs/traps.md`, read.
+//! `docs/traps.md`, read; and of other pages the tests that they name.
 //!
 //! A heading `### T7 ...` or `### G1 ...` begins what is told of that trap or guarantee; list items that are a test's
 //! name in backticks are its tests. Rows of tables that begin with `| T66 |` are traps to come; rows that begin with

@@ -28,6 +28,7 @@ mod memory;
 mod once;
 mod policies;
 mod power;
+mod profiles;
 mod ranges;
 mod relay;
 mod restart;

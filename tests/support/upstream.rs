@@ -7,6 +7,7 @@
 mod auth;
 mod content;
 mod pace;
+pub mod profiles;
 mod script;
 mod tally;
 mod tls;
@@ -244,7 +245,12 @@ impl Upstream {
         self.inner.link.lock().unwrap().stop(stopped);
     }
 
-    /// Answers `/token` from here on.
+    /// From now on it has the API for referrers: those are listed that are here.
+    pub fn list_referrers(&self) {
+        self.inner.content.lock().unwrap().has_referrers = true;
+    }
+
+    /// Answers at the paths of token servers from here on.
     pub fn serve_tokens(&self, tokens: &Tokens) {
         *self.inner.tokens.lock().unwrap() = Some(tokens.clone());
     }
@@ -257,7 +263,12 @@ impl Upstream {
 
     /// The same with a challenge of your own; `{scope}` stands for the scope.
     pub fn require_challenge(&self, repository: Option<&str>, challenge: &str, tokens: &Tokens) {
-        let lock = Lock::Bearer { challenge: challenge.to_owned(), tokens: tokens.clone() };
+        self.require_challenges(repository, challenge, challenge, tokens);
+    }
+
+    /// The same with another challenge for who shows a token that is not good.
+    pub fn require_challenges(&self, repository: Option<&str>, none: &str, bad: &str, tokens: &Tokens) {
+        let lock = Lock::Bearer { none: none.to_owned(), bad: bad.to_owned(), tokens: tokens.clone() };
         self.require(repository, lock);
     }
 
@@ -295,8 +306,12 @@ impl Inner {
         let decided = chosen.is_some();
         for rule in self.rules.lock().unwrap().iter_mut().filter(|rule| rule.on.meets(asked)) {
             rule.matched += 1;
-            if rule.on.counts(rule.matched) && !decided {
-                chosen = Some(rule.act.clone());
+            if rule.on.counts(rule.matched) {
+                chosen = match chosen {
+                    Some(act) if decided && act.breaks_as_scripted => Some(act.broken_as(&rule.act)),
+                    chosen if decided => chosen,
+                    _ => Some(rule.act.clone()),
+                };
             }
         }
         chosen.unwrap_or_default()
@@ -304,6 +319,9 @@ impl Inner {
 
     fn reply(&self, asked: &Asked, act: &Act) -> Reply {
         let mut reply = self.right_reply(asked, act);
+        if act.where_right && reply.status >= 300 {
+            return reply;
+        }
         if let Some(status) = act.status {
             reply = if status < 300 { reply } else { Reply::error(status, "SCRIPTED") };
             reply.status = status;

@@ -27,11 +27,23 @@ pub struct TokenStyle {
     pub credentials: Option<(String, String)>,
     /// The identity token that is taken in a posted form, instead of a user and a password.
     pub identity: Option<String>,
+    /// `issued_at`, if it is said.
+    pub issued_at: Option<&'static str>,
+    /// A token opens every repository, whatever it was asked for.
+    pub any_scope: bool,
 }
 
 impl Default for TokenStyle {
     fn default() -> Self {
-        Self { token: true, access_token: false, expires_in: Some(300), credentials: None, identity: None }
+        Self {
+            token: true,
+            access_token: false,
+            expires_in: Some(300),
+            credentials: None,
+            identity: None,
+            issued_at: None,
+            any_scope: false,
+        }
     }
 }
 
@@ -70,6 +82,11 @@ impl Tokens {
         self.0.lock().unwrap().0.credentials = Some((user.to_owned(), password.to_owned()));
     }
 
+    /// From now on this is the identity token that is asked for.
+    pub fn ask_for_identity(&self, identity: &str) {
+        self.0.lock().unwrap().0.identity = Some(identity.to_owned());
+    }
+
     /// Takes all tokens back.
     pub fn revoke(&self) {
         self.0.lock().unwrap().1.iter_mut().for_each(|issued| issued.revoked = true);
@@ -85,15 +102,16 @@ impl Tokens {
             let values = parameters.iter().filter(|(have, _)| have == name).map(|(_, value)| value.as_str());
             values.flat_map(|value| value.split(' ')).map(str::to_owned).collect()
         };
-        if let Some(identity) = &style.identity
-            && (asked.method.as_str(), of("grant_type"), of("refresh_token"))
-                != ("POST", vec!["refresh_token".to_owned()], vec![identity.clone()])
-        {
-            return Reply::error(401, "UNAUTHORIZED");
-        }
-        if let Some((user, password)) = &style.credentials
-            && authorization.as_deref() != Some(&basic(user, password))
-        {
+        let by_identity = style.identity.as_ref().map(|identity| {
+            (asked.method.as_str(), of("grant_type"), of("refresh_token"))
+                == ("POST", vec!["refresh_token".to_owned()], vec![identity.clone()])
+        });
+        let by_password = style
+            .credentials
+            .as_ref()
+            .map(|(user, password)| authorization.as_deref() == Some(&basic(user, password)));
+        let asked_for: Vec<bool> = by_identity.into_iter().chain(by_password).collect();
+        if !asked_for.is_empty() && !asked_for.contains(&true) {
             return Reply::error(401, "UNAUTHORIZED");
         }
         let token = format!("token-{}", issued.len() + 1);
@@ -114,6 +132,9 @@ impl Tokens {
         if let Some(seconds) = style.expires_in {
             answer.insert("expires_in".to_owned(), json!(seconds));
         }
+        if let Some(date) = style.issued_at {
+            answer.insert("issued_at".to_owned(), json!(date));
+        }
         Reply::new(200).set("Content-Type", "application/json").with(json!(answer).to_string())
     }
 
@@ -123,10 +144,12 @@ impl Tokens {
             return false;
         };
         let scope = format!("repository:{}:", asked.repository);
-        self.0.lock().unwrap().1.iter().any(|issued| {
-            issued.token == token
-                && !issued.revoked
-                && (asked.repository.is_empty() || issued.scopes.iter().any(|have| have.contains(&scope)))
+        let (style, issued) = &*self.0.lock().unwrap();
+        issued.iter().any(|issued| {
+            let is_for = |repository: &str| {
+                repository.is_empty() || issued.scopes.iter().any(|have| have.contains(&scope))
+            };
+            issued.token == token && !issued.revoked && (style.any_scope || is_for(&asked.repository))
         })
     }
 }
@@ -140,8 +163,15 @@ pub(super) struct Guard {
 
 #[derive(Clone, Debug)]
 pub(super) enum Lock {
-    Bearer { challenge: String, tokens: Tokens },
-    Basic { authorization: String },
+    /// `none` is the challenge to who shows nothing, `bad` to who shows a token that is not good.
+    Bearer {
+        none: String,
+        bad: String,
+        tokens: Tokens,
+    },
+    Basic {
+        authorization: String,
+    },
 }
 
 impl Guard {
@@ -152,7 +182,8 @@ impl Guard {
         }
         let challenge = match &self.lock {
             Lock::Bearer { tokens, .. } if tokens.accepts(asked) => return None,
-            Lock::Bearer { challenge, .. } => {
+            Lock::Bearer { none, bad, .. } => {
+                let challenge = if asked.header("authorization").is_some() { bad } else { none };
                 challenge.replace("{scope}", &format!("repository:{}:pull", asked.repository))
             }
             Lock::Basic { authorization } if asked.header("authorization") == Some(authorization) => {

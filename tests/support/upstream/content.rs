@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::script::{Act, Asked, Kind};
-use crate::support::images::{Image, Object, sha256};
+use crate::support::images::{Image, OCI_INDEX, Object, sha256};
 
 /// Repositories, and objects behind signed URLs.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     repositories: HashMap<String, Repository>,
     signed: HashMap<String, Signed>,
+    /// Whether it has the API for referrers.
+    pub(super) has_referrers: bool,
 }
 
 #[derive(Debug, Default)]
@@ -144,9 +146,24 @@ impl Content {
                 let tags: Vec<&String> = repository.tags.keys().collect();
                 list_tags(asked, &tags)
             }
+            Kind::Referrers if self.has_referrers => list_referrers(asked, repository.manifests.values()),
             _ => Reply::error(404, "UNSUPPORTED"),
         }
     }
+}
+
+/// Those of the manifests that refer to what was asked about. It is not filtered.
+fn list_referrers<'a>(asked: &Asked, manifests: impl Iterator<Item = &'a Object>) -> Reply {
+    let descriptor = |manifest: &Object| {
+        let content: Value = serde_json::from_slice(&manifest.bytes).ok()?;
+        let refers = content["subject"]["digest"] == asked.reference.as_str();
+        let mut descriptor = manifest.descriptor();
+        descriptor["artifactType"] = content["artifactType"].clone();
+        refers.then_some(descriptor)
+    };
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX,
+        "manifests": manifests.filter_map(descriptor).collect::<Vec<_>>()});
+    Reply::new(200).set("Content-Type", OCI_INDEX).with(index.to_string())
 }
 
 /// The page of the tags that was asked for, and where the list goes on.
@@ -181,6 +198,10 @@ fn serve(asked: &Asked, object: &Object, act: &Act) -> Reply {
         .set("Content-Type", media_type)
         .set("Accept-Ranges", "bytes")
         .set("ETag", format!("\"{tag}\""));
+    let validator = asked.header("if-none-match").map(|validator| validator.trim_matches('"'));
+    if validator == Some(&tag) {
+        return Reply { status: 304, object: None, ..reply };
+    }
     if act.gzip {
         return reply.set("Content-Encoding", "gzip").with(compress(&body));
     }

@@ -203,6 +203,8 @@ pub struct Act {
     pub(super) rate: u64,
     pub(super) drip: Option<Duration>,
     pub(super) note: Option<&'static str>,
+    pub(super) where_right: bool,
+    pub(super) breaks_as_scripted: bool,
 }
 
 impl fmt::Debug for Act {
@@ -355,6 +357,23 @@ impl Act {
     pub fn note(mut self, word: &'static str) -> Self {
         self.note = Some(word);
         self
+    }
+
+    /// Only where the right answer is a success: who is not let in, and who asks for what is not there, is told so.
+    pub fn where_right(mut self) -> Self {
+        self.where_right = true;
+        self
+    }
+
+    /// Of what a test decides by itself: breaks as well where a rule of the script says so.
+    pub fn breaks_as_scripted(mut self) -> Self {
+        self.breaks_as_scripted = true;
+        self
+    }
+
+    /// This act, broken off as `rule` says.
+    pub(super) fn broken_as(self, rule: &Self) -> Self {
+        Self { cut: rule.cut, reset: rule.reset, stall: rule.stall, truncate: rule.truncate, ..self }
     }
 
     /// One byte each `every`.

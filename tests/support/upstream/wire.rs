@@ -19,6 +19,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// The most that is written at once; small, so that counting and cutting are fine-grained.
 pub(super) const PIECE: u64 = 16 * 1024;
 
+/// Where token servers answer, by their beginnings.
+const TOKEN_PATHS: [&str; 7] =
+    ["/token", "/v2/token", "/v2/auth", "/auth/realms/", "/oauth2/token", "/jwt/auth", "/service/token"];
+
 /// How the connection goes on after an answer.
 #[derive(PartialEq, Eq)]
 enum Then {
@@ -241,7 +245,7 @@ pub(super) fn classify(path: &str) -> (Kind, String, String) {
     if path.starts_with("/signed/") {
         return parsed(Kind::Signed, "", "");
     }
-    if path.starts_with("/token") {
+    if TOKEN_PATHS.iter().any(|token| path.starts_with(token)) || path == "/proxy_auth" {
         return parsed(Kind::Token, "", "");
     }
     let Some(rest) = path.strip_prefix("/v2") else { return parsed(Kind::Other, "", "") };
