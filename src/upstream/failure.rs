@@ -100,6 +100,14 @@ pub enum Unresolved {
     Failed(String),
 }
 
+impl SaidNo {
+    /// Whether it is about who asks, and not about whether the object is there.
+    #[must_use]
+    pub fn is_about_access(self) -> bool {
+        matches!(self.status, 401 | 403)
+    }
+}
+
 impl Failure {
     pub(super) fn garbage(what: impl Into<String>) -> Self {
         Self::DidNotAnswer(Cause::Garbage(what.into()))

@@ -35,6 +35,7 @@ mod restart;
 mod scrub;
 mod serving;
 mod tmpfs;
+mod tokens;
 mod transport;
 mod unreadable;
 mod uplink;

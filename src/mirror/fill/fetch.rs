@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -29,8 +29,23 @@ pub(super) struct Work {
     pub(super) sink: Arc<Sink>,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) reading: Reading,
+    /// Through whom some of it came already.
+    pub(super) given: Mutex<Vec<Source>>,
     /// Writes that may outlive the transfer that ordered them; the file is not done with before they are.
     pub(super) writes: TaskTracker,
+}
+
+impl Work {
+    fn note(&self, source: &Source) {
+        let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if !given.contains(source) {
+            given.push(source.clone());
+        }
+    }
+
+    fn has_come_by(&self, source: &Source) -> bool {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).contains(source)
+    }
 }
 
 /// How a transfer ended.
@@ -77,13 +92,21 @@ impl Order {
                 Ok(transfer) if transfer.start < at && !self.sequential => {
                     return Ended::RangeIgnored(transfer);
                 }
-                Ok(transfer) => match self.pump(&work, transfer, &mut at, &mut budget).await {
-                    Ok(()) => return Ended::Done,
-                    Err(Stopped::Disk(error)) => return Ended::Disk(error),
-                    Err(Stopped::Broken(cause)) => Failure::DidNotAnswer(cause),
-                },
+                Ok(transfer) => {
+                    work.note(&self.source);
+                    match self.pump(&work, transfer, &mut at, &mut budget).await {
+                        Ok(()) => return Ended::Done,
+                        Err(Stopped::Disk(error)) => return Ended::Disk(error),
+                        Err(Stopped::Broken(cause)) => Failure::DidNotAnswer(cause),
+                    }
+                }
                 // A refusal of what upstream was sending a moment ago is more likely a trouble of its own.
-                Err(failure @ Failure::SaidNo(_)) if at == self.range.start => return Ended::Broken(failure),
+                Err(failure @ Failure::SaidNo(no))
+                    if at == self.range.start
+                        && !(no.is_about_access() && work.has_come_by(&self.source)) =>
+                {
+                    return Ended::Broken(failure);
+                }
                 Err(failure) => failure,
             };
             let Some(wait) = budget.spend() else { return Ended::Broken(broken) };

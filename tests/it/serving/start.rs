@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::run;
+use crate::support::eventually;
 use crate::support::images::image;
-use crate::support::mirror::{REGISTRY, Setup, Signal};
+use crate::support::mirror::{REGISTRY, Setup, Signal, files_under};
 use crate::support::upstream::Upstream;
 use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
 
@@ -27,6 +28,11 @@ async fn g6_it_starts_and_serves_what_it_has_while_no_upstream_can_be_reached() 
     for blob in image.blobs() {
         mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
     }
+    // Their readers have had all of them before the disk has.
+    eventually("all committed", || {
+        files_under(&mirror.data(), "/blobs/sha256/").len() == image.blobs().count()
+    })
+    .await;
     upstream.down().await;
     let toml = std::fs::read_to_string(mirror.config()).unwrap();
     for (what, endpoint) in nobody(&upstream.url()) {
