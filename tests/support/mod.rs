@@ -1,6 +1,7 @@
 //! The test kit: everything a test needs around a mirror, and nothing of the mirror itself.
 //!
 //! * [`upstream`]: a registry that is right by default and misbehaves by script, and that counts at its own socket.
+//!   `upstream::profiles` are the registries of the world, as they are.
 //! * [`client`]: a client that shows bytes and headers as they came, reads as slowly as told, and leaves in the middle.
 //! * [`images`]: layers, manifests and indexes by seed and size.
 //! * `mirror`: the real server, in this process or as the real binary, over a directory of its own.

@@ -2,7 +2,7 @@
 
 use super::{Shop, TAG};
 use crate::support::images::layer;
-use crate::support::upstream::profiles::{Wares, acr, mcr};
+use crate::support::upstream::profiles::{Wares, acr, acr_by_password, mcr};
 use crate::support::upstream::{Kind, act, on};
 
 #[tokio::test]
@@ -24,16 +24,20 @@ async fn t54_t66_a_refresh_token_is_posted_to_the_token_server_and_seen_by_nobod
 
 #[tokio::test]
 async fn t61_a_refresh_token_that_was_exchanged_anew_is_taken_up_when_the_old_one_is_refused() {
-    let shop = Shop::open(acr().await).await;
-    let wares = Wares::new(1);
-    shop.upstream.push(TAG, &wares);
-    shop.pull(&wares).await;
-    for _ in 0..2 {
-        shop.upstream.expire().await;
+    for registry in [acr().await, acr_by_password().await] {
+        let shop = Shop::open(registry).await;
+        let wares = Wares::new(1);
+        shop.upstream.push(TAG, &wares);
         shop.pull(&wares).await;
+        for _ in 0..2 {
+            shop.upstream.expire().await;
+            shop.pull(&wares).await;
+        }
+        assert_eq!(shop.upstream.issued(), 3);
+        let exchanged = shop.upstream.registry.count(&on().path("/oauth2/exchange"));
+        assert_eq!(exchanged, 3, "by those whose task it is");
+        shop.expect_no_breach();
     }
-    assert_eq!(shop.upstream.issued(), 3);
-    assert_eq!(shop.upstream.registry.count(&on().path("/oauth2/exchange")), 3, "by those whose task it is");
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! The profiles' own tests: each does what its registry is known for, and notes who does what hurts it.
 
+use std::sync::atomic::Ordering;
+
 use super::TAG;
-use crate::support::client::{Answer, Request, get, head};
+use crate::support::client::{Answer, Request, get, head, request};
 use crate::support::images::{DOCKER_MANIFEST, DOCKER_SCHEMA1, OCI_MANIFEST, layer};
 use crate::support::upstream::profiles::{self, Profile, Wares};
-use crate::support::upstream::{Kind, Upstream};
+use crate::support::upstream::{Kind, Upstream, basic};
 
 /// A token of this profile for its repository.
 async fn token(profile: &Profile, server: &Upstream, path: &str) -> String {
@@ -110,7 +112,7 @@ async fn a_proxy_has_what_was_pulled_and_nothing_else() {
     let blob = layer(2, 1000);
     profile.push_blob(&blob);
     let path = format!("/v2/{}/blobs/{}", profile.repository, blob.digest);
-    let user = crate::support::upstream::basic("mirror", "htpasswd-secret");
+    let user = basic("mirror", "htpasswd-secret");
     let ask = || get(profile.registry.address(), &path).header("Authorization", &user);
     let sized = || head(profile.registry.address(), &path).header("Authorization", &user);
     sized().send().await.expect(404);
@@ -123,8 +125,8 @@ async fn a_proxy_has_what_was_pulled_and_nothing_else() {
 #[tokio::test]
 async fn passwords_and_tokens_where_they_do_not_belong_are_noted() {
     let profile = profiles::gitlab().await;
-    let stolen = crate::support::upstream::basic("gitlab+deploy-token-7", "gldt-secret");
-    let other = crate::support::upstream::basic("ann", "secret");
+    let stolen = basic("gitlab+deploy-token-7", "gldt-secret");
+    let other = basic("ann", "secret");
     let realm = &profile.elsewhere[0];
     for (server, path, proof, noted) in [
         (realm, "/jwt/auth", &stolen, false),
@@ -139,4 +141,67 @@ async fn passwords_and_tokens_where_they_do_not_belong_are_noted() {
         assert_eq!(profile.breaches.all().len() > before, noted, "{path} {proof}");
     }
     assert_eq!(realm.seen()[0].asked.kind, Kind::Token);
+}
+
+/// A question about the repository of this profile, with this proof where there is one.
+fn ask(profile: &Profile, method: &str, rest: &str, proof: &str) -> Request {
+    let path = format!("/v2/{}/{rest}", profile.repository);
+    let asked = request(profile.registry.address(), method, &path);
+    if proof.is_empty() { asked } else { asked.header("Authorization", proof) }
+}
+
+#[tokio::test]
+async fn what_registries_are_known_for_is_what_they_do() {
+    let hub = profiles::docker_hub().await;
+    let (ecr, public) = (profiles::ecr_private().await, profiles::ecr_public().await.profile);
+    let (ghcr, gcr) = (profiles::ghcr().await.profile, profiles::gcr().await);
+    let (k8s, redhat) = (profiles::registry_k8s().await, profiles::redhat().await);
+    let wares = Wares::new(1);
+    for profile in [&hub.profile, &ecr, &public, &ghcr, &gcr, &k8s, &redhat] {
+        profile.push(TAG, &wares);
+    }
+    let to_hub = token(&hub.profile, &hub.profile.elsewhere[0], "/token").await;
+    let to_ecr = basic("AWS", "password-of-hour-0");
+    let to_public = token(&public, &public.registry, "/token/").await;
+    let to_gcr = token(&gcr, &gcr.registry, "/v2/token").await;
+    let (tag, layer) = (format!("manifests/{TAG}"), format!("blobs/{}", wares.images[0].layers[0].digest));
+    let referrers = format!("referrers/{}", wares.index.digest);
+    for (profile, method, rest, proof, status, says) in [
+        (&hub.profile, "GET", &tag, &to_hub, 200, "ratelimit-remaining: 99;w=21600"),
+        (&hub.profile, "HEAD", &tag, &to_hub, 200, "ratelimit-remaining: 99;w=21600"),
+        (&ecr, "GET", &"tags/list?n=1001".to_owned(), &to_ecr, 400, ""),
+        (&ecr, "HEAD", &tag, &to_ecr, 200, "Docker-Content-Digest"),
+        (&ecr, "GET", &tag, &basic("AWS", "yesterday"), 403, ""),
+        (&public, "HEAD", &layer, &to_public, 401, ""),
+        (&public, "GET", &layer, &to_public, 307, "Location: http://localhost:"),
+        (&ghcr, "GET", &referrers, &String::new(), 303, "/-/v2/packages/"),
+        (&gcr, "HEAD", &layer, &to_gcr, 200, "Content-Length: 100000"),
+        (&gcr, "GET", &layer, &to_gcr, 302, "X-Goog-Signature"),
+        (&gcr, "GET", &referrers, &to_gcr, 302, "/ServiceLogin"),
+        (&k8s, "GET", &tag, &String::new(), 307, "Location: http://localhost:"),
+        (&k8s, "PUT", &tag, &String::new(), 405, ""),
+    ] {
+        let answer = ask(profile, method, rest, proof).send().await;
+        let head = String::from_utf8_lossy(&answer.head).into_owned();
+        assert!(answer.status == status && head.contains(says), "{} {method} {rest}: {head}", profile.name);
+    }
+    let nameless = ask(&ecr, "GET", &tag, &to_ecr).send().await.expect_bytes(&wares.index.bytes);
+    assert_eq!(nameless.header("docker-content-digest"), None);
+
+    let single = get(hub.profile.registry.address(), "/v2/app/manifests/v1").header("Authorization", &to_hub);
+    single.send().await.expect(401);
+    hub.pulls.store(0, Ordering::SeqCst);
+    ask(&hub.profile, "GET", &tag, &to_hub).send().await.expect_error(429, "TOOMANYREQUESTS");
+    hub.had_enough.set(true);
+    let text = ask(&hub.profile, "HEAD", &tag, &to_hub).send().await.expect(429);
+    assert_eq!(text.header("content-type"), Some("text/plain"));
+
+    let realm = "/auth/realms/rhcc/protocol/redhat-docker-v2/auth?scope=repository:ubi9/app:pull";
+    let robot = basic("11009103|mirror", "eyJhbGciOiJSUzUxMiJ9.very.long");
+    let granted = get(redhat.elsewhere[0].address(), realm).header("Authorization", &robot).send().await;
+    let granted: serde_json::Value = serde_json::from_slice(&granted.expect(200).body).unwrap();
+    let bearer = format!("Bearer {}", granted["token"].as_str().unwrap());
+    let config = format!("blobs/{}", wares.images[0].config.digest);
+    let zipped = ask(&redhat, "GET", &config, &bearer).header("Accept-Encoding", "gzip").send().await;
+    assert_eq!(zipped.expect(200).header("content-encoding"), Some("gzip"));
 }

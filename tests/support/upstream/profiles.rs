@@ -31,7 +31,7 @@ use std::pin::Pin;
 use tempfile::TempDir;
 
 pub use amazon::{EcrPublic, ecr_private, ecr_private_by_helper, ecr_public};
-pub use azure::{acr, mcr};
+pub use azure::{acr, acr_by_password, mcr};
 pub use distribution::{distribution, distribution_proxy};
 pub use docker_hub::{DockerHub, docker_hub};
 pub use github::{Ghcr, WebReferrers, ghcr};

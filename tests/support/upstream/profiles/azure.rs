@@ -11,13 +11,35 @@ use serde_json::json;
 use super::{Profile, Style, leads_to};
 use crate::support::client::request;
 use crate::support::upstream::script::{Kind, act, status};
-use crate::support::upstream::{TokenStyle, Tokens};
+use crate::support::upstream::{TokenStyle, Tokens, basic};
 
 /// Who holds a refresh token instead of a password.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
-/// A private registry. `docker login` was done by an identity token, which the program that exchanges it writes anew.
+/// What a token of the directory is exchanged by.
+const FORM: &str = "grant_type=access_token&service=mine.azurecr.io&tenant=mine&access_token=directory";
+
+/// How a refresh token is handed to who pulls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handed {
+    /// As an identity token in docker's configuration.
+    Identity,
+    /// As the password of [`NOBODY`].
+    Password,
+}
+
+/// A private registry, whose refresh token is in docker's configuration.
 pub async fn acr() -> Profile {
+    private(Handed::Identity).await
+}
+
+/// A private registry, whose refresh token is a password.
+pub async fn acr_by_password() -> Profile {
+    private(Handed::Password).await
+}
+
+/// A private registry. The program that exchanges its refresh tokens is played by the profile.
+async fn private(handed: Handed) -> Profile {
     let mut profile = Profile::new("mine.azurecr.io", "team/app").await;
     profile.has_referrers = true;
     profile.registry.list_referrers();
@@ -36,30 +58,38 @@ pub async fn acr() -> Profile {
     profile.decide(move |asked| match asked.kind {
         Kind::Blob => Some(blob()),
         Kind::Other if asked.path == "/oauth2/exchange" => {
-            let form = "grant_type=access_token&service=mine.azurecr.io&tenant=mine&access_token=directory";
-            if (asked.method.as_str(), asked.body.as_slice()) != ("POST", form.as_bytes()) {
+            if (asked.method.as_str(), asked.body.as_slice()) != ("POST", FORM.as_bytes()) {
                 return Some(status(401));
             }
             let mut number = exchanged.lock().unwrap();
             *number += 1;
             let refresh = format!("refresh-token-{number}");
             to_refresh.ask_for_identity(&refresh);
+            to_refresh.ask_for(NOBODY, &refresh);
             Some(act().status(200).body(json!({"refresh_token": refresh}).to_string()))
         }
         _ => None,
     });
 
-    let (address, file) = (profile.registry.address(), profile.home.path().join("config.json"));
-    profile.lines.push(format!("docker_config = {file:?}"));
+    let (address, file) = (profile.registry.address(), profile.home.path().join("refresh-token"));
+    profile.lines.push(match handed {
+        Handed::Identity => format!("docker_config = {file:?}"),
+        Handed::Password => format!("username = {NOBODY:?}\npassword_file = {file:?}"),
+    });
+    let breaches = profile.breaches.clone();
     let exchange = move || {
-        let file = file.clone();
+        let (file, breaches) = (file.clone(), breaches.clone());
         async move {
-            let form = b"grant_type=access_token&service=mine.azurecr.io&tenant=mine&access_token=directory";
-            let answer = request(address, "POST", "/oauth2/exchange").body(form).send().await.expect(200);
-            let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
-            let entry = json!({"username": NOBODY, "identitytoken": answer["refresh_token"]});
-            let config = json!({"auths": {address.to_string(): entry}});
-            std::fs::write(&file, config.to_string()).unwrap();
+            let answer = request(address, "POST", "/oauth2/exchange").body(FORM.as_bytes()).send().await;
+            let answer: serde_json::Value = serde_json::from_slice(&answer.expect(200).body).unwrap();
+            let refresh = answer["refresh_token"].as_str().unwrap();
+            let entry = json!({"username": NOBODY, "identitytoken": refresh});
+            let text = match handed {
+                Handed::Identity => json!({"auths": {address.to_string(): entry}}).to_string(),
+                Handed::Password => refresh.to_owned(),
+            };
+            breaches.allow(&basic(NOBODY, refresh));
+            std::fs::write(&file, text).unwrap();
         }
     };
     exchange().await;
