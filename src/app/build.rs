@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::http::Pseudonym;
-use crate::mirror::{Extent, FillPolicy, Policy, Resume, SiteSettings, Unread};
+use crate::mirror::{
+    Deleted, Extent, FillPolicy, Policy, Resume, SiteSettings, TagPolicy, TagRule, TagRules, Unread,
+};
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
 use crate::telemetry::Metrics;
@@ -78,7 +80,7 @@ fn site(
         );
     }
     let policy = Policy {
-        tag_ttl: upstream.tag_ttl,
+        tags: tag_rules(&upstream.tags),
         revalidate_timeout: upstream.revalidate_timeout,
         negative_ttl: upstream.negative_ttl,
         fill: fill_policy(upstream),
@@ -124,6 +126,34 @@ fn account(account: &config::Account) -> Account {
         config::Credentials::Helper { program } => LoginSource::Helper(program.clone()),
     };
     Account { prefix: account.prefix.clone(), login }
+}
+
+fn tag_rules(tags: &config::Tags) -> TagRules {
+    let deleted = |deleted| match deleted {
+        config::DeletedTags::Follow => Deleted::Follow,
+        config::DeletedTags::Keep => Deleted::Keep,
+    };
+    let rule = |rule: &config::TagRule| TagRule {
+        repositories: rule.repositories.clone(),
+        tags: rule.tags.clone(),
+        ttl: rule.ttl,
+        max_stale: rule.max_stale,
+        immutable: rule.immutable,
+        deleted: rule.deleted.map(deleted),
+        keep_deleted_for: rule.keep_deleted_for,
+        while_revalidate: rule.stale_while_revalidate,
+    };
+    TagRules {
+        rules: tags.rules.iter().map(rule).collect(),
+        rest: TagPolicy {
+            ttl: tags.ttl,
+            max_stale: tags.max_stale,
+            immutable: tags.immutable,
+            deleted: deleted(tags.deleted),
+            keep_deleted_for: tags.keep_deleted_for,
+            while_revalidate: tags.stale_while_revalidate,
+        },
+    }
 }
 
 fn fill_policy(upstream: &config::Upstream) -> FillPolicy {

@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 use url::Url;
 
 use super::{Endpoint, Http2, Proxies, Secret};
+use crate::oci::Pattern;
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -135,8 +136,8 @@ pub struct Upstream {
     pub http2: Http2,
     /// The proxies on the way.
     pub proxies: Proxies,
-    /// How long a tag is believed without asking again; zero: not at all.
-    pub tag_ttl: Duration,
+    /// How its tags are treated.
+    pub tags: Tags,
     /// How long a true 404 is remembered; zero: not at all.
     pub negative_ttl: Duration,
     /// How long a connection may take to come up.
@@ -163,6 +164,55 @@ pub struct Upstream {
     pub unread_after: Duration,
     /// When a blob on its way goes on after a restart.
     pub resume: Resume,
+}
+
+/// How the tags of an upstream are treated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tags {
+    /// How long a tag is believed without asking again; zero: not at all.
+    pub ttl: Duration,
+    /// How long beyond that it may be served while upstream does not answer; `None`: at any age.
+    pub max_stale: Option<Duration>,
+    /// Whether tags never change, so that none that is known is asked for again.
+    pub immutable: bool,
+    /// What it means that upstream has deleted a tag.
+    pub deleted: DeletedTags,
+    /// How long a deleted one is kept, where it is.
+    pub keep_deleted_for: Duration,
+    /// How long beyond its time a tag is served at once and asked for meanwhile; zero: it is asked for first.
+    pub stale_while_revalidate: Duration,
+    /// For some of them, in their order: what the first says that matches wins over those after it and all above.
+    pub rules: Vec<TagRule>,
+}
+
+/// What it means that upstream has deleted a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletedTags {
+    /// It is deleted here.
+    Follow,
+    /// It is served for a while yet.
+    Keep,
+}
+
+/// `[[upstream.tags]]`: some tags of an upstream, and what is said of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TagRule {
+    /// The repositories that it is for; empty: all of them.
+    pub repositories: Vec<Pattern>,
+    /// The tags that it is for; empty: all of them. Not both are empty.
+    pub tags: Vec<Pattern>,
+    /// As [`Tags::ttl`].
+    pub ttl: Option<Duration>,
+    /// As [`Tags::max_stale`].
+    pub max_stale: Option<Option<Duration>>,
+    /// As [`Tags::immutable`].
+    pub immutable: Option<bool>,
+    /// As [`Tags::deleted`].
+    pub deleted: Option<DeletedTags>,
+    /// As [`Tags::keep_deleted_for`].
+    pub keep_deleted_for: Option<Duration>,
+    /// As [`Tags::stale_while_revalidate`].
+    pub stale_while_revalidate: Option<Duration>,
 }
 
 /// How much of a blob is fetched when a part of it is asked for.
@@ -294,6 +344,20 @@ impl Default for Uplink {
     }
 }
 
+impl Default for Tags {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(5 * 60),
+            max_stale: None,
+            immutable: false,
+            deleted: DeletedTags::Follow,
+            keep_deleted_for: Duration::from_secs(7 * 86_400),
+            stale_while_revalidate: Duration::ZERO,
+            rules: Vec::new(),
+        }
+    }
+}
+
 impl Upstream {
     /// An upstream with nothing but a name and its endpoints; the rest is as where a file leaves it out, but `path`,
     /// which is `None`.
@@ -313,7 +377,7 @@ impl Upstream {
             ca: Vec::new(),
             http2: Http2::Small,
             proxies: Proxies::default(),
-            tag_ttl: Duration::from_secs(5 * 60),
+            tags: Tags::default(),
             negative_ttl: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),

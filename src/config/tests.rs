@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::oci::Pattern;
 
 mod reach;
 
@@ -72,7 +73,25 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
     let own = account("", "puller", "correct horse battery staple");
     assert_eq!(local.accounts, [own, account("team/app", "app-puller", "staple battery horse correct")]);
     let plain = Upstream::new("", Vec::new());
-    assert_eq!(local.tag_ttl, plain.tag_ttl);
+    let seconds = |n| Some(Duration::from_secs(n));
+    let rules = vec![
+        TagRule {
+            repositories: ["library/*", "team/**"].map(|p| Pattern::of_repositories(p).unwrap()).into(),
+            tags: ["v*.*.*", "20??-*"].map(|pattern| Pattern::of_tags(pattern).unwrap()).into(),
+            immutable: Some(true),
+            ..TagRule::default()
+        },
+        TagRule {
+            tags: ["latest", "nightly-*"].map(|pattern| Pattern::of_tags(pattern).unwrap()).into(),
+            ttl: seconds(30),
+            max_stale: Some(seconds(3600)),
+            deleted: Some(DeletedTags::Keep),
+            keep_deleted_for: seconds(86_400),
+            stale_while_revalidate: seconds(600),
+            ..TagRule::default()
+        },
+    ];
+    assert_eq!(local.tags, Tags { rules, ..plain.tags });
     assert_eq!(local.negative_ttl, plain.negative_ttl);
     assert_eq!(local.connect_timeout, plain.connect_timeout);
     assert_eq!(local.header_timeout, plain.header_timeout);
@@ -92,7 +111,8 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
 fn every_key_is_documented() {
     let tables = ["server", "admin", "log", "store", "memory", "uplink"];
     let ask = tables.map(|table| format!("[{table}]\nno-such-key = 1\n")).join("")
-        + "[[upstream]]\nno-such-key = 1\n[[upstream.account]]\nno-such-key = 1\n[[upstream.endpoint]]\nno-such-key = 1\n";
+        + "[[upstream]]\nno-such-key = 1\n[[upstream.account]]\nno-such-key = 1\n[[upstream.endpoint]]\nno-such-key = 1\n"
+        + "[[upstream.tags]]\nno-such-key = 1\n";
     let known: BTreeSet<String> = Config::from_toml(&ask, "f")
         .unwrap_err()
         .as_slice()
@@ -201,6 +221,15 @@ fn single_mistakes_are_told_where_they_are() {
         ),
         (up("hosts = [\"h/x\"]"), "f.toml:4: upstream.hosts", "a host in lower case"),
         (up("tag_ttl = \"5 minutes\""), "f.toml:4: upstream.tag_ttl: found \"5 minutes\"", "a duration"),
+        (up("max_stale = \"never\""), "f.toml:4: upstream.max_stale: found \"never\"", "a duration"),
+        (up("immutable = \"yes\""), "f.toml:4: upstream.immutable: found \"yes\"", "true or false"),
+        (up("deleted_tags = \"drop\""), "f.toml:4: upstream.deleted_tags", "\"follow\" or \"keep\""),
+        (up("keep_deleted_for = \"0s\""), "f.toml:4: upstream.keep_deleted_for", "above zero"),
+        (
+            up("max_stale = \"1m\"\nstale_while_revalidate = \"2m\""),
+            "f.toml:5: upstream.stale_while_revalidate: found a longer time than max_stale",
+            "no more than",
+        ),
         (up("idle_timeout = \"0s\""), "f.toml:4: upstream.idle_timeout", "above zero"),
         (up("connect_timeout = \"25s\""), "f.toml:4: upstream.connect_timeout", "at most \"24s\""),
         (up("max_connections = 1"), "f.toml:4: upstream.max_connections: found the number 1", "at least 2"),
@@ -298,6 +327,77 @@ fn single_mistakes_are_told_where_they_are() {
     for (text, start, part) in rows {
         told(&text, &[(start, part)]);
     }
+}
+
+#[test]
+fn mistakes_in_rules_of_tags_are_told_where_they_are() {
+    let rule = |keys: &str| {
+        format!("[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n[[upstream.tags]]\n{keys}\n")
+    };
+    let rows: Vec<(String, &str, &str)> = vec![
+        (
+            rule("tags = [\"latest\",\n\"v[0-\"]\ntag_ttl = \"1s\""),
+            "f.toml:6: upstream.tags.tags: found \"v[0-\"",
+            "a pattern of tags",
+        ),
+        (
+            rule("repositories = [\"team**\"]\ntag_ttl = \"1s\""),
+            "f.toml:5: upstream.tags.repositories: found \"team**\"",
+            "alone between slashes",
+        ),
+        (
+            rule("repositories = [\"nginx:latest\"]\ntag_ttl = \"1s\""),
+            "f.toml:5: upstream.tags.repositories: found \"nginx:latest\"",
+            "no such name has a ':'",
+        ),
+        (rule("tags = []\ntag_ttl = \"1s\""), "f.toml:5: upstream.tags.tags: found an empty list", "v*.*.*"),
+        (rule("tags = [\"a\", \"a\"]\ntag_ttl = \"1s\""), "f.toml:5: upstream.tags.tags: found the same", ""),
+        (rule("tags = \"a\"\ntag_ttl = \"1s\""), "f.toml:5: upstream.tags.tags: found \"a\"", "brackets"),
+        (
+            rule("tag_ttl = \"1s\""),
+            "f.toml:4: upstream.tags: found a rule that does not say what it is for",
+            "own keys",
+        ),
+        (rule("tags = [\"a\"]"), "f.toml:4: upstream.tags: found a rule that says nothing", "max_stale"),
+        (
+            rule("tags = [\"a\"]\nnegative_ttl = \"1s\"\nimmutable = true"),
+            "f.toml:6: upstream.tags.negative_ttl: found an unknown key",
+            "keep_deleted_for",
+        ),
+        (
+            rule("tags = [\"a\"]\nimmutable = true\ntag_ttl = \"1s\""),
+            "f.toml:7: upstream.tags.tag_ttl: found a key for tags that change",
+            "immutable alone",
+        ),
+        (
+            rule("tags = [\"a\"]\ndeleted_tags = \"follow\"\nkeep_deleted_for = \"1d\""),
+            "f.toml:7: upstream.tags.keep_deleted_for: found a time",
+            "\"keep\" beside it",
+        ),
+        (
+            rule("tags = [\"a\"]\nstale_while_revalidate = \"2m\"\nmax_stale = \"1m\""),
+            "f.toml:6: upstream.tags.stale_while_revalidate: found a longer time",
+            "no more than",
+        ),
+        (
+            "[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\ntags = [\"latest\"]".into(),
+            "f.toml:4: upstream.tags: found \"latest\"",
+            "[[upstream.tags]]",
+        ),
+    ];
+    for (text, start, part) in rows {
+        told(&text, &[(start, part)]);
+    }
+    // What holds for one does not contradict what holds for all: it is an exception.
+    let fine = rule(
+        "tags = [\"a\"]\nimmutable = false\ntag_ttl = \"1s\"\nmax_stale = \"\"\nkeep_deleted_for = \"1d\"",
+    );
+    let config =
+        Config::from_toml(&fine.replace("[[upstream.tags]]", "immutable = true\n[[upstream.tags]]"), "f");
+    let tags = config.unwrap().upstreams.remove(0).tags;
+    assert!(
+        tags.immutable && tags.rules[0].immutable == Some(false) && tags.rules[0].max_stale == Some(None)
+    );
 }
 
 #[test]

@@ -36,7 +36,7 @@ use self::image::Image;
 use self::link::Link;
 use self::upstream::StandIn;
 use crate::app::{App, StartError};
-use crate::config::{Admin, Budget, Config, Server, Store, Upstream};
+use crate::config::{Admin, Budget, Config, Server, Store, Tags, Upstream};
 
 pub use progress::Show;
 pub use report::Report;
@@ -142,7 +142,10 @@ fn config(data: &Path, upstream: SocketAddr, size: u64) -> io::Result<Config> {
             max_bytes: Budget::Bytes(2 * size + (1 << 30)),
             ..Store::default()
         },
-        upstreams: vec![Upstream { tag_ttl: Duration::ZERO, ..Upstream::new(NAMESPACE, vec![endpoint]) }],
+        upstreams: vec![Upstream {
+            tags: Tags { ttl: Duration::ZERO, ..Tags::default() },
+            ..Upstream::new(NAMESPACE, vec![endpoint])
+        }],
         ..Config::default()
     })
 }

@@ -109,6 +109,11 @@ impl Refusal {
         !matches!(self, Self::SaidNo { .. })
     }
 
+    /// Whether upstream says that there is no such thing. That we may not have it (401, 403) is another matter.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::SaidNo { status: 404 | 410 })
+    }
+
     /// The status of upstream behind this refusal.
     pub(super) fn fwd_status(&self) -> Option<u16> {
         match self {

@@ -4,10 +4,11 @@
 //! A list is about the repository that was asked, and is kept by upstream and repository. Only what was read of it is
 //! kept: no header of upstream's is there to be replayed (T100). What upstream refuses is forgotten and passed on.
 //!
-//! A list is believed as long as a tag, but a minute at the most: it is asked for by those who look for what is new.
+//! A list is decided on as a tag is (`freshness`), but believed for a minute at the most: it is asked for by those who
+//! look for what is new.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use moka::sync::Cache;
 use tokio::time::timeout;
@@ -16,15 +17,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::oci::{Page, Tag};
 use crate::telemetry::Outcome;
-use crate::upstream::{Referrers, TagPage};
+use crate::upstream::{Outlook, Referrers, TagPage};
 
 use super::absent::Question;
 use super::answer::{Refusal, Served};
-use super::flight::Flights;
+use super::flight::{Flights, Waiter};
+use super::freshness::{Decision, Known, decide};
 use super::site::{Mirror, Target};
-
-/// The longest that a list is believed, whatever the tags' time to live.
-const MOST_TTL: Duration = Duration::from_secs(60);
+use super::tag_rules::TagPolicy;
 
 /// How long a repository is known to have no API for referrers.
 const WITHOUT_API: Duration = Duration::from_secs(600);
@@ -69,7 +69,7 @@ pub(super) struct Shelf<T> {
 
 struct Kept<T> {
     list: Arc<T>,
-    came: Instant,
+    came: SystemTime,
 }
 
 // Not derived: that would ask for a `T` that can be cloned.
@@ -80,8 +80,8 @@ impl<T> Clone for Kept<T> {
 }
 
 impl<T> Kept<T> {
-    fn is_fresh(&self, ttl: Duration) -> bool {
-        self.came.elapsed() < ttl
+    fn decision(&self, policy: &TagPolicy, outlook: Outlook, now: SystemTime) -> Decision {
+        decide(&Known::of_list(self.came), policy, outlook, now)
     }
 }
 
@@ -120,18 +120,26 @@ impl<T: Weighed + Send + Sync + 'static> Shelf<T> {
     }
 
     /// A list that is still believed.
-    pub(super) fn fresh(&self, question: &Question, target: &Target) -> Option<Arc<T>> {
-        self.kept.get(question).filter(|kept| kept.is_fresh(ttl(target))).map(|kept| kept.list)
+    pub(super) fn fresh(&self, question: &Question, policy: &TagPolicy, now: SystemTime) -> Option<Arc<T>> {
+        let kept = self.kept.get(question)?;
+        (kept.decision(policy, Outlook::default(), now) == Decision::Fresh).then_some(kept.list)
     }
 
-    /// A list of any age.
-    pub(super) fn any(&self, question: &Question) -> Option<Arc<T>> {
-        self.kept.get(question).map(|kept| kept.list)
+    /// A list that may stand in for one that cannot be had now.
+    pub(super) fn standing_in(
+        &self,
+        question: &Question,
+        policy: &TagPolicy,
+        now: SystemTime,
+    ) -> Option<Arc<T>> {
+        let kept = self.kept.get(question)?;
+        let silent = Outlook { down: true, ..Outlook::default() };
+        matches!(kept.decision(policy, silent, now), Decision::Fresh | Decision::Stale).then_some(kept.list)
     }
 
-    /// Keeps a list that has just come.
-    pub(super) fn keep(&self, question: Question, list: Arc<T>) {
-        self.kept.insert(question, Kept { list, came: Instant::now() });
+    /// Keeps a list that came now.
+    pub(super) fn keep(&self, question: Question, list: Arc<T>, now: SystemTime) {
+        self.kept.insert(question, Kept { list, came: now });
     }
 }
 
@@ -142,6 +150,7 @@ impl Mirror {
         &self,
         shelf: impl Fn(&Lists) -> &Shelf<T> + Send + 'static,
         target: &Target,
+        policy: &TagPolicy,
         question: Question,
         ask: impl FnOnce(Self, Target) -> F,
     ) -> Result<Served<Arc<T>>, Refusal>
@@ -152,34 +161,29 @@ impl Mirror {
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });
         }
-        let here = shelf(self.lists());
-        let kept = here.kept.get(&question);
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_fresh(ttl(target))) {
-            return Ok(Served::new(Outcome::Hit, Arc::clone(&kept.list)));
-        }
-        let waiter = here.flights.join(question.clone(), |tell| {
-            let (mirror, question, asking) =
-                (self.clone(), question.clone(), ask(self.clone(), target.clone()));
-            async move {
-                let answer = asking.await.map(Arc::new);
-                let here = shelf(mirror.lists());
-                match &answer {
-                    Ok(list) => here.keep(question, Arc::clone(list)),
-                    Err(Refusal::SaidNo { .. }) => here.kept.invalidate(&question),
-                    Err(_) => {}
-                }
-                tell.answer(answer);
+        let kept = shelf(self.lists()).kept.get(&question);
+        let outlook = target.site.upstream().outlook(&target.repository);
+        let decision = kept.as_ref().map(|kept| kept.decision(policy, outlook, self.now()));
+        let served = |outcome, kept: Kept<T>| Ok(Served::new(outcome, kept.list));
+        let (covering, patience) = match (decision, kept) {
+            (Some(Decision::Fresh), Some(kept)) => return served(Outcome::Hit, kept),
+            (Some(Decision::Stale), Some(kept)) => return served(Outcome::Stale, kept),
+            (Some(Decision::StaleMeanwhile), Some(kept)) => {
+                drop(self.ask_for_list(shelf, target, question, ask));
+                return served(Outcome::Stale, kept);
             }
-        });
+            (Some(Decision::Ask { covered: true }), kept) => (kept, target.site.policy().revalidate_timeout),
+            _ => (None, Duration::MAX),
+        };
+        let waiter = self.ask_for_list(shelf, target, question.clone(), ask);
         let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
-        let patience = kept.as_ref().map_or(Duration::MAX, |_| target.site.policy().revalidate_timeout);
         let answer = match timeout(patience, waiter.answer()).await {
             Ok(answer) => answer.unwrap_or_else(|lost| Err(Refusal::Internal { reason: lost.to_string() })),
             Err(_) => Err(Refusal::OutOfTime {
                 reason: format!("{} did not list within {patience:?}", target.site.name()),
             }),
         };
-        match (answer, kept) {
+        match (answer, covering) {
             (Ok(list), _) => Ok(Served::new(outcome, list)),
             (Err(refusal), Some(kept)) if refusal.may_be_covered() => {
                 Ok(stale(target, &question, &refusal, kept.list))
@@ -189,6 +193,33 @@ impl Mirror {
                 Err(refusal)
             }
         }
+    }
+
+    /// One question for all who want the same list.
+    fn ask_for_list<T, F>(
+        &self,
+        shelf: impl Fn(&Lists) -> &Shelf<T> + Send + 'static,
+        target: &Target,
+        question: Question,
+        ask: impl FnOnce(Self, Target) -> F,
+    ) -> Waiter<Result<Arc<T>, Refusal>>
+    where
+        T: Weighed + Send + Sync + 'static,
+        F: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        shelf(self.lists()).flights.join(question.clone(), |tell| {
+            let (mirror, asking) = (self.clone(), ask(self.clone(), target.clone()));
+            async move {
+                let answer = asking.await.map(Arc::new);
+                let here = shelf(mirror.lists());
+                match &answer {
+                    Ok(list) => here.keep(question, Arc::clone(list), mirror.now()),
+                    Err(Refusal::SaidNo { .. }) => here.kept.invalidate(&question),
+                    Err(_) => {}
+                }
+                tell.answer(answer);
+            }
+        })
     }
 }
 
@@ -203,10 +234,6 @@ pub(super) fn stale<T>(target: &Target, question: &Question, refusal: &Refusal, 
     Served { outcome: Outcome::Stale, fwd_status: refusal.fwd_status(), value }
 }
 
-fn ttl(target: &Target) -> Duration {
-    target.site.policy().tag_ttl.min(MOST_TTL)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,10 +246,11 @@ mod tests {
             Arc::new(TagPage { tags, next: None })
         };
         let question = |name: &str| Question { upstream: "u".into(), object: name.to_owned() };
-        shelf.keep(question("small"), tags(10));
-        shelf.keep(question("large"), tags(1000));
+        let now = SystemTime::now();
+        shelf.keep(question("small"), tags(10), now);
+        shelf.keep(question("large"), tags(1000), now);
         shelf.kept.run_pending_tasks();
-        assert!(shelf.any(&question("small")).is_some());
-        assert!(shelf.any(&question("large")).is_none());
+        assert!(shelf.kept.get(&question("small")).is_some());
+        assert!(shelf.kept.get(&question("large")).is_none());
     }
 }

@@ -24,6 +24,7 @@ mod relay;
 mod resume;
 mod site;
 mod tag_list;
+mod tag_rules;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -37,3 +38,4 @@ pub use policy::{Extent, FillPolicy, Policy, Resume, Unread};
 pub use referrers::ReferrersAnswer;
 pub use site::{Mirror, Options, Site, SiteSettings, Target};
 pub use tag_list::TagList;
+pub use tag_rules::{Deleted, TagPolicy, TagRule, TagRules};

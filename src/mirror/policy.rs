@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::tag_rules::TagRules;
+
 /// How the content of one upstream is treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// How long a tag is served without asking.
-    pub tag_ttl: Duration,
+    /// How its tags are treated.
+    pub tags: TagRules,
     /// After which time a cached tag is served without waiting for upstream any longer.
     pub revalidate_timeout: Duration,
     /// How long a true 404 is remembered; zero: never.

@@ -37,7 +37,7 @@ struct Place {
 #[derive(Clone, Debug)]
 pub(super) struct Recent {
     named: Cache<(Place, Digest), u64>,
-    bound: Cache<(Place, Tag), (Digest, SystemTime)>,
+    bound: Cache<(Place, Tag), Binding>,
     /// Manifests that are on their way to the store, or that it has refused lately.
     offered: Cache<Digest, ()>,
 }
@@ -72,10 +72,20 @@ impl Recent {
         stored.or_else(|| self.named.get(&(place(site, repository), digest.clone())))
     }
 
-    /// Binds a tag, as upstream said `now`, until the store does.
-    pub(super) fn bind(&self, target: &Target, tag: &Tag, digest: &Digest, now: SystemTime) {
+    /// Binds a tag, as upstream said then, until the store does.
+    pub(super) fn bind(&self, target: &Target, tag: &Tag, digest: &Digest, confirmed: SystemTime) {
         let key = (place(&target.site, &target.repository), tag.clone());
-        self.bound.insert(key, (digest.clone(), now));
+        self.bound.insert(key, Binding { digest: digest.clone(), confirmed, gone: None });
+    }
+
+    /// Upstream says that there is no such tag any more, and it is kept for a while.
+    pub(super) fn mark_gone(&self, store: &Store, target: &Target, tag: &Tag, since: SystemTime) {
+        let key = (place(&target.site, &target.repository), tag.clone());
+        self.bound.entry(key).and_compute_with(|entry| match entry.map(Entry::into_value) {
+            Some(bound) if bound.gone.is_none() => Op::Put(Binding { gone: Some(since), ..bound }),
+            _ => Op::Nop,
+        });
+        store.mark_gone(target.site.name(), &target.repository, tag, since);
     }
 
     /// Binds a tag in the store, by the time that upstream said so, if it still is bound to this digest here: another
@@ -83,8 +93,12 @@ impl Recent {
     pub(super) fn hand_over(&self, store: &Store, target: &Target, tag: &Tag, digest: &Digest) {
         let key = (place(&target.site, &target.repository), tag.clone());
         self.bound.entry(key).and_compute_with(|entry| match entry.map(Entry::into_value) {
-            Some((bound, confirmed)) if bound == *digest => {
-                store.bind(target.site.name(), &target.repository, tag, digest, confirmed);
+            Some(bound) if bound.digest == *digest => {
+                let (upstream, repository) = (target.site.name(), &target.repository);
+                store.bind(upstream, repository, tag, digest, bound.confirmed);
+                if let Some(since) = bound.gone {
+                    store.mark_gone(upstream, repository, tag, since);
+                }
                 Op::Remove
             }
             _ => Op::Nop,
@@ -94,7 +108,7 @@ impl Recent {
     /// The tags of the target's repository that are bound to this digest here, and not yet in the store.
     pub(super) fn bound_to(&self, target: &Target, digest: &Digest) -> Vec<Tag> {
         let here = place(&target.site, &target.repository);
-        let bound = self.bound.iter().filter(|(key, (bound, _))| key.0 == here && bound == digest);
+        let bound = self.bound.iter().filter(|(key, bound)| key.0 == here && bound.digest == *digest);
         bound.map(|(key, _)| key.1.clone()).collect()
     }
 
@@ -129,8 +143,8 @@ impl Recent {
         let stored = store.binding(target.site.name(), &target.repository, tag);
         let recent = self.bound.get(&(place(&target.site, &target.repository), tag.clone()));
         match (stored, recent) {
-            (Some(stored), Some((_, confirmed))) if stored.confirmed >= confirmed => Some(stored),
-            (_, Some((digest, confirmed))) => Some(Binding { digest, confirmed }),
+            (Some(stored), Some(recent)) if stored.confirmed >= recent.confirmed => Some(stored),
+            (_, Some(recent)) => Some(recent),
             (stored, None) => stored,
         }
     }

@@ -52,7 +52,9 @@ impl Mirror {
                 Ok(target.site.upstream().referrers(&target.repository, &subject).await?)
             }
         };
-        match self.listed(|lists| &lists.referrers, target, question.clone(), ask).await {
+        let tag = Tag::of_referrers(subject);
+        let policy = target.site.policy().tags.of_referrers(&target.repository, &tag);
+        match self.listed(|lists| &lists.referrers, target, &policy, question.clone(), ask).await {
             Ok(Served { outcome, fwd_status, value }) => match &*value {
                 Referrers::Listed(all) => {
                     let value = of_type(all, artifact_type);
@@ -67,10 +69,7 @@ impl Mirror {
             },
             Err(refusal) if refusal.may_be_covered() => {
                 // Somebody had them by their tag when upstream could be asked.
-                let tag = Tag::of_referrers(subject);
-                let Some(binding) = self.recent().binding(self.store(), target, &tag) else {
-                    return Err(refusal);
-                };
+                let Some(binding) = self.standing_in(target, &tag) else { return Err(refusal) };
                 let Ok(Some(manifest)) = self.stored_manifest(target, &binding.digest).await else {
                     return Err(refusal);
                 };

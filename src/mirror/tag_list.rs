@@ -15,6 +15,7 @@ use super::absent::Question;
 use super::answer::{Refusal, Served};
 use super::lists::stale;
 use super::site::{Mirror, Target};
+use super::tag_rules::TagPolicy;
 
 /// Tags of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +37,10 @@ impl Mirror {
         // A page of none still asks whether there is such a repository.
         let asked = Page { n: page.n.map(|n| n.max(1)), ..page.clone() };
         let whole = question(target, &Page::default());
+        let policy = target.site.policy().tags.of_tag_list(&target.repository);
+        let fresh = self.lists().tags.fresh(&whole, &policy, self.now());
         if page.next_page.is_none()
-            && let Some(all) = self.lists().tags.fresh(&whole, target).filter(|all| all.next.is_none())
+            && let Some(all) = fresh.filter(|all| all.next.is_none())
         {
             return Ok(Served::new(Outcome::Hit, part(&all.tags, page)));
         }
@@ -46,17 +49,17 @@ impl Mirror {
             |mirror: Self, target: Target| async move {
                 let listed = target.site.upstream().tags(&target.repository, &asked).await?;
                 if is_whole(&asked, &listed) {
-                    mirror.lists().tags.keep(whole, Arc::new(listed.clone()));
+                    mirror.lists().tags.keep(whole, Arc::new(listed.clone()), mirror.now());
                 }
                 Ok(listed)
             }
         };
-        match self.listed(|lists| &lists.tags, target, question(target, &asked), ask).await {
+        match self.listed(|lists| &lists.tags, target, &policy, question(target, &asked), ask).await {
             Ok(Served { outcome, fwd_status, value }) => {
                 Ok(Served { outcome, fwd_status, value: page_of(&value, page) })
             }
             Err(refusal) if refusal.may_be_covered() && page.next_page.is_none() => {
-                self.known_tags(target, page, &whole, refusal).await
+                self.known_tags(target, &policy, page, &whole, refusal).await
             }
             Err(refusal) => Err(refusal),
         }
@@ -66,18 +69,24 @@ impl Mirror {
     async fn known_tags(
         &self,
         target: &Target,
+        policy: &TagPolicy,
         page: &Page,
         whole: &Question,
         refusal: Refusal,
     ) -> Result<Served<TagList>, Refusal> {
-        if let Some(all) = self.lists().tags.any(whole).filter(|all| all.next.is_none()) {
+        let last = self.lists().tags.standing_in(whole, policy, self.now());
+        if let Some(all) = last.filter(|all| all.next.is_none()) {
             return Ok(stale(target, whole, &refusal, part(&all.tags, page)));
         }
         if !self.store().knows_manifests() {
             self.recollect().await;
         }
         let stored = self.store().tags(target.site.name(), &target.repository);
-        let known: BTreeSet<Tag> = stored.into_iter().chain(self.recent().tags(target)).collect();
+        let known: BTreeSet<Tag> = stored
+            .into_iter()
+            .chain(self.recent().tags(target))
+            .filter(|tag| self.standing_in(target, tag).is_some())
+            .collect();
         if known.is_empty() {
             return Err(refusal);
         }

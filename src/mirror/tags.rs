@@ -1,21 +1,25 @@
 //! Manifests by tag: bindings, their confirmation by one HEAD for all who ask, and what covers an upstream's silence.
 //!
-//! A tag is bound to a new digest only when that digest's manifest is here; until then the old binding stands.
-//! Pulls count against rate limits and HEADs do not, so a tag that did not move costs no GET (T11).
+//! What is done about a tag is decided in `freshness`; here it is done. A tag is bound to a new digest only when that
+//! digest's manifest is here; until then the old binding stands. Pulls count against rate limits and HEADs do not, so a
+//! tag that did not move costs no GET (T11).
+
+use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::oci::{Algorithm, Digest, ManifestKind, Reference, Tag};
 use crate::store::Binding;
 use crate::telemetry::Outcome;
-use crate::upstream::{Failure, FetchedManifest};
+use crate::upstream::{FetchedManifest, Outlook};
 
 use super::absent::Question;
 use super::answer::{ManifestAnswer, Refusal, Served};
-use super::flight::{Lost, Tell};
-use super::freshness::{Freshness, freshness};
+use super::flight::{Lost, Tell, Waiter};
+use super::freshness::{Decision, Known, decide, is_kept};
 use super::manifests::is_head_refused;
 use super::site::{Mirror, Target};
+use super::tag_rules::absent_for;
 
 /// What asking upstream about a tag came to.
 #[derive(Clone, Debug)]
@@ -39,27 +43,75 @@ impl Mirror {
             binding = self.recent().binding(self.store(), target, tag);
         }
         let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
-        if !self.is_fresh(target, &binding) {
-            return self.revalidate(target, tag, binding.digest).await;
+        let outlook = target.site.upstream().outlook(&target.repository);
+        match self.decision(target, tag, &binding, outlook) {
+            Decision::Fresh => self.serve_bound(target, tag, binding.digest, Outcome::Hit, None).await,
+            Decision::Stale => self.serve_bound(target, tag, binding.digest, Outcome::Stale, None).await,
+            Decision::StaleMeanwhile => {
+                // The question goes on by itself; who asks meanwhile joins it, or is served so as well.
+                drop(self.ask_whether_it_moved(target, tag, &binding.digest));
+                self.serve_bound(target, tag, binding.digest, Outcome::Stale, None).await
+            }
+            Decision::Ask { covered } => self.revalidate(target, tag, binding.digest, covered).await,
+            Decision::Kept { ask: true } => self.revalidate(target, tag, binding.digest, true).await,
+            Decision::Kept { ask: false } => {
+                self.serve_bound(target, tag, binding.digest, Outcome::Stale, Some(NOT_FOUND)).await
+            }
+            Decision::Gone => {
+                self.forget_tag(target, tag);
+                self.resolve_unknown(target, tag).await
+            }
         }
-        match self.manifest_by_digest(target, &binding.digest).await {
+    }
+
+    /// What a tag stood for when upstream last said so, as far as that may stand in for an answer now.
+    pub(super) fn standing_in(&self, target: &Target, tag: &Tag) -> Option<Binding> {
+        let binding = self.recent().binding(self.store(), target, tag)?;
+        let silent = Outlook { down: true, ..Outlook::default() };
+        match self.decision(target, tag, &binding, silent) {
+            Decision::Ask { .. } | Decision::Gone => None,
+            _ => Some(binding),
+        }
+    }
+
+    fn decision(&self, target: &Target, tag: &Tag, binding: &Binding, outlook: Outlook) -> Decision {
+        let policy = target.site.policy().tags.of_tag(&target.repository, tag);
+        let denied_lately =
+            binding.gone.is_some() && self.absent().recall(&tag_question(target, tag)).is_some();
+        decide(&Known::of_tag(target, tag, binding, denied_lately), &policy, outlook, self.now())
+    }
+
+    /// Serves what a tag stands for without asking whether it still does, with this outcome if it is here.
+    async fn serve_bound(
+        &self,
+        target: &Target,
+        tag: &Tag,
+        digest: Digest,
+        outcome: Outcome,
+        fwd_status: Option<u16>,
+    ) -> Result<Served<ManifestAnswer>, Refusal> {
+        match self.manifest_by_digest(target, &digest).await {
             // The manifest was evicted, and upstream has it no more: the tag must have moved.
-            Err(Refusal::SaidNo { .. }) => self.revalidate(target, tag, binding.digest).await,
+            Err(Refusal::SaidNo { .. }) => self.revalidate(target, tag, digest, true).await,
+            Ok(Served { outcome: Outcome::Hit, value, .. }) => Ok(Served { outcome, fwd_status, value }),
             served => served,
         }
     }
 
     async fn resolve_unknown(&self, target: &Target, tag: &Tag) -> Result<Served<ManifestAnswer>, Refusal> {
-        let question = target.question("tags", tag);
+        let question = tag_question(target, tag);
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });
         }
-        let waiter = self.tag_flights().join(question.clone(), |tell| {
+        let waiter = self.tag_flights().join(question, |tell| {
             let (mirror, target, tag) = (self.clone(), target.clone(), tag.clone());
             async move {
                 // It may have been bound while this question was on its way to be asked.
                 let bound = mirror.recent().binding(mirror.store(), &target, &tag);
-                match bound.filter(|bound| mirror.is_fresh(&target, bound)) {
+                let is_fresh = |bound: &Binding| {
+                    mirror.decision(&target, &tag, bound, Outlook::default()) == Decision::Fresh
+                };
+                match bound.filter(is_fresh) {
                     Some(bound) => tell.answer(Resolution::Confirmed(bound.digest)),
                     None => mirror.fetch_by_tag(&target, &tag, tell).await,
                 }
@@ -69,27 +121,21 @@ impl Mirror {
         match waiter.answer().await.unwrap_or_else(lost) {
             Resolution::Bound(manifest) => Ok(Served::new(outcome, manifest)),
             Resolution::Confirmed(digest) => self.manifest_by_digest(target, &digest).await,
-            Resolution::Failed(refusal) => {
-                self.note_refusal(target, question, &refusal);
-                Err(refusal)
-            }
+            Resolution::Failed(refusal) => Err(refusal),
         }
     }
 
-    /// Confirms a binding past its time to live, waiting no longer than the upstream's `revalidate_timeout`; the
-    /// question goes on after that, for those who ask next.
+    /// Asks whether a binding still holds. Where it covers upstream's silence nobody waits for longer than the upstream's
+    /// `revalidate_timeout`; the question goes on after that, for those who ask next.
     async fn revalidate(
         &self,
         target: &Target,
         tag: &Tag,
         bound: Digest,
+        covered: bool,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
-        let question = target.question("tags", tag);
-        let waiter = self.tag_flights().join(question.clone(), |tell| {
-            let (mirror, target, tag, bound) = (self.clone(), target.clone(), tag.clone(), bound.clone());
-            async move { mirror.confirm(&target, &tag, &bound, tell).await }
-        });
-        let patience = target.site.policy().revalidate_timeout;
+        let waiter = self.ask_whether_it_moved(target, tag, &bound);
+        let patience = if covered { target.site.policy().revalidate_timeout } else { Duration::MAX };
         let resolution = match timeout(patience, waiter.answer()).await {
             Ok(resolution) => resolution.unwrap_or_else(lost),
             Err(_) => Resolution::Failed(Refusal::OutOfTime {
@@ -104,13 +150,35 @@ impl Mirror {
                 Ok(Served { outcome, ..served })
             }
             Resolution::Bound(manifest) => Ok(Served::new(Outcome::Miss, manifest)),
-            Resolution::Failed(refusal) if refusal.may_be_covered() => {
+            Resolution::Failed(refusal) if covered && refusal.may_be_covered() => {
                 self.serve_stale(target, tag, &bound, refusal).await
             }
-            Resolution::Failed(refusal) => {
-                self.note_refusal(target, question, &refusal);
-                Err(refusal)
+            Resolution::Failed(refusal) => self.serve_kept(target, tag, refusal).await,
+        }
+    }
+
+    /// One question for all who want to know whether a tag is still what it was.
+    fn ask_whether_it_moved(&self, target: &Target, tag: &Tag, bound: &Digest) -> Waiter<Resolution> {
+        self.tag_flights().join(tag_question(target, tag), |tell| {
+            let (mirror, target, tag, bound) = (self.clone(), target.clone(), tag.clone(), bound.clone());
+            async move { mirror.confirm(&target, &tag, &bound, tell).await }
+        })
+    }
+
+    /// Serves a tag that upstream has just said is deleted, if it is kept; passes on any other refusal.
+    async fn serve_kept(
+        &self,
+        target: &Target,
+        tag: &Tag,
+        refusal: Refusal,
+    ) -> Result<Served<ManifestAnswer>, Refusal> {
+        let kept = self.recent().binding(self.store(), target, tag).filter(|binding| binding.gone.is_some());
+        let Some(binding) = kept.filter(|_| refusal.is_absence()) else { return Err(refusal) };
+        match self.manifest_by_digest(target, &binding.digest).await {
+            Ok(Served { value, .. }) => {
+                Ok(Served { outcome: Outcome::Stale, fwd_status: refusal.fwd_status(), value })
             }
+            Err(_) => Err(refusal),
         }
     }
 
@@ -139,17 +207,14 @@ impl Mirror {
         let head = upstream.head_manifest(&target.repository, &Reference::Tag(tag.clone())).await;
         match head.map(|head| head.digest) {
             Ok(Some(digest)) if digest == *bound => {
+                self.absent().forget(&tag_question(target, tag));
                 self.store().bind(name, &target.repository, tag, bound, self.now());
                 tell.answer(Resolution::Confirmed(digest));
             }
             Ok(Some(digest)) => self.follow(target, tag, &digest, tell).await,
             Ok(None) => self.fetch_by_tag(target, tag, tell).await,
             Err(failure) if is_head_refused(&failure) => self.fetch_by_tag(target, tag, tell).await,
-            Err(Failure::SaidNo(no)) => {
-                self.forget_tag(target, tag);
-                tell.answer(Resolution::Failed(Refusal::SaidNo { status: no.status }));
-            }
-            Err(failure) => tell.answer(Resolution::Failed(failure.into())),
+            Err(failure) => self.fail(target, tag, failure.into(), tell),
         }
     }
 
@@ -178,23 +243,17 @@ impl Mirror {
         let reference = Reference::Tag(tag.clone());
         let fetched = match target.site.upstream().manifest(&target.repository, &reference).await {
             Ok(fetched) => fetched,
-            Err(Failure::SaidNo(no)) => {
-                if matches!(no.status, 404 | 410) {
-                    self.forget_tag(target, tag);
-                }
-                return tell.answer(Resolution::Failed(Refusal::SaidNo { status: no.status }));
-            }
-            Err(failure) => return tell.answer(Resolution::Failed(failure.into())),
+            Err(failure) => return self.fail(target, tag, failure.into(), tell),
         };
         if ManifestKind::of_media_type(&fetched.content_type) == Some(ManifestKind::Schema1) {
             tracing::warn!(
                 upstream = name, repository = %target.repository, %tag,
                 "upstream has only a schema 1 manifest, which no client of today takes; answered as not found"
             );
-            return tell.answer(Resolution::Failed(Refusal::SaidNo { status: 404 }));
+            self.note_absence(target, tag);
+            return tell.answer(Resolution::Failed(Refusal::SaidNo { status: NOT_FOUND }));
         }
         let manifest = self.remember_manifest(target, digest_of(&fetched), fetched);
-        self.absent().forget(&target.question("tags", tag));
         self.take_over(target, tag, manifest, tell);
     }
 
@@ -207,20 +266,52 @@ impl Mirror {
         manifest: ManifestAnswer,
         tell: Tell<Question, Resolution>,
     ) {
+        self.absent().forget(&tag_question(target, tag));
         self.recent().bind(target, tag, &manifest.digest, self.now());
         tell.answer(Resolution::Bound(manifest.clone()));
         self.store_later(target.clone(), manifest, Some(tag.clone()));
     }
 
-    fn is_fresh(&self, target: &Target, binding: &Binding) -> bool {
-        freshness(binding.confirmed, target.site.policy().tag_ttl, self.now()) == Freshness::Fresh
+    /// Tells why nothing came, and draws the conclusions.
+    fn fail(&self, target: &Target, tag: &Tag, refusal: Refusal, tell: Tell<Question, Resolution>) {
+        if refusal.is_absence() {
+            self.lose_tag(target, tag);
+            self.note_absence(target, tag);
+        }
+        tell.answer(Resolution::Failed(refusal));
     }
 
-    /// Upstream says that there is no such tag.
+    /// Upstream says that there is no such tag: it is forgotten, or kept for as long as its policy says.
+    fn lose_tag(&self, target: &Target, tag: &Tag) {
+        let Some(binding) = self.recent().binding(self.store(), target, tag) else { return };
+        let (upstream, repository) = (target.site.name(), &target.repository);
+        let (policy, now) = (target.site.policy().tags.of_tag(repository, tag), self.now());
+        if !is_kept(binding.gone.unwrap_or(now), &policy, now) {
+            return self.forget_tag(target, tag);
+        }
+        if binding.gone.is_none() {
+            tracing::warn!(%upstream, %repository, %tag, "upstream has deleted a tag, which is kept for a while");
+            self.recent().mark_gone(self.store(), target, tag, now);
+        }
+    }
+
     fn forget_tag(&self, target: &Target, tag: &Tag) {
         self.recent().release(target, tag);
         self.store().unbind(target.site.name(), &target.repository, tag);
     }
+
+    /// Remembers for a moment that upstream has no such tag.
+    fn note_absence(&self, target: &Target, tag: &Tag) {
+        let time = absent_for(tag, target.site.policy().negative_ttl);
+        self.absent().remember(tag_question(target, tag), NOT_FOUND, time);
+    }
+}
+
+/// What upstream last said of a tag that it has deleted.
+const NOT_FOUND: u16 = 404;
+
+fn tag_question(target: &Target, tag: &Tag) -> Question {
+    target.question("tags", tag)
 }
 
 /// The digest of the bytes that came: by the algorithm of upstream's header where that tells the truth, because

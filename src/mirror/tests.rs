@@ -16,8 +16,21 @@ use crate::store::{Budget, Store};
 use crate::telemetry::Metrics;
 use crate::upstream::{Http2, Proxies, Pseudonym, Settings, Upstream};
 
-use super::{Delivery, FillPolicy, Mirror, Options, Piece, Policy, SiteSettings, Target, Wanted};
+use super::{
+    Deleted, Delivery, FillPolicy, Mirror, Options, Piece, Policy, SiteSettings, TagPolicy, TagRules, Target,
+    Wanted,
+};
 use upstream::{MANIFEST, Registry};
+
+/// Nothing here is about what grows old.
+const TAGS: TagPolicy = TagPolicy {
+    ttl: Duration::from_secs(3600),
+    max_stale: None,
+    immutable: false,
+    deleted: Deleted::Follow,
+    keep_deleted_for: Duration::from_secs(1),
+    while_revalidate: Duration::ZERO,
+};
 
 /// More than any request of these tests awaits.
 const AWAITS: usize = 24;
@@ -74,8 +87,7 @@ impl Scene {
             sites: vec![SiteSettings {
                 upstream: Upstream::new(settings, &metrics).expect("an upstream"),
                 policy: Policy {
-                    // Nothing here is about what grows old.
-                    tag_ttl: 3600 * second,
+                    tags: TagRules { rules: Vec::new(), rest: TAGS },
                     revalidate_timeout: second,
                     negative_ttl: second,
                     fill: FillPolicy::default(),

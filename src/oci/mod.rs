@@ -13,6 +13,7 @@ mod manifest;
 mod name;
 mod namespace;
 mod page;
+mod pattern;
 mod query;
 mod reference;
 mod referrers;
@@ -26,6 +27,7 @@ pub use manifest::{ACCEPT, MAX_MANIFEST_BYTES, Manifest, ManifestError, Manifest
 pub use name::{MAX_NAME, MAX_TAG, NameError, Repository, Tag, TagError};
 pub use namespace::{Key, Namespace, NamespaceConflict, Namespaces, SelectError, Selected};
 pub use page::{Page, query_of};
+pub use pattern::{Pattern, PatternError};
 pub use query::Query;
 pub use reference::{Reference, ReferenceError};
 pub use referrers::{NotReferrers, REFERRERS_TYPE, Referrer, parse_referrers, referrers_body};

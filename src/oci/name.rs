@@ -79,6 +79,12 @@ impl Tag {
         Self(format!("{}-{}", subject.algorithm(), &hex[..hex.len().min(64)]).into())
     }
 
+    /// Whether the tag, by custom, holds what was attached to another manifest: the fallback tag of referrers, and the
+    /// tags of signatures, attestations and SBOMs. Such a tag may have a digest in it, and moves all the same (T89).
+    pub fn is_attached(&self) -> bool {
+        is_attached(&self.0)
+    }
+
     /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -136,6 +142,12 @@ impl fmt::Display for TagError {
 
 impl std::error::Error for TagError {}
 
+/// Whether a tag, or a pattern of tags, is of the kind of [`Tag::is_attached`].
+pub(super) fn is_attached(text: &str) -> bool {
+    ["sha256-", "sha512-"].iter().any(|start| text.starts_with(start))
+        || [".sig", ".att", ".sbom"].iter().any(|end| text.ends_with(end))
+}
+
 /// Whether this is one component of a repository name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 pub(super) fn is_component(text: &str) -> bool {
     let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -185,6 +197,24 @@ mod tests {
             let made = Tag::of_referrers(&digest.parse().unwrap());
             assert_eq!(made.as_str(), tag);
             assert_eq!(made.as_str().parse(), Ok(made));
+        }
+    }
+
+    #[test]
+    fn t89_tags_of_what_is_attached_are_known_by_their_form() {
+        let digest = "ab".repeat(32);
+        for (tag, is) in [
+            (format!("sha256-{digest}"), true),
+            (format!("sha512-{digest}"), true),
+            (format!("sha256-{digest}.sig"), true),
+            ("v1.2.3.att".to_owned(), true),
+            ("v1.sbom".to_owned(), true),
+            ("latest".to_owned(), false),
+            ("v1.2.3".to_owned(), false),
+            ("sha256".to_owned(), false),
+            ("sig".to_owned(), false),
+        ] {
+            assert_eq!(tag.parse::<Tag>().unwrap().is_attached(), is, "{tag}");
         }
     }
 

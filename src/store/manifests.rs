@@ -4,7 +4,7 @@ use super::core::{Core, found};
 use super::error::StoreError;
 use super::fs;
 use super::layout::Tree;
-use super::model::{Graph, ManifestEntry, Millis, Model, now};
+use super::model::{Bound, Graph, ManifestEntry, Millis, Model, now};
 use super::sidecar::{ManifestSidecar, SeenIn, SeenTag};
 use crate::oci::{Digest, Repository, Tag};
 use bytes::Bytes;
@@ -76,7 +76,8 @@ impl Core {
                 model.ledger.manifests += space;
                 Ok(())
             })?;
-            let tags = seen.tag.iter().map(|tag| SeenTag { tag: tag.to_string(), confirmed }).collect();
+            let tags =
+                seen.tag.iter().map(|tag| SeenTag { tag: tag.to_string(), confirmed, gone: None }).collect();
             let seen =
                 SeenIn { upstream: seen.upstream.clone(), repository: seen.repository.to_string(), tags };
             let sidecar = ManifestSidecar { media_type: media_type.to_owned(), anonymous, seen: vec![seen] };
@@ -163,10 +164,12 @@ fn note_sidecar(model: &mut Model, digest: &Digest, seen: &SeenIn) {
     model.add_member(repo, digest);
     for claim in &seen.tags {
         let Some(tag) = claim.tag() else { continue };
-        let known =
-            model.bindings.get(&repo).and_then(|tags| tags.get(&tag)).map(|(_, confirmed)| *confirmed);
+        let known = model.bindings.get(&repo).and_then(|tags| tags.get(&tag)).map(|bound| bound.confirmed);
         if known.is_none_or(|known| known < claim.confirmed) {
             model.bind(repo, &tag, digest, claim.confirmed);
+            if let Some(since) = claim.gone {
+                model.mark_gone(repo, &tag, since);
+            }
         }
     }
 }
@@ -178,9 +181,13 @@ fn sidecar_of(model: &Model, digest: &Digest) -> Option<ManifestSidecar> {
     let seen = repos.filter_map(|&repo| {
         let (upstream, repository) = model.names.get(repo)?;
         let mut tags = model.tags(repo, digest);
-        tags.sort();
-        let tags =
-            tags.into_iter().map(|(tag, confirmed)| SeenTag { tag: tag.to_string(), confirmed }).collect();
+        tags.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let seen = |(tag, bound): (Tag, &Bound)| SeenTag {
+            tag: tag.to_string(),
+            confirmed: bound.confirmed,
+            gone: bound.gone,
+        };
+        let tags = tags.into_iter().map(seen).collect();
         Some(SeenIn { upstream: upstream.to_string(), repository: repository.to_string(), tags })
     });
     let seen = seen.collect();

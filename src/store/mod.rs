@@ -301,6 +301,16 @@ impl Store {
         });
     }
 
+    /// Notes since when upstream says that there is no such tag, for whoever serves it in spite of that. The first time
+    /// counts, until the tag is bound anew; durable within a second.
+    pub fn mark_gone(&self, upstream: &str, repository: &Repository, tag: &Tag, since: SystemTime) {
+        self.core().change(|model| {
+            if let Some(repo) = model.names.find(upstream, repository) {
+                model.mark_gone(repo, tag, model::millis(since));
+            }
+        });
+    }
+
     /// Forgets a tag: upstream said that there is none.
     pub fn unbind(&self, upstream: &str, repository: &Repository, tag: &Tag) {
         self.core().change(|model| {

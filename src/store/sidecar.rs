@@ -43,6 +43,9 @@ pub(super) struct SeenIn {
 pub(super) struct SeenTag {
     pub(super) tag: String,
     pub(super) confirmed: Millis,
+    /// Since when upstream says that there is no such tag, where it is kept in spite of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) gone: Option<Millis>,
 }
 
 /// What is kept beside an unfinished blob.
@@ -189,13 +192,16 @@ mod tests {
                 SeenIn {
                     upstream: "docker.io".to_owned(),
                     repository: "library/nginx".to_owned(),
-                    tags: vec![SeenTag { tag: "latest".to_owned(), confirmed: 1_700_000_000_123 }],
+                    tags: vec![
+                        SeenTag { tag: "latest".to_owned(), confirmed: 1_700_000_000_123, gone: None },
+                        SeenTag { tag: "old".to_owned(), confirmed: 1, gone: Some(2) },
+                    ],
                 },
                 SeenIn { upstream: "ghcr.io".to_owned(), repository: "a/b".to_owned(), tags: Vec::new() },
             ],
         };
         manifest.write(&RealDisk, &path).unwrap();
-        let golden = r#"{"mediaType":"application/vnd.oci.image.manifest.v1+json","anonymous":true,"seen":[{"upstream":"docker.io","repository":"library/nginx","tags":[{"tag":"latest","confirmed":1700000000123}]},{"upstream":"ghcr.io","repository":"a/b"}]}"#;
+        let golden = r#"{"mediaType":"application/vnd.oci.image.manifest.v1+json","anonymous":true,"seen":[{"upstream":"docker.io","repository":"library/nginx","tags":[{"tag":"latest","confirmed":1700000000123},{"tag":"old","confirmed":1,"gone":2}]},{"upstream":"ghcr.io","repository":"a/b"}]}"#;
         assert_eq!(text(), format!("{golden}\n"), "{BUMP}");
         assert_eq!(ManifestSidecar::read(&RealDisk, &path).unwrap(), Some(manifest));
 

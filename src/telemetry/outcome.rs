@@ -13,7 +13,7 @@ pub enum Outcome {
     Join,
     /// From upstream, by a transfer that this request started.
     Miss,
-    /// From what was stored, past its freshness, because upstream did not answer in time.
+    /// From what was stored, past its time: upstream did not answer, was not asked, or has deleted it.
     Stale,
     /// Not stored, and upstream did not answer: there was nothing to give.
     Offline,

@@ -10,6 +10,7 @@ mod endpoints;
 mod environment;
 mod proxies;
 mod section;
+mod tags;
 mod text;
 mod upstream;
 mod value;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::config::{Budget, Extent, Http2, LogFormat, Proxy, Resume, Secret, Unread};
-use crate::oci::Repository;
+use crate::config::{Budget, DeletedTags, Extent, Http2, LogFormat, Proxy, Resume, Secret, Unread};
+use crate::oci::{Pattern, Repository};
 
 /// What should have been there, for a mistake to say.
 pub(super) type Expected = Cow<'static, str>;
@@ -127,6 +127,28 @@ pub(super) fn unread(text: &str) -> Result<Unread, Expected> {
         "pause" => Ok(Unread::Pause),
         _ => Err("\"finish\" or \"pause\"".into()),
     }
+}
+
+/// `"follow"` or `"keep"`.
+pub(super) fn deleted_tags(text: &str) -> Result<DeletedTags, Expected> {
+    match text {
+        "follow" => Ok(DeletedTags::Follow),
+        "keep" => Ok(DeletedTags::Keep),
+        _ => Err("\"follow\" or \"keep\"".into()),
+    }
+}
+
+/// `"team/**"`
+pub(super) fn repositories(text: &str) -> Result<Pattern, Expected> {
+    Pattern::of_repositories(text).map_err(|error| {
+        format!("a pattern of repositories, as in \"library/*\" or \"team/**\" ({error})").into()
+    })
+}
+
+/// `"v*.*.*"`
+pub(super) fn tags(text: &str) -> Result<Pattern, Expected> {
+    Pattern::of_tags(text)
+        .map_err(|error| format!("a pattern of tags, as in \"v*.*.*\" or \"20??-*\" ({error})").into())
 }
 
 /// `"request"` or `"start"`.

@@ -6,6 +6,7 @@ use super::credentials::accounts;
 use super::endpoints::endpoints;
 use super::proxies;
 use super::section::{Reading, Section};
+use super::tags::tags;
 use super::text;
 use super::value::{Item, bytes, list, number, one, or_empty, truth};
 use crate::config::{Proxies, Upstream};
@@ -53,7 +54,7 @@ fn upstream<'t>(
         ca: roots(reading, s),
         http2: reading.get(s, "http2", one(text::http2)).unwrap_or(default.http2),
         proxies: proxies::of_one(reading, s, proxies),
-        tag_ttl: reading.get(s, "tag_ttl", one(text::duration)).unwrap_or(default.tag_ttl),
+        tags: tags(reading, s),
         negative_ttl: reading.get(s, "negative_ttl", one(text::duration)).unwrap_or(default.negative_ttl),
         connect_timeout: reading
             .get(s, "connect_timeout", one(text::waited_for))

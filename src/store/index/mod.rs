@@ -41,7 +41,7 @@ pub(super) enum IndexError {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     repositories: Vec<(RepoId, String, String)>,
-    bindings: Rows<(RepoId, Tag), (Key, Millis)>,
+    bindings: Rows<(RepoId, Tag), (Key, Millis, Option<Millis>)>,
     members: Rows<(Key, RepoId), ()>,
     manifests: Rows<Key, Vec<u8>>,
     blobs: Rows<Key, Vec<u8>>,
@@ -152,8 +152,30 @@ fn load(read: &redb::ReadTransaction) -> Result<Model, redb::Error> {
             model.bind(repo, &tag, &digest, confirmed);
         }
     }
+    for (repo, tag, since) in gone(read)? {
+        // One that is older than the confirmation was left by a program that does not know of this table.
+        let bound = model.bindings.get(&repo).and_then(|tags| tags.get(&tag));
+        if bound.is_some_and(|bound| bound.confirmed <= since) {
+            model.mark_gone(repo, &tag, since);
+        }
+    }
     model.dirty = Dirty::default();
     Ok(model)
+}
+
+/// The tags that upstream has deleted. Indexes exist that have no such table.
+fn gone(read: &redb::ReadTransaction) -> Result<Vec<(RepoId, Tag, Millis)>, redb::Error> {
+    let table = match read.open_table(tables::GONE) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        table => table?,
+    };
+    let mut all = Vec::new();
+    for row in table.iter()? {
+        let (key, since) = row?;
+        let (repo, tag) = key.value();
+        all.extend(tag.parse().ok().map(|tag| (repo, tag, since.value())));
+    }
+    Ok(all)
 }
 
 fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
@@ -175,11 +197,16 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
             }
         }
         let mut table = write.open_table(tables::BINDINGS)?;
+        let mut gone = write.open_table(tables::GONE)?;
         for ((repo, tag), row) in &batch.bindings {
             let key = (*repo, tag.as_str());
             match row {
-                Some((digest, confirmed)) => drop(table.insert(key, (digest.as_slice(), *confirmed))?),
+                Some((digest, confirmed, _)) => drop(table.insert(key, (digest.as_slice(), *confirmed))?),
                 None => drop(table.remove(key)?),
+            }
+            match row {
+                Some((_, _, Some(since))) => drop(gone.insert(key, *since)?),
+                _ => drop(gone.remove(key)?),
             }
         }
         for (definition, rows) in [(tables::MANIFESTS, &batch.manifests), (tables::BLOBS, &batch.blobs)] {
@@ -212,7 +239,8 @@ impl Batch {
         });
         let bindings = dirty.bindings.iter().map(|(repo, tag)| {
             let row = model.bindings.get(repo).and_then(|tags| tags.get(tag));
-            ((*repo, tag.clone()), row.map(|(digest, confirmed)| (tables::key(digest), *confirmed)))
+            let row = row.map(|bound| (tables::key(&bound.digest), bound.confirmed, bound.gone));
+            ((*repo, tag.clone()), row)
         });
         let members = dirty.members.iter().map(|(digest, repo)| {
             let is = model.members.get(digest).is_some_and(|repos| repos.contains(repo));

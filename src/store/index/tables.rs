@@ -15,6 +15,9 @@ pub(super) const REPOSITORIES: TableDefinition<'_, u32, (&str, &str)> = TableDef
 /// Repository and tag: digest, when it was last confirmed.
 pub(super) const BINDINGS: TableDefinition<'_, (u32, &str), (&[u8], Millis)> =
     TableDefinition::new("bindings");
+/// Repository and tag: since when upstream says that there is no such tag. It came later than the others: where it is
+/// missing, there is none.
+pub(super) const GONE: TableDefinition<'_, (u32, &str), Millis> = TableDefinition::new("gone");
 /// Digest and repository that it is a member of; by digest, the sources it may be fetched through.
 pub(super) const MEMBERS: TableDefinition<'_, (&[u8], u32), ()> = TableDefinition::new("members");
 /// Stored manifests with what they name: the image graph.

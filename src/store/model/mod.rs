@@ -35,12 +35,22 @@ pub struct Binding {
     pub digest: Digest,
     /// When upstream last confirmed it.
     pub confirmed: SystemTime,
+    /// Since when upstream says that there is no such tag, where it is kept in spite of that.
+    pub gone: Option<SystemTime>,
+}
+
+/// The same as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Bound {
+    pub(in crate::store) digest: Digest,
+    pub(in crate::store) confirmed: Millis,
+    pub(in crate::store) gone: Option<Millis>,
 }
 
 #[derive(Debug)]
 pub(in crate::store) struct Model {
     pub(in crate::store) names: Names,
-    pub(in crate::store) bindings: HashMap<RepoId, HashMap<Tag, (Digest, Millis)>>,
+    pub(in crate::store) bindings: HashMap<RepoId, HashMap<Tag, Bound>>,
     /// The repositories that a digest is a member of; read the other way round, the sources it may be fetched through.
     pub(in crate::store) members: HashMap<Digest, BTreeSet<RepoId>>,
     /// Committed blobs, the least recently used last.
@@ -90,8 +100,9 @@ impl Model {
         repository: &Repository,
         tag: &Tag,
     ) -> Option<Binding> {
-        let (digest, confirmed) = self.bindings.get(&self.names.find(upstream, repository)?)?.get(tag)?;
-        Some(Binding { digest: digest.clone(), confirmed: UNIX_EPOCH + Duration::from_millis(*confirmed) })
+        let bound = self.bindings.get(&self.names.find(upstream, repository)?)?.get(tag)?;
+        let (confirmed, gone) = (time(bound.confirmed), bound.gone.map(time));
+        Some(Binding { digest: bound.digest.clone(), confirmed, gone })
     }
 
     pub(in crate::store) fn tags_of(&self, upstream: &str, repository: &Repository) -> Vec<Tag> {
@@ -100,14 +111,15 @@ impl Model {
     }
 
     pub(in crate::store) fn bind(&mut self, repo: RepoId, tag: &Tag, digest: &Digest, confirmed: Millis) {
-        let former = self.bindings.entry(repo).or_default().insert(tag.clone(), (digest.clone(), confirmed));
+        let bound = Bound { digest: digest.clone(), confirmed, gone: None };
+        let former = self.bindings.entry(repo).or_default().insert(tag.clone(), bound);
         self.dirty.bindings.insert((repo, tag.clone()));
         match former {
-            Some((former, _)) if former == *digest => {}
+            Some(Bound { digest: former, gone: None, .. }) if former == *digest => {}
             former => {
                 // Both sidecars list the tags that stand for them.
                 self.outdate_sidecar(digest);
-                if let Some((former, _)) = former {
+                if let Some(Bound { digest: former, .. }) = former {
                     self.outdate_sidecar(&former);
                 }
             }
@@ -115,8 +127,20 @@ impl Model {
         self.add_member(repo, digest);
     }
 
+    /// Upstream says that there is no such tag any more. What it stands for stays; that it is gone does until it is bound
+    /// or unbound.
+    pub(in crate::store) fn mark_gone(&mut self, repo: RepoId, tag: &Tag, since: Millis) {
+        let bound = self.bindings.get_mut(&repo).and_then(|tags| tags.get_mut(tag));
+        if let Some(bound) = bound.filter(|bound| bound.gone.is_none()) {
+            bound.gone = Some(since);
+            let digest = bound.digest.clone();
+            self.dirty.bindings.insert((repo, tag.clone()));
+            self.outdate_sidecar(&digest);
+        }
+    }
+
     pub(in crate::store) fn unbind(&mut self, repo: RepoId, tag: &Tag) {
-        if let Some((digest, _)) = self.bindings.get_mut(&repo).and_then(|tags| tags.remove(tag)) {
+        if let Some(Bound { digest, .. }) = self.bindings.get_mut(&repo).and_then(|tags| tags.remove(tag)) {
             self.dirty.bindings.insert((repo, tag.clone()));
             self.outdate_sidecar(&digest);
         }
@@ -168,11 +192,9 @@ impl Model {
     }
 
     /// The tags that stand for a digest, by repository, for its sidecar.
-    pub(in crate::store) fn tags(&self, repo: RepoId, digest: &Digest) -> Vec<(Tag, Millis)> {
+    pub(in crate::store) fn tags(&self, repo: RepoId, digest: &Digest) -> Vec<(Tag, &Bound)> {
         let tags = self.bindings.get(&repo).into_iter().flatten();
-        tags.filter(|(_, (bound, _))| bound == digest)
-            .map(|(tag, (_, confirmed))| (tag.clone(), *confirmed))
-            .collect()
+        tags.filter(|(_, bound)| bound.digest == *digest).map(|(tag, bound)| (tag.clone(), bound)).collect()
     }
 
     /// Forgets the memberships of a digest that is not here and that nothing here names any more, so that what is
@@ -193,7 +215,7 @@ impl Model {
     /// Drops, after a load, the memberships that nothing refers to, save those that a binding needs.
     pub(in crate::store) fn prune(&mut self) {
         let bound: HashSet<&Digest> =
-            self.bindings.values().flat_map(HashMap::values).map(|(digest, _)| digest).collect();
+            self.bindings.values().flat_map(HashMap::values).map(|bound| &bound.digest).collect();
         let idle: Vec<Digest> =
             self.members.keys().filter(|digest| !bound.contains(digest)).cloned().collect();
         for digest in idle {
@@ -211,6 +233,11 @@ impl Model {
 /// A time as it is written down.
 pub(in crate::store) fn millis(time: SystemTime) -> Millis {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A time that was written down; one that no clock can show is the beginning of time.
+fn time(millis: Millis) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
 }
 
 /// Now, as it is written down.

@@ -2,7 +2,7 @@
 
 use super::partials::{BLOCK, space_of};
 use super::{Graph, Millis, Model, RepoId, now};
-use crate::oci::Digest;
+use crate::oci::{Digest, Tag};
 use crate::store::fs::Meta;
 
 /// How much later than the last noted use the next one is worth noting.
@@ -126,7 +126,8 @@ impl Model {
         let entry = self.remove_manifest(digest)?;
         let repos: Vec<RepoId> = self.members.get(digest).into_iter().flatten().copied().collect();
         for repo in repos {
-            for (tag, _) in self.tags(repo, digest) {
+            let tags: Vec<Tag> = self.tags(repo, digest).into_iter().map(|(tag, _)| tag).collect();
+            for tag in tags {
                 self.unbind(repo, &tag);
             }
         }

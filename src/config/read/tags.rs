@@ -1,0 +1,91 @@
+//! How the tags of an upstream are treated: its own keys, and the tables `[[upstream.tags]]`.
+
+use std::time::Duration;
+
+use super::section::{Reading, Section};
+use super::text;
+use super::value::{Item, filled, one, or_empty, truth};
+use crate::config::{DeletedTags, TagRule, Tags};
+use crate::oci::Pattern;
+
+/// The keys of an upstream, and the rules below it.
+pub(super) fn tags<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Tags {
+    let default = Tags::default();
+    let said = said(reading, section);
+    let rules = reading.sections_of(section, "tags", PATH).into_iter().flatten();
+    Tags {
+        ttl: said.ttl.unwrap_or(default.ttl),
+        max_stale: said.max_stale.unwrap_or(default.max_stale),
+        immutable: said.immutable.unwrap_or(default.immutable),
+        deleted: said.deleted.unwrap_or(default.deleted),
+        keep_deleted_for: said.keep_deleted_for.unwrap_or(default.keep_deleted_for),
+        stale_while_revalidate: said.stale_while_revalidate.unwrap_or(default.stale_while_revalidate),
+        rules: rules.map(|section| rule(reading, section)).collect(),
+    }
+}
+
+const PATH: &str = "upstream.tags";
+
+/// The keys that an upstream and a rule have in common.
+const SAID: [&str; 6] =
+    ["tag_ttl", "max_stale", "immutable", "deleted_tags", "keep_deleted_for", "stale_while_revalidate"];
+
+fn said<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> TagRule {
+    let rule = TagRule {
+        ttl: reading.get(section, "tag_ttl", one(text::duration)),
+        max_stale: reading.get(section, "max_stale", or_empty(one(text::duration))),
+        immutable: reading.get(section, "immutable", truth),
+        deleted: reading.get(section, "deleted_tags", one(text::deleted_tags)),
+        keep_deleted_for: reading.get(section, "keep_deleted_for", one(text::positive)),
+        stale_while_revalidate: reading.get(section, "stale_while_revalidate", one(text::duration)),
+        ..TagRule::default()
+    };
+    let longest = rule.max_stale.flatten().unwrap_or(Duration::MAX);
+    if rule.stale_while_revalidate.is_some_and(|time| time > longest) {
+        let key = "stale_while_revalidate";
+        let found = "a longer time than max_stale";
+        reading.mistake(section.at(key), section.key(key), found, "no more than max_stale beside it");
+    }
+    rule
+}
+
+fn rule<'t>(reading: &mut Reading<'t>, mut section: Section<'t>) -> TagRule {
+    let s = &mut section;
+    let repositories = filled(text::repositories, "patterns, each once, at least one, as in [\"team/**\"]");
+    let repositories = values(reading.get(s, "repositories", repositories));
+    let tags = filled(text::tags, "patterns, each once, at least one, as in [\"v*.*.*\"]");
+    let tags = values(reading.get(s, "tags", tags));
+    let rule = TagRule { repositories, tags, ..said(reading, s) };
+    if !s.has("repositories") && !s.has("tags") {
+        let expected = "repositories, tags or both; what is for all tags is said by the upstream's own keys";
+        reading.mistake(s.start(), PATH, "a rule that does not say what it is for", expected);
+    }
+    if !SAID.iter().any(|key| s.has(key)) {
+        let expected = format!("one of {}", SAID.join(", "));
+        reading.mistake(s.start(), PATH, "a rule that says nothing of its tags", expected);
+    }
+    go_together(reading, s, &rule);
+    reading.close(section);
+    rule
+}
+
+/// Tells what has no effect beside what else a rule says.
+fn go_together<'t>(reading: &mut Reading<'t>, section: &Section<'t>, rule: &TagRule) {
+    let is_given = |key: &&str| *key != "immutable" && section.has(key);
+    if rule.immutable == Some(true) {
+        for key in SAID.into_iter().filter(is_given) {
+            let found = "a key for tags that change, beside immutable = true";
+            let expected =
+                "immutable alone: what never changes is not asked for again, nor stale, nor deleted";
+            reading.mistake(section.at(key), section.key(key), found, expected);
+        }
+    } else if rule.deleted == Some(DeletedTags::Follow) && rule.keep_deleted_for.is_some() {
+        let key = "keep_deleted_for";
+        let found = "a time for deleted tags that are not kept";
+        reading.mistake(section.at(key), section.key(key), found, "deleted_tags = \"keep\" beside it");
+    }
+}
+
+fn values(items: Option<Vec<Item<Pattern>>>) -> Vec<Pattern> {
+    items.into_iter().flatten().map(|item| item.value).collect()
+}
