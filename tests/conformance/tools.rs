@@ -1,0 +1,92 @@
+//! What is built with Go: once for each version, and again by nobody.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use crate::support::images::sha256;
+
+/// The programs.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    /// The registry; see `tools/registry.go`.
+    pub(crate) registry: PathBuf,
+    /// The suite as one test binary.
+    pub(crate) suite: PathBuf,
+}
+
+const SUITE: &str = "github.com/opencontainers/distribution-spec/conformance";
+
+/// The tools, or nothing where they cannot be had, which has then been said.
+pub(crate) fn tools() -> Option<&'static Tools> {
+    static TOOLS: OnceLock<Option<Tools>> = OnceLock::new();
+    TOOLS.get_or_init(build).as_ref()
+}
+
+/// Says why a test is skipped, past the capture of the test harness; fails it where `ROADSTEAD_CONFORMANCE=required`.
+pub(crate) fn skip(reason: &str) {
+    let required = std::env::var_os("ROADSTEAD_CONFORMANCE").is_some_and(|value| value == "required");
+    assert!(!required, "{reason}, and ROADSTEAD_CONFORMANCE=required");
+    let _ = writeln!(std::io::stderr(), "tests/conformance: skipped: {reason}");
+}
+
+/// Where what is built and downloaded for these tests is kept.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance")
+}
+
+/// The go command in this folder, as independent of the developer's settings as it can be.
+pub(crate) fn go(within: &Path, arguments: &[&OsStr]) -> Option<Output> {
+    let mut go = Command::new("go");
+    go.current_dir(within).args(arguments).stdin(Stdio::null());
+    go.env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOFLAGS", "-mod=readonly -buildvcs=false");
+    go.output().ok()
+}
+
+fn build() -> Option<Tools> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/tools");
+    let Some(version) = go(&sources, &["version".as_ref()]).filter(|output| output.status.success()) else {
+        skip("the go command is not at hand (https://go.dev/dl, 1.24 or later)");
+        return None;
+    };
+    let mut identity = String::from_utf8_lossy(&version.stdout).into_owned();
+    for file in ["go.mod", "go.sum", "registry.go"] {
+        identity.push_str(&std::fs::read_to_string(sources.join(file)).unwrap());
+    }
+    let folder = folder().join(&sha256(identity.as_bytes())["sha256:".len()..][..16]);
+    let tools = Tools { registry: folder.join("registry"), suite: folder.join("suite") };
+    if tools.registry.is_file() && tools.suite.is_file() {
+        return Some(tools);
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    // Apart from building, so that a network that is not there is told from sources that are wrong. It fetches what is
+    // built and nothing else, as building does.
+    let list = ["list", "-deps", "-test", ".", SUITE].map(OsStr::new);
+    let fetched = go(&sources, &list).unwrap();
+    if !fetched.status.success() {
+        skip(&format!("the Go modules cannot be fetched: {}", last_line(&fetched.stderr)));
+        return None;
+    }
+    make(&sources, &tools.registry, &["build"], ".");
+    make(&sources, &tools.suite, &["test", "-c"], SUITE);
+    Some(tools)
+}
+
+/// Builds under another name, so that what is there is whole.
+fn make(sources: &Path, program: &Path, how: &[&str], package: &str) {
+    let unfinished = program.with_extension(std::process::id().to_string());
+    let mut arguments: Vec<&OsStr> = how.iter().map(OsStr::new).collect();
+    arguments.extend(["-trimpath".as_ref(), "-o".as_ref(), unfinished.as_os_str(), package.as_ref()]);
+    let built = go(sources, &arguments).unwrap();
+    assert!(built.status.success(), "{package} cannot be built:\n{}", String::from_utf8_lossy(&built.stderr));
+    std::fs::rename(&unfinished, program).unwrap();
+}
+
+/// What a program said at last.
+pub(crate) fn last_line(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    last.unwrap_or_default().trim_end_matches('.').to_owned()
+}
