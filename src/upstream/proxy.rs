@@ -22,6 +22,9 @@ use super::auth::basic;
 use super::failure::Cause;
 use super::settings::{Proxies, Proxy};
 
+/// The status by which a proxy asks for an account.
+const ASKS_FOR_ACCOUNT: u16 = 407;
+
 /// Names that end so are of a network of one's own, whoever resolves them.
 const OWN_DOMAINS: &[&str] =
     &["localhost", "local", "internal", "intranet", "lan", "corp", "home.arpa", "localdomain"];
@@ -123,7 +126,7 @@ impl Via {
 
     /// What a response means that it gave itself in place of upstream; `None`: the response is upstream's.
     pub(super) fn refusal(&self, status: StatusCode, headers: &HeaderMap) -> Option<Cause> {
-        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        if status.as_u16() == ASKS_FOR_ACCOUNT {
             return Some(Cause::Proxy(self.wants_an_account()));
         }
         // The best known proxy names its own errors.
@@ -163,7 +166,7 @@ impl Via {
                 // Upstream waits for our first word: whatever is there already is not its.
                 if parts.read_buf.is_empty() { Ok(parts.io) } else { Err(self.talks()) }
             }
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Cause::Proxy(self.wants_an_account())),
+            status if status.as_u16() == ASKS_FOR_ACCOUNT => Err(Cause::Proxy(self.wants_an_account())),
             status => Err(Cause::Proxy(format!("{} answers with {status} for {target}", self.at()))),
         }
     }

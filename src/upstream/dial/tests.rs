@@ -1,5 +1,6 @@
 //! Which addresses are reached, and what is said of those that are not.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::super::failure::Unresolved;
@@ -133,4 +134,34 @@ async fn a_dead_address_keeps_nobody_from_a_living_one() {
     let dialed = dial(dialer(names, &Proxies::default()), &format!("http://registry.example:{port}/")).await;
     assert_eq!(dialed, Ok(()));
     assert!(begun.elapsed() < LIMIT / 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_proxy_may_speak_tls_itself() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a certificate with its key");
+    let (listener, port) = listener().await;
+    let asked = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await.expect("TLS");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a byte"));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("an answer");
+        stream.flush().await.expect("an answer");
+        String::from_utf8(head).expect("a text")
+    });
+    let proxy = Proxy { url: format!("https://127.0.0.1:{port}").parse().expect("a URL"), credentials: None };
+    let proxies = Proxies { https: Some(proxy), ..Proxies::default() };
+    let dialed = dial(dialer(Names::of_the_system(), &proxies), "https://registry.example:5000/").await;
+    assert_eq!(dialed, Ok(()));
+    assert!(asked.await.expect("a request").starts_with("CONNECT registry.example:5000 HTTP/1.1\r\n"));
 }
