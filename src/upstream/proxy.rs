@@ -106,7 +106,7 @@ fn host_and_port(entry: &str) -> (&str, Option<u16>) {
 pub(super) fn may_be_public(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let is_below = |domain: &&str| host.strip_suffix(*domain).is_some_and(|rest| rest.ends_with('.'));
-    host.contains('.') && !OWN_DOMAINS.iter().any(|domain| is_below(domain))
+    host.contains('.') && !OWN_DOMAINS.iter().any(is_below)
 }
 
 impl Via {

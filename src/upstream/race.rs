@@ -29,20 +29,15 @@ where
     let mut first = None;
     loop {
         let begun = waiting.next().map(|address| running.push(connect(address))).is_some();
-        let next = sleep(HEAD_START);
-        tokio::pin!(next);
-        loop {
-            tokio::select! {
-                ended = running.next() => match ended {
-                    Some(Ok(connected)) => return Ok(connected),
-                    Some(Err(error)) => {
-                        first.get_or_insert(error);
-                        break;
-                    }
-                    None => return Err(first),
-                },
-                () = &mut next, if begun => break,
-            }
+        tokio::select! {
+            ended = running.next() => match ended {
+                Some(Ok(connected)) => return Ok(connected),
+                Some(Err(error)) => {
+                    first.get_or_insert(error);
+                }
+                None => return Err(first),
+            },
+            () = sleep(HEAD_START), if begun => {}
         }
     }
 }

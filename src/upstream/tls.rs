@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_refused() {
         let rubbish = CertificateDer::from(b"rubbish".to_vec());
-        assert!(matches!(check_roots(&[rubbish.clone()]), Err(SetupError::Ca(_))));
+        assert!(matches!(check_roots(std::slice::from_ref(&rubbish)), Err(SetupError::Ca(_))));
         let trust = Trust { ca: vec![rubbish], ..Trust::default() };
         assert!(matches!(check(&trust), Err(SetupError::Ca(_))));
     }
