@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::config;
 use crate::http::Pseudonym;
 use crate::mirror::{
@@ -11,17 +12,24 @@ use crate::oci::{Namespace, Namespaces};
 use crate::store;
 use crate::telemetry::Metrics;
 use crate::upstream::{
-    Account, Credentials, EndpointSettings, Http2, Identity, LoginSource, Proxies, Proxy, Settings, Trust,
-    Uplink, Upstream,
+    Account, Credentials, EndpointSettings, Http2, Identity, Limits, LoginSource, Proxies, Proxy, Settings,
+    Trust, Uplink, Upstream,
 };
 
 use super::StartError;
 
+/// What upstreams share, and what outlives them when others take their place.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) pseudonym: Pseudonym,
+    pub(super) uplink: Uplink,
+    pub(super) limits: Limits,
+}
+
 /// The upstreams of a configuration, and which requests mean which.
 pub(super) fn sites(
     upstreams: &[config::Upstream],
-    pseudonym: Pseudonym,
-    uplink: &Uplink,
+    shared: &Shared,
     metrics: &Metrics,
 ) -> Result<(Namespaces, Vec<SiteSettings>), StartError> {
     let names: Vec<_> = upstreams.iter().map(namespace).collect();
@@ -29,8 +37,7 @@ pub(super) fn sites(
         let conflicts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
         StartError::Upstreams(conflicts.join("; "))
     })?;
-    let site = |upstream| site(upstream, pseudonym, uplink, metrics);
-    let sites = upstreams.iter().map(site).collect::<Result<_, _>>()?;
+    let sites = upstreams.iter().map(|upstream| site(upstream, shared, metrics)).collect::<Result<_, _>>()?;
     Ok((namespaces, sites))
 }
 
@@ -44,15 +51,10 @@ fn namespace(upstream: &config::Upstream) -> Namespace {
     }
 }
 
-fn site(
-    upstream: &config::Upstream,
-    pseudonym: Pseudonym,
-    uplink: &Uplink,
-    metrics: &Metrics,
-) -> Result<SiteSettings, StartError> {
+fn site(upstream: &config::Upstream, shared: &Shared, metrics: &Metrics) -> Result<SiteSettings, StartError> {
     let settings = Settings {
         name: upstream.name.clone(),
-        pseudonym,
+        pseudonym: shared.pseudonym,
         pass_ns: upstream.pass_ns,
         endpoints: upstream.endpoints.iter().map(endpoint).collect(),
         accounts: upstream.accounts.iter().map(account).collect(),
@@ -70,7 +72,9 @@ fn site(
         idle_timeout: upstream.idle_timeout,
         max_connections: upstream.max_connections,
         max_rate: upstream.max_rate,
-        uplink: uplink.clone(),
+        pull_reserve: upstream.pull_reserve,
+        limits: shared.limits.clone(),
+        uplink: shared.uplink.clone(),
     };
     for endpoint in upstream.endpoints.iter().filter(|endpoint| endpoint.insecure) {
         tracing::warn!(
@@ -176,9 +180,13 @@ fn fill_policy(upstream: &config::Upstream) -> FillPolicy {
     }
 }
 
-/// What all upstreams share.
-pub(super) fn uplink(uplink: &config::Uplink) -> Uplink {
-    Uplink::new(uplink.max_connections, uplink.max_rate)
+/// What all upstreams share, at the start.
+pub(super) fn shared(uplink: &config::Uplink, clock: &Clock) -> Shared {
+    Shared {
+        pseudonym: Pseudonym::random(),
+        uplink: Uplink::new(uplink.max_connections, uplink.max_rate),
+        limits: Limits::new(clock.clone()),
+    }
 }
 
 /// The store's options.

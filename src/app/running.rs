@@ -18,9 +18,8 @@ use crate::server::{self, Drained, Limits, Service};
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
 use crate::telemetry::{Metrics, StoreFigures};
-use crate::upstream::Uplink;
 
-use super::build;
+use super::build::{self, Shared};
 
 /// Starts mirrors.
 #[derive(Debug)]
@@ -30,13 +29,12 @@ pub struct App;
 #[derive(Debug)]
 pub struct Running {
     config: Mutex<Config>,
-    pseudonym: Pseudonym,
     addresses: Vec<SocketAddr>,
     admin_address: Option<SocketAddr>,
     mirror: Mirror,
     store: Store,
     metrics: Metrics,
-    uplink: Uplink,
+    shared: Shared,
     listeners: JoinSet<Drained>,
     stop_listeners: CancellationToken,
     admin: Option<JoinHandle<()>>,
@@ -94,9 +92,8 @@ impl App {
     /// As [`App::start`].
     pub async fn start_on(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Running, StartError> {
         let metrics = Metrics::new();
-        let pseudonym = Pseudonym::random();
-        let uplink = build::uplink(&config.uplink);
-        let (namespaces, sites) = build::sites(&config.upstreams, pseudonym, &uplink, &metrics)?;
+        let shared = build::shared(&config.uplink, &clock);
+        let (namespaces, sites) = build::sites(&config.upstreams, &shared, &metrics)?;
         let options = build::store_options(&config.store);
         let store = spawn_blocking(move || Store::open(disk, options))
             .await
@@ -116,14 +113,13 @@ impl App {
             mirror,
             store,
             metrics,
-            uplink,
+            shared,
             listeners: JoinSet::new(),
             stop_listeners: CancellationToken::new(),
             admin: None,
             stop_admin: CancellationToken::new(),
             draining: Arc::default(),
             config: Mutex::new(config.clone()),
-            pseudonym,
         };
         match running.listen(&config).await {
             Ok(()) => {
@@ -163,8 +159,7 @@ impl Running {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         let changes = config.changes(&new);
         if config.upstreams != new.upstreams {
-            let (namespaces, sites) =
-                build::sites(&new.upstreams, self.pseudonym, &self.uplink, &self.metrics)?;
+            let (namespaces, sites) = build::sites(&new.upstreams, &self.shared, &self.metrics)?;
             self.mirror.replace_sites(namespaces, sites);
             config.upstreams = new.upstreams;
         }
@@ -202,7 +197,7 @@ impl Running {
             stall_timeout: config.server.stall_timeout,
             drain_timeout: config.server.drain_timeout,
         };
-        let service = Service::new(self.mirror.clone(), self.pseudonym, self.metrics.clone());
+        let service = Service::new(self.mirror.clone(), self.shared.pseudonym, self.metrics.clone());
         let admin = match config.admin.listen {
             Some(address) => Some(bind(address).await?),
             None => None,
@@ -225,9 +220,10 @@ impl Running {
     }
 
     fn admin_state(&self) -> AdminState {
-        let (store, metrics) = (self.store.clone(), self.metrics.clone());
+        let (store, mirror, metrics) = (self.store.clone(), self.mirror.clone(), self.metrics.clone());
         let encode = move || {
             show_store(&store, &metrics);
+            mirror.show_limits();
             metrics.body_buffers(window::buffered() as u64);
             metrics.encode()
         };
@@ -277,8 +273,15 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
             stats.used_bytes, stats.max_bytes, stats.blobs, stats.manifests
         ),
     )];
-    parts.extend(mirror.upstreams().iter().map(|name| (format!("upstream {name}"), "configured".to_owned())));
-    let refused = mirror.refused_accounts().into_iter();
-    parts.extend(refused.map(|(name, account, why)| (format!("upstream {name}, account {account}"), why)));
+    let (limits, refused) = (mirror.limits(), mirror.refused_accounts());
+    for name in mirror.upstreams() {
+        parts.push((format!("upstream {name}"), "configured".to_owned()));
+        let own = limits.iter().filter(|(of, ..)| *of == name);
+        parts.extend(own.map(|(_, at, what)| (format!("upstream {name} at {at}"), what.clone())));
+        let refused = refused.iter().filter(|(of, ..)| *of == name);
+        parts.extend(
+            refused.map(|(_, account, why)| (format!("upstream {name}, account {account}"), why.clone())),
+        );
+    }
     parts
 }

@@ -140,6 +140,8 @@ pub struct Upstream {
     pub tags: Tags,
     /// How long a true 404 is remembered; zero: not at all.
     pub negative_ttl: Duration,
+    /// Below so many pulls left, cached tags are served without asking; zero: never for that.
+    pub pull_reserve: u64,
     /// How long a connection may take to come up.
     pub connect_timeout: Duration,
     /// How long an answer's head may take.
@@ -379,6 +381,7 @@ impl Upstream {
             proxies: Proxies::default(),
             tags: Tags::default(),
             negative_ttl: Duration::from_secs(5),
+            pull_reserve: 10,
             connect_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),

@@ -222,12 +222,29 @@ impl Mirror {
 
     /// The accounts that upstreams refuse at this moment: of which upstream, which account, and why.
     pub fn refused_accounts(&self) -> Vec<(Arc<str>, String, String)> {
+        self.of_upstreams(Upstream::refused)
+    }
+
+    /// What upstreams have told of their limits: which upstream, where, and what.
+    pub fn limits(&self) -> Vec<(Arc<str>, String, String)> {
+        self.of_upstreams(Upstream::limits)
+    }
+
+    fn of_upstreams(
+        &self,
+        told: impl Fn(&Upstream) -> Vec<(String, String)>,
+    ) -> Vec<(Arc<str>, String, String)> {
         let sites = self.sites();
         let of = |site: &Arc<Site>| {
             let name = site.shared_name();
-            site.upstream.refused().into_iter().map(move |(account, why)| (Arc::clone(&name), account, why))
+            told(&site.upstream).into_iter().map(move |(what, how)| (Arc::clone(&name), what, how))
         };
         sites.list.iter().flat_map(of).collect()
+    }
+
+    /// Puts into the metrics what upstreams have told of their limits.
+    pub fn show_limits(&self) {
+        self.sites().list.iter().for_each(|site| site.upstream.show_limits());
     }
 
     /// The upstream of that name, if it is still configured.

@@ -72,6 +72,8 @@ impl Scene {
             idle_timeout: 30 * second,
             max_connections: 32,
             max_rate: None,
+            pull_reserve: 0,
+            limits: crate::upstream::Limits::new(Clock::system()),
             uplink: crate::upstream::Uplink::unlimited(),
         };
         let namespace = Namespace {

@@ -167,7 +167,7 @@ impl Upstream {
         let followed =
             self.follow(question.kind, Reach::Guarded, target, &http::Method::GET, &headers, None).await;
         let answer = match followed {
-            Ok(reply) => self.judge(question, Reply { crossed: true, ..reply }, None).await,
+            Ok(reply) => self.judge(question, Reply { crossed: true, ..reply }, None, None).await,
             Err(failure) => Err(failure),
         };
         match answer {

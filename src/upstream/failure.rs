@@ -6,13 +6,12 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_RANGE, RETRY_AFTER};
+use http::header::CONTENT_RANGE;
 use http::{HeaderMap, StatusCode};
 
 use crate::http::{ReceivedRange, parse_content_range};
 
-/// The longest `Retry-After` that is believed. Docker Hub's window is six hours.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+use super::limit::retry_after;
 
 /// Why upstream gave nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,16 +195,6 @@ pub(super) fn of_status(status: StatusCode, headers: &HeaderMap, voice: Voice, n
         (416, _) => Failure::RangeNotSatisfiable { total: total_of_unsatisfied(headers) },
         (status, _) => Failure::DidNotAnswer(Cause::Status(status)),
     }
-}
-
-/// `Retry-After`, in seconds or as a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match value.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 /// `Content-Range: bytes */1234` of a 416.

@@ -7,6 +7,7 @@
 //! - credentials are seen by the configured hosts alone, and redirects lead to public or configured addresses alone;
 //! - a call has its answer within twice `header_timeout` and always before 20 s, and a body is never waited on for longer
 //!   than `idle_timeout` without a byte, but may take as long as it needs;
+//! - what upstream says of how much we may ask is kept to ([`Limits`]);
 //! - the limits of the uplink are kept: how many connections bring blobs, and at which rate ([`Uplink`]);
 //! - a body that is shorter or longer than promised, or is another range than was asked for, is an error.
 //!
@@ -23,6 +24,7 @@ mod dial;
 mod encoding;
 mod endpoint;
 mod failure;
+mod limit;
 mod listing;
 mod manifest;
 mod memo;
@@ -59,6 +61,7 @@ use crate::telemetry::{Metrics, UpstreamMetrics};
 pub use crate::http::Pseudonym;
 pub use blob::{Ask, BlobHead};
 pub use failure::{Cause, Failure, SaidNo, Unresolved};
+pub use limit::Limits;
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use memo::RedirectMemo;
 pub use outlook::Outlook;
@@ -105,6 +108,8 @@ pub struct Upstream {
     refreshed: Refreshed,
     refusals: Refusals,
     lane: Lane,
+    limits: Limits,
+    pull_reserve: u64,
     metrics: UpstreamMetrics,
 }
 
@@ -135,6 +140,8 @@ impl Upstream {
             lane,
             refusals: Refusals::new(&settings.name, accounts.prefixes(), metrics.clone()),
             shows_certificates: settings.endpoints.iter().any(|endpoint| endpoint.trust.identity.is_some()),
+            limits: settings.limits,
+            pull_reserve: settings.pull_reserve,
             metrics,
             name: settings.name,
             pseudonym: settings.pseudonym,

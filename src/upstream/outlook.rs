@@ -5,13 +5,15 @@ use std::time::Duration;
 use crate::oci::Repository;
 
 use super::Upstream;
+use super::limit::Prospect;
 
 /// What may be expected of an upstream that is asked about a repository now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outlook {
-    /// It has told us to ask less: for how long nothing is sent to it.
+    /// It has told us to ask less: for how long no endpoint is asked, not even after a manifest. A limit on pulls alone is
+    /// none of these.
     pub limited: Option<Duration>,
-    /// Fewer pulls are left than are kept for what is not here at all.
+    /// Fewer pulls are left than are kept for what is not here at all, by what it told in the last minutes.
     pub scarce: bool,
     /// None of its endpoints has answered lately.
     pub down: bool,
@@ -20,7 +22,8 @@ pub struct Outlook {
 impl Upstream {
     /// What may be expected if this repository is asked about now. Asks nobody.
     #[must_use]
-    pub fn outlook(&self, _repository: &Repository) -> Outlook {
-        Outlook::default()
+    pub fn outlook(&self, repository: &Repository) -> Outlook {
+        let Prospect { limited, scarce } = self.prospect(repository);
+        Outlook { limited, scarce, ..Outlook::default() }
     }
 }

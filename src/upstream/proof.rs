@@ -20,6 +20,7 @@ use super::auth::{Realm, Scheme, UNAUTHORIZED, basic, bearer, choose};
 use super::body::Received;
 use super::connect::Reach;
 use super::failure::{Cause, Failure, SaidNo, Voice, of_status};
+use super::limit::Pass;
 use super::redirect::Bare;
 use super::refused::Account;
 use super::renewal::Due;
@@ -29,12 +30,17 @@ use super::wire::{drain, small_body};
 
 impl Upstream {
     /// Asks one endpoint, with what it is known to want, and else with what it says it wants.
-    pub(super) async fn converse(&self, place: usize, question: &Question<'_>) -> Result<Reply, Failure> {
+    pub(super) async fn converse(
+        &self,
+        place: usize,
+        question: &Question<'_>,
+        pass: &Pass,
+    ) -> Result<Reply, Failure> {
         let account = self.account(place, question.repository);
         let mut shown = None;
-        let mut answer = self.attempt(place, question, account.as_ref(), &mut shown).await;
+        let mut answer = self.attempt(place, question, pass, account.as_ref(), &mut shown).await;
         if self.has_other_login(place, question.repository, &answer, shown.as_ref()).await {
-            answer = self.attempt(place, question, account.as_ref(), &mut shown).await;
+            answer = self.attempt(place, question, pass, account.as_ref(), &mut shown).await;
         }
         if let Some(account) = &account {
             self.note_account(account, shown.is_some(), &answer);
@@ -76,6 +82,7 @@ impl Upstream {
         &self,
         place: usize,
         question: &Question<'_>,
+        pass: &Pass,
         account: Option<&Account>,
         shown: &mut Option<Login>,
     ) -> Result<Reply, Failure> {
@@ -101,6 +108,8 @@ impl Upstream {
                 shown.clone_from(login);
                 let proof = match self.prove(scheme, login.as_ref(), account).await {
                     Ok(proof) => proof,
+                    // It is still what is wanted.
+                    Err(failure @ Failure::Limited { .. }) => return Err(failure),
                     Err(failure) => {
                         self.schemes.forget(place, repository);
                         return Err(failure);
@@ -108,7 +117,7 @@ impl Upstream {
                 };
                 let reply = ask(Some(proof.clone())).await?;
                 if !reply.is_challenge() || question.kind == Kind::BlobHead {
-                    return self.judge(question, reply, Some(&proof)).await;
+                    return self.judge(question, reply, Some(&proof), Some(pass)).await;
                 }
                 // What was good is not any more. A challenge to a bad proof may be for something else (another realm,
                 // Basic instead of Bearer), so the question is asked without one.
@@ -119,7 +128,7 @@ impl Upstream {
             }
         };
         if !reply.is_challenge() {
-            return self.judge(question, reply, None).await;
+            return self.judge(question, reply, None, Some(pass)).await;
         }
         let (before, login) = match known {
             Some((scheme, login)) => (Some(scheme), login),
@@ -132,7 +141,8 @@ impl Upstream {
             return Err(Failure::RefusedUs { status: UNAUTHORIZED });
         }
         shown.clone_from(&login);
-        let proof = self.prove(&scheme, login.as_ref(), account).await?;
+        let proof = self.prove(&scheme, login.as_ref(), account).await;
+        let proof = proof.inspect_err(|failure| pass.without_token(failure))?;
         let reply = ask(Some(proof.clone())).await?;
         if reply.is_challenge() && question.kind != Kind::BlobHead {
             drain(reply.response).await;
@@ -145,7 +155,7 @@ impl Upstream {
             });
         }
         self.schemes.remember(place, repository, scheme);
-        self.judge(question, reply, Some(&proof)).await
+        self.judge(question, reply, Some(&proof), Some(pass)).await
     }
 
     /// The `Authorization` that a scheme asks for.
@@ -164,12 +174,7 @@ impl Upstream {
             (Scheme::Bearer(_), Some(Login::Registry(token))) => bearer(token),
             (Scheme::Bearer(realm), login) => {
                 let key = realm.key(login);
-                let fetch = || async {
-                    let granted = self.fetch_token(realm, login).await;
-                    self.count(Kind::Token, granted.as_ref().err());
-                    granted
-                };
-                let token = self.tokens.get(&key, fetch).await?;
+                let token = self.tokens.get(&key, || self.fetch_token(realm, login)).await?;
                 if self.tokens.claim_renewal(&key, &token) {
                     let (realm, login, account) = (realm.clone(), login.cloned(), account.cloned());
                     let due = Due { realm, login, old: token.header.clone(), account };
@@ -188,16 +193,25 @@ impl Upstream {
         }
     }
 
+    /// A token from whoever grants them, unless a limit of theirs forbids to ask.
     pub(super) async fn fetch_token(&self, realm: &Realm, login: Option<&Login>) -> Result<Token, Failure> {
+        let pass = self.token_pass(&realm.url, login).await?;
+        let granted = self.ask_granter(realm, login, &pass).await;
+        self.count(Kind::Token, granted.as_ref().err());
+        pass.over(granted.as_ref().err());
+        granted
+    }
+
+    async fn ask_granter(&self, realm: &Realm, login: Option<&Login>, pass: &Pass) -> Result<Token, Failure> {
         // Only a realm that the operator trusts is reached as configured; see `auth::choose`.
         let login = login.filter(|_| realm.reach == Reach::Configured);
         let refresh = login.and_then(|login| self.refreshed.of(&realm.url, login));
-        let granted = self.fetch_token_with(realm, login, refresh.as_ref()).await;
+        let granted = self.fetch_token_with(realm, login, refresh.as_ref(), pass).await;
         let granted = match (granted, login, &refresh) {
             // What came beside a token is good no more; what the operator gave may be.
             (Err(Failure::RefusedUs { .. }), Some(login), Some(refresh)) => {
                 self.refreshed.forget(&realm.url, login, refresh);
-                self.fetch_token_with(realm, Some(login), None).await
+                self.fetch_token_with(realm, Some(login), None, pass).await
             }
             (granted, ..) => granted,
         }?;
@@ -212,6 +226,7 @@ impl Upstream {
         realm: &Realm,
         login: Option<&Login>,
         refresh: Option<&Secret>,
+        pass: &Pass,
     ) -> Result<Token, Failure> {
         let response = self.ask_for_token(realm, login, refresh).await?;
         let status = response.status();
@@ -220,8 +235,12 @@ impl Upstream {
                 timeout(self.idle_timeout, small_body(response)).await.map_err(|_| Cause::IdleTimeout)??;
             return Token::parse(&body, Instant::now());
         }
-        let failure = of_status(status, response.headers(), Voice::Registry, SystemTime::now());
-        drain(response).await;
+        let headers = response.headers().clone();
+        let body = drain(response).await.unwrap_or_default();
+        if let Some(limit) = pass.hear(Kind::Token, Voice::Registry, status, &headers, &body) {
+            return Err(limit);
+        }
+        let failure = of_status(status, &headers, Voice::Registry, SystemTime::now());
         tracing::debug!(
             upstream = %self.name, realm = %Bare(&realm.url), status = status.as_u16(), "no token was granted"
         );

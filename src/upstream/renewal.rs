@@ -10,8 +10,6 @@ use futures_util::stream::FuturesUnordered;
 use http::HeaderValue;
 use tokio::sync::mpsc;
 
-use crate::telemetry::Kind;
-
 use super::Upstream;
 use super::accounts::Login;
 use super::auth::Realm;
@@ -72,7 +70,6 @@ impl Upstream {
     async fn renew(&self, due: Due) {
         let Due { realm, login, old, account } = due;
         let granted = self.fetch_token(&realm, login.as_ref()).await;
-        self.count(Kind::Token, granted.as_ref().err());
         if let Err(failure) = &granted {
             tracing::debug!(upstream = %self.name, %failure, "a token could not be renewed; it stays in use");
         }

@@ -16,6 +16,7 @@ use super::auth::UNAUTHORIZED;
 use super::blob::Ask;
 use super::body::Received;
 use super::failure::{Cause, Failure, Voice, of_status};
+use super::limit::Pass;
 use super::redirect::Bare;
 use super::wire::drain;
 use super::{blob, listing, manifest};
@@ -132,10 +133,10 @@ impl Upstream {
     pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failure> {
         let mut first = None;
         for place in 0..self.endpoints.len() {
-            let answer = self.converse(place, question).await;
-            self.count(question.kind, answer.as_ref().err());
-            match answer {
-                Err(failure @ (Failure::DidNotAnswer(_) | Failure::Limited { .. })) => {
+            match self.ask_within_limits(place, question).await {
+                // Told when the limit was heard of.
+                Err(failure @ Failure::Limited { .. }) => first = Some(sooner(first, failure)),
+                Err(failure @ Failure::DidNotAnswer(_)) => {
                     tracing::info!(
                         upstream = %self.name, endpoint = %Bare(&self.endpoints[place].url),
                         repository = %question.repository, path = %question.path, %failure,
@@ -167,21 +168,27 @@ impl Upstream {
         self.metrics.upstream_request(kind, result);
     }
 
-    /// Lets a success of the right shape through. `proof` is what was shown for it.
+    /// Lets a success of the right shape through. `proof` is what was shown for it, and `pass` the leave to ask.
     pub(super) async fn judge(
         &self,
         question: &Question<'_>,
         reply: Reply,
         proof: Option<&HeaderValue>,
+        pass: Option<&Pass>,
     ) -> Result<Reply, Failure> {
-        let (status, headers) = (reply.response.status(), reply.response.headers());
+        let (status, headers, voice) =
+            (reply.response.status(), reply.response.headers().clone(), reply.voice());
+        let hear = |body: &[u8]| pass?.hear(question.kind, voice, status, &headers, body);
         if status.is_success() {
-            question.check(status, headers)?;
+            hear(&[]);
+            question.check(status, &headers)?;
             return Ok(reply);
         }
-        let failure = of_status(status, headers, reply.voice(), SystemTime::now());
         let url = reply.url;
-        if let Some(body) = drain(reply.response).await {
+        let body = drain(reply.response).await;
+        let limit = hear(body.as_deref().unwrap_or_default());
+        let failure = limit.unwrap_or_else(|| of_status(status, &headers, voice, SystemTime::now()));
+        if let Some(body) = body {
             tracing::debug!(
                 upstream = %self.name, url = %Bare(&url), status = status.as_u16(),
                 body = %self.words(&body, &url, proof).escape_debug(),
@@ -203,5 +210,16 @@ impl Upstream {
         }
         self.accounts.hide(&mut words);
         words.chars().take(LOGGED).collect()
+    }
+}
+
+/// Which failure is told when this one comes after another: the first, but of two limits the one that is over first.
+fn sooner(first: Option<Failure>, then: Failure) -> Failure {
+    match (first, &then) {
+        (Some(Failure::Limited { retry_after: one }), Failure::Limited { retry_after: other }) => {
+            let left = one.into_iter().chain(*other).min();
+            Failure::Limited { retry_after: left }
+        }
+        (first, _) => first.unwrap_or(then),
     }
 }

@@ -10,6 +10,7 @@ use url::Url;
 
 use crate::http::Pseudonym;
 
+use super::limit::Limits;
 use super::uplink::Uplink;
 
 /// One upstream, as configured.
@@ -45,6 +46,10 @@ pub struct Settings {
     pub max_connections: usize,
     /// How many bytes a second it may send; `None`: as many as come.
     pub max_rate: Option<u64>,
+    /// Below so many pulls left, what is cached is not asked about: see [`super::Outlook::scarce`].
+    pub pull_reserve: u64,
+    /// What upstreams have said of how much we may ask.
+    pub limits: Limits,
     /// What it shares with the other upstreams.
     pub uplink: Uplink,
 }

@@ -6,7 +6,7 @@ use crate::support::client::End;
 use crate::support::images::{Image, Object, image, layer};
 use crate::support::mirror::{REGISTRY, Setup};
 use crate::support::upstream::{Kind, TokenStyle, Tokens, Upstream, act, basic, on, redirect, status};
-use crate::world::{REPOSITORY, TAG, World};
+use crate::world::{REPOSITORY, TAG, World, clock_by_hand};
 
 const MB: u64 = 1_000_000;
 /// Redirects of the tests lead to loopback, which has to be allowed.
@@ -265,11 +265,15 @@ async fn t62_a_limit_of_upstream_is_passed_on_with_its_time_and_not_hammered() {
 async fn t63_only_a_404_is_remembered_as_one() {
     for given in [401, 403, 429, 500, 502, 503] {
         let image = image(14, &[10]);
-        let world = holding_with("negative_ttl = \"1h\"", &image).await;
+        let clock = clock_by_hand();
+        let world = World::by(&clock, "negative_ttl = \"1h\"").await;
+        world.upstream.push(REPOSITORY, Some(TAG), &image);
         world.upstream.script(on(), status(given).header("Retry-After", "0"));
         let answer = world.manifest(TAG).send().await;
         assert_ne!(answer.status, 200, "{given}");
         world.upstream.behave();
+        // A limit is kept to, but it is no absence.
+        clock.advance(Duration::from_secs(1));
         let now = world.manifest(TAG).send().await;
         now.expect_bytes(&image.manifest.bytes);
     }

@@ -21,6 +21,7 @@ mod disk;
 mod gaps;
 mod kit;
 mod lazy;
+mod limits;
 mod lists;
 mod manifests;
 mod members;

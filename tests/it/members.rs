@@ -9,7 +9,7 @@ use crate::support::images::{Image, Object, image, index, layer, manifest_json};
 use crate::support::mirror::{Mirror, REGISTRY, Setup};
 use crate::support::upstream::{Hold, Upstream, act, basic, on, status};
 use crate::support::{eventually, soon};
-use crate::world::TAG;
+use crate::world::{ANOTHER_DAY, TAG, clock_by_hand};
 
 /// Where the content comes through.
 const FIRST: &str = "team/first";
@@ -149,7 +149,8 @@ async fn t35_g9_upstreams_no_is_passed_on_and_leaves_no_membership() {
 
 #[tokio::test]
 async fn t35_g9_silence_of_upstream_is_neither_yes_nor_no() {
-    let (upstream, mirror) = open_world().await;
+    let (upstream, clock) = (Upstream::start().await, clock_by_hand());
+    let mirror = Setup::empty().upstream(REGISTRY, &upstream, FORGETFUL).clock(&clock).start().await;
     let blob = layer(5, 100_000);
     bring(&upstream, &mirror, &blob).await;
     upstream.push_blob(OTHER, &blob);
@@ -159,6 +160,7 @@ async fn t35_g9_silence_of_upstream_is_neither_yes_nor_no() {
         let answer = mirror.get(&blob_of(OTHER, &blob)).send().await;
         assert!(matches!(answer.status, 429 | 503), "{}", answer.status);
         upstream.behave();
+        clock.advance(ANOTHER_DAY);
     }
     eventually("upstream asked again", || questions(&upstream, OTHER, &blob) > 0).await;
     mirror.get(&blob_of(OTHER, &blob)).send().await.expect_bytes(&blob.bytes);

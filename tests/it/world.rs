@@ -1,5 +1,9 @@
 //! The usual scene: one upstream, one mirror before it, one repository.
 
+use std::time::{Duration, SystemTime};
+
+use roadstead::clock::Clock;
+
 use crate::support::client::{Connection, Request};
 use crate::support::images::{Image, Object};
 use crate::support::mirror::{Mirror, Setup};
@@ -29,6 +33,13 @@ impl World {
     pub(crate) async fn with(lines: &str) -> Self {
         let upstream = Upstream::start().await;
         let mirror = Setup::with(&upstream, lines).start().await;
+        Self { upstream, mirror }
+    }
+
+    /// The same, and it is what this clock says.
+    pub(crate) async fn by(clock: &Clock, lines: &str) -> Self {
+        let upstream = Upstream::start().await;
+        let mirror = Setup::with(&upstream, lines).clock(clock).start().await;
         Self { upstream, mirror }
     }
 
@@ -104,3 +115,11 @@ pub(crate) fn manifest_path(reference: &str) -> String {
 pub(crate) fn blob_path(digest: &str) -> String {
     format!("/v2/{REPOSITORY}/blobs/{digest}")
 }
+
+/// A clock that stands still until it is put forward.
+pub(crate) fn clock_by_hand() -> Clock {
+    Clock::by_hand(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+}
+
+/// Longer than any limit of upstream lasts.
+pub(crate) const ANOTHER_DAY: Duration = Duration::from_secs(25 * 60 * 60);

@@ -19,7 +19,7 @@ use crate::support::eventually;
 use crate::support::images::{Object, sha256};
 use crate::support::mirror::{Setup, files_under};
 use crate::support::upstream::{Kind, Seen};
-use crate::trouble::{BREAKS, LIES, Trouble, happened};
+use crate::trouble::{BREAKS, Fault, LIES, LIMITED_FOR, Trouble, happened};
 use crate::upstreams::Upstreams;
 
 /// How many clients there are at once, and how many more there may be.
@@ -437,8 +437,12 @@ impl Game {
             seen: vec![Vec::new(); places],
             answers: vec![Vec::new(); places],
             incidents: vec![Vec::new(); places],
+            limits: Vec::new(),
         };
         for seen in self.upstream.seen() {
+            if Fault::of(&seen) == Some(Fault::Limited) {
+                record.limits.push((seen.began, seen.ended.unwrap_or_else(Instant::now) + LIMITED_FOR));
+            }
             let digest = match seen.asked.kind {
                 Kind::Blob => Some(seen.asked.reference.clone()),
                 _ => seen.object.clone(),
@@ -473,6 +477,7 @@ struct Record {
     seen: Vec<Vec<Seen>>,
     answers: Vec<Vec<Answered>>,
     incidents: Vec<Vec<Incident>>,
+    limits: Vec<(Instant, Instant)>,
 }
 
 impl Record {
@@ -482,6 +487,7 @@ impl Record {
             size: game.setting.blobs[blob].size(),
             seen: &self.seen[blob],
             answers: &self.answers[blob],
+            limits: &self.limits,
             incidents: &self.incidents[blob],
             restarts: &game.restarts,
             full: &game.full,

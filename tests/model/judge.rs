@@ -68,10 +68,16 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), 
             let told = statuses(fault).contains(&answered.status);
             told && over && seen.began <= answered.ended + LAG
         });
+        // A limit is about all blobs.
+        let limited = answered.status == 429
+            && evidence
+                .limits
+                .iter()
+                .any(|&(began, over)| answered.began <= over + LAG && began <= answered.ended + LAG);
         let stopping = restarted && answered.status == 503 || torn && answered.status == 500;
         // What is past the end is known when the size is: not from an upstream that says another.
         let misled = matches!(part, Part::Beyond(_)) && !lies.is_empty() && answered.status == 502;
-        return if lied || excused || stopping || misled {
+        return if lied || excused || limited || stopping || misled {
             Ok(())
         } else {
             Err(format!("{} instead of {expected}", answered.status))

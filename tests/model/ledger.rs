@@ -52,6 +52,8 @@ pub(crate) struct Evidence<'a> {
     /// The `GET`s of it at upstream.
     pub(crate) seen: &'a [Seen],
     pub(crate) answers: &'a [Answered],
+    /// When upstream had told the mirror to ask less, whatever it was asked.
+    pub(crate) limits: &'a [(Instant, Instant)],
     /// What happened to its files, and failures at those that are of no blob in particular.
     pub(crate) incidents: &'a [Incident],
     pub(crate) restarts: &'a [Restart],

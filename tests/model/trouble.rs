@@ -2,11 +2,15 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::support::images::Object;
 use crate::support::upstream::{Act, Asked, Kind, Seen, act, status};
 use crate::upstreams::Upstreams;
+
+/// For how long upstream asks to be left alone with a 429; the shortest time that it can say.
+pub(crate) const LIMITED_FOR: Duration = Duration::from_secs(1);
 
 /// One thing that goes wrong with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +226,7 @@ impl Armed {
             Fault::Reset => act().reset(at),
             Fault::Stall => act().stall(at),
             Fault::Unavailable => status(503),
-            Fault::Limited => status(429).header("Retry-After", "1"),
+            Fault::Limited => status(429).header("Retry-After", &LIMITED_FOR.as_secs().to_string()),
             Fault::RangeIgnored => act().ignore_range(),
             Fault::WrongByte => act().flip(first + at),
             Fault::Dropped => act().drop_connection(),

@@ -105,6 +105,11 @@ pub(super) fn connections(text: &str) -> Result<usize, Expected> {
     number.ok_or_else(|| "a number of connections, at least 2".into())
 }
 
+/// How many pulls are kept.
+pub(super) fn pulls(text: &str) -> Result<u64, Expected> {
+    text.trim().parse().map_err(|_| "a number of pulls; 0: none are kept".into())
+}
+
 /// How many connections one blob may have.
 pub(super) fn connections_per_blob(text: &str) -> Result<usize, Expected> {
     let number = text.trim().parse().ok().filter(|number| (1..=16).contains(number));

@@ -109,7 +109,7 @@ impl Order {
                 }
                 Err(failure) => failure,
             };
-            let Some(wait) = budget.spend() else { return Ended::Broken(broken) };
+            let Some(wait) = budget.spend_on(&broken) else { return Ended::Broken(broken) };
             tracing::info!(
                 digest = %work.digest, at, upstream = self.source.site.name(), error = %broken,
                 "a transfer broke; it goes on at the byte it reached"

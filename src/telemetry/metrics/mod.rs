@@ -64,6 +64,10 @@ struct Families {
     accounts_refused: Family<ByUpstreamAndAccount, Gauge>,
     connections: Family<ByUpstream, Gauge>,
     waiting: Family<ByUpstream, Gauge>,
+    withheld: Family<ByUpstream, Counter>,
+    limited: Family<ByUpstream, Gauge>,
+    pulls_left: Family<ByUpstream, Gauge>,
+    pulls_limit: Family<ByUpstream, Gauge>,
 }
 
 /// Times by outcome; the index is the outcome's place in [`Outcome::ALL`].
@@ -301,6 +305,27 @@ fn register_families(registry: &mut Registry) -> Families {
         "upstream_waiting",
         "Transfers of blobs that wait for a connection to be free",
         families.waiting.clone(),
+    );
+    registry.register(
+        "upstream_withheld",
+        "Requests that were not sent to upstreams because they had told us to ask less",
+        families.withheld.clone(),
+    );
+    registry.register_with_unit(
+        "upstream_limited",
+        "For how long something is not asked of an upstream because it told us to ask less; 0: it may be asked everything",
+        Unit::Seconds,
+        families.limited.clone(),
+    );
+    registry.register(
+        "upstream_pulls_left",
+        "Pulls that are left, by what the upstream last told; none: it has told nothing",
+        families.pulls_left.clone(),
+    );
+    registry.register(
+        "upstream_pulls_limit",
+        "Pulls that the upstream grants in a window; none: it has told nothing",
+        families.pulls_limit.clone(),
     );
     families
 }

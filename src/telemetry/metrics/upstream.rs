@@ -30,6 +30,17 @@ struct Handles {
     accounts_refused: Family<ByUpstreamAndAccount, Gauge>,
     connections: Gauge,
     waiting: Gauge,
+    withheld: Counter,
+    limited: Gauge,
+    pulls: Pulls,
+}
+
+/// What is there only while it is known.
+#[derive(Debug)]
+struct Pulls {
+    of: ByUpstream,
+    left: Family<ByUpstream, Gauge>,
+    limit: Family<ByUpstream, Gauge>,
 }
 
 impl UpstreamMetrics {
@@ -57,6 +68,13 @@ impl UpstreamMetrics {
             accounts_refused: families.accounts_refused.clone(),
             connections: families.connections.get_or_create_owned(&by_upstream),
             waiting: families.waiting.get_or_create_owned(&by_upstream),
+            withheld: families.withheld.get_or_create_owned(&by_upstream),
+            limited: families.limited.get_or_create_owned(&by_upstream),
+            pulls: Pulls {
+                of: by_upstream,
+                left: families.pulls_left.clone(),
+                limit: families.pulls_limit.clone(),
+            },
         });
         Self { inner }
     }
@@ -110,5 +128,26 @@ impl UpstreamMetrics {
     #[must_use]
     pub fn waiting(&self) -> Counted {
         Counted::new(self.inner.waiting.clone())
+    }
+
+    /// A request was not sent, because upstream had told us to ask less.
+    pub fn withheld(&self) {
+        self.inner.withheld.inc();
+    }
+
+    /// For how long something is not asked, how many pulls are left, and of how many.
+    pub fn limits(&self, limited: Duration, left: Option<u64>, limit: Option<u64>) {
+        let inner = &self.inner;
+        inner.limited.set(super::signed(limited.as_secs_f64().ceil() as u64));
+        for (family, known) in [(&inner.pulls.left, left), (&inner.pulls.limit, limit)] {
+            match known {
+                Some(known) => {
+                    family.get_or_create(&inner.pulls.of).set(super::signed(known));
+                }
+                None => {
+                    family.remove(&inner.pulls.of);
+                }
+            }
+        }
     }
 }

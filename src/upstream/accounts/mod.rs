@@ -13,6 +13,7 @@ mod files;
 mod kept;
 mod login;
 mod programs;
+mod who;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ use self::docker::DockerConfig;
 use self::files::Watched;
 pub(super) use self::login::Login;
 use self::programs::Helpers;
+pub(super) use self::who::Who;
 
 use super::settings::{Account, LoginSource};
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::clock::Clock;
 use crate::oci::{Algorithm, Digest, Reference};
 
 const MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
@@ -165,6 +166,8 @@ fn settings(endpoints: &[&str]) -> Settings {
         idle_timeout: Duration::from_secs(5),
         max_connections: 32,
         max_rate: None,
+        pull_reserve: 0,
+        limits: Limits::new(Clock::system()),
         uplink: Uplink::unlimited(),
     }
 }

@@ -293,12 +293,13 @@ async fn g6_wrong_credentials_are_our_fault_and_no_refusal_of_the_repository() {
     let anonymous = upstream(settings(&[&basic.url()])).tagged().await;
     assert_eq!(anonymous, Err(Failure::SaidNo(SaidNo { status: 401 })));
 
+    let limited = Failure::Limited { retry_after: Some(Duration::from_secs(30)) };
     for (status, with, without) in [
         (401, Failure::RefusedUs { status: 401 }, Failure::SaidNo(SaidNo { status: 401 })),
         (403, Failure::RefusedUs { status: 403 }, Failure::SaidNo(SaidNo { status: 403 })),
         (404, Failure::DidNotAnswer(Cause::Status(404)), Failure::DidNotAnswer(Cause::Status(404))),
         (503, Failure::DidNotAnswer(Cause::Status(503)), Failure::DidNotAnswer(Cause::Status(503))),
-        (429, Failure::Limited { retry_after: None }, Failure::Limited { retry_after: None }),
+        (429, limited.clone(), limited),
     ] {
         let server = with_tokens(move |_| say(status, &[], "no")).await;
         assert_eq!(upstream(with_account(&server.url())).tagged().await, Err(with), "{status}");

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use roadstead::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::support::client::{Answer, Request};
 use crate::support::images::{Image, OCI_INDEX, Object, artifact, image};
 use crate::support::mirror::Setup;
 use crate::support::upstream::{Act, Kind, On, Upstream, act, on, redirect, status};
-use crate::world::{REPOSITORY, TAG, World};
+use crate::world::{ANOTHER_DAY, REPOSITORY, TAG, World, clock_by_hand};
 
 const SBOM: &str = "application/vnd.example.sbom";
 const SIGNATURE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -40,6 +41,7 @@ fn listing(referrers: &[Value]) -> Act {
 /// An image and two artifacts that refer to it, upstream, by what there is for them.
 struct Scene {
     world: World,
+    clock: Clock,
     image: Image,
     sbom: Image,
     signature: Image,
@@ -47,13 +49,14 @@ struct Scene {
 
 impl Scene {
     async fn with(lines: &str) -> Self {
-        let world = World::with(lines).await;
+        let clock = clock_by_hand();
+        let world = World::by(&clock, lines).await;
         let image = image(1, &[1000]);
         let (sbom, signature) = (artifact(2, &image.manifest), artifact(3, &image.manifest));
         world.upstream.push(REPOSITORY, Some(TAG), &image);
         world.upstream.push(REPOSITORY, None, &sbom);
         world.upstream.push(REPOSITORY, None, &signature);
-        Self { world, image, sbom, signature }
+        Self { world, clock, image, sbom, signature }
     }
 
     fn both(&self) -> [Value; 2] {
@@ -188,8 +191,9 @@ async fn t85_g10_whoever_could_not_check_is_not_told_that_there_are_none() {
         let scene = Scene::with("").await;
         scene.world.upstream.script(lists(), answer);
         scene.ask("").send().await.expect_error(expected, code);
-        // None of that is kept.
+        // None of that is kept, but the limit is kept to.
         scene.list();
+        scene.clock.advance(ANOTHER_DAY);
         assert_eq!(read(&scene.ask("").send().await.expect(200)).len(), 2, "{expected}");
     }
     let scene = Scene::with("").await;
@@ -345,6 +349,7 @@ async fn t85_g6_while_upstream_is_away_the_last_list_is_served_as_stale() {
         let answer = scene.ask(&format!("?artifactType={SBOM}")).send().await.expect(200);
         assert_eq!(read(&answer), [referrer(&scene.sbom, SBOM)]);
         assert!(answer.cache_status().starts_with("hit; detail=stale"), "{}", answer.cache_status());
+        scene.clock.advance(ANOTHER_DAY);
     }
     scene.world.upstream.script(lists(), status(403));
     scene.ask("").send().await.expect_error(403, "DENIED");

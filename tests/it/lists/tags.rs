@@ -8,7 +8,7 @@ use crate::support::client::Answer;
 use crate::support::images::image;
 use crate::support::mirror::{Mirror, Setup};
 use crate::support::upstream::{Act, Hold, Kind, On, Upstream, act, on, status};
-use crate::world::{REPOSITORY, World};
+use crate::world::{ANOTHER_DAY, REPOSITORY, World, clock_by_hand};
 
 const PATH: &str = "/v2/team/app/tags/list";
 
@@ -273,10 +273,13 @@ async fn t84_g10_what_is_no_list_is_not_an_empty_one() {
         (act().status(200).body("[]"), 502, "UNAVAILABLE"),
         (act().cut(5), 503, "UNAVAILABLE"),
     ] {
-        let world = world(3, "").await;
+        let (upstream, clock) = (with_tags(3).await, clock_by_hand());
+        let mirror = Setup::of(&upstream).clock(&clock).start().await;
+        let world = World { upstream, mirror };
         world.upstream.script(lists(), answer);
         world.mirror.get(PATH).send().await.expect_error(expected, code);
         world.upstream.behave();
+        clock.advance(ANOTHER_DAY);
         if expected != 404 {
             assert_eq!(read(&world.mirror.get(PATH).send().await.expect(200)).1.len(), 3, "{code} was kept");
         }

@@ -8,7 +8,7 @@ use crate::support::client::{Answer, End, Request};
 use crate::support::images::{Image, image, layer};
 use crate::support::mirror::{REGISTRY, Setup};
 use crate::support::upstream::{Act, Upstream, act, on, status};
-use crate::world::{REPOSITORY, TAG, World};
+use crate::world::{ANOTHER_DAY, REPOSITORY, TAG, World, clock_by_hand};
 
 /// No answer of the tests takes longer than this; most take no time at all.
 const IN_TIME: Duration = Duration::from_secs(20);
@@ -121,7 +121,8 @@ async fn g3_g10_whatever_upstream_does_the_answer_is_in_time_true_and_not_kept()
     let mut differing = Vec::new();
     for row in rows() {
         let image = image(1, &[MB]);
-        let world = World::with(QUICK).await;
+        let clock = clock_by_hand();
+        let world = World::by(&clock, QUICK).await;
         world.upstream.push(REPOSITORY, Some(TAG), &image);
         script(&world.upstream, &row, row.blob);
         let mut requests = vec![
@@ -138,6 +139,7 @@ async fn g3_g10_whatever_upstream_does_the_answer_is_in_time_true_and_not_kept()
                 differing.push(format!("upstream {}, {kind}: {said:?} in place of {expected:?}", row.what));
             }
         }
+        clock.advance(ANOTHER_DAY);
         is_well_again(&world, &image, row.what).await;
     }
     assert!(differing.is_empty(), "{differing:#?}");
@@ -148,7 +150,8 @@ async fn g3_g10_the_same_holds_for_a_blob_whose_manifest_was_pulled() {
     let mut differing = Vec::new();
     for row in rows() {
         let image = image(2, &[MB]);
-        let world = World::with(QUICK).await;
+        let clock = clock_by_hand();
+        let world = World::by(&clock, QUICK).await;
         world.upstream.push(REPOSITORY, Some(TAG), &image);
         world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
         // Its size is known, so it is asked for as a whole, and an answer has less to be compared with.
@@ -162,6 +165,7 @@ async fn g3_g10_the_same_holds_for_a_blob_whose_manifest_was_pulled() {
         world.mirror.settled().await;
         assert!(world.mirror.files("blobs/").is_empty(), "{}", row.what);
         world.upstream.behave();
+        clock.advance(ANOTHER_DAY);
         world.pull(&image).await;
     }
     assert!(differing.is_empty(), "{differing:#?}");

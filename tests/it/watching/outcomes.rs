@@ -117,7 +117,6 @@ async fn header_log_and_metrics_have_one_word_for_each_answer() {
 
     for (given, outcome, header) in [
         (status(403), "refused", "fwd=miss; fwd-status=403"),
-        (status(429), "limited", "fwd=miss; fwd-status=429"),
         (status(500), "failed", "fwd=miss; fwd-status=500"),
         (act().hang(), "failed", "detail=failed"),
         (status(200).html(), "failed", "detail=failed"),
@@ -128,12 +127,14 @@ async fn header_log_and_metrics_have_one_word_for_each_answer() {
     }
     for (given, header) in [
         (status(503), "hit; detail=stale; fwd-status=503"),
-        (status(429), "hit; detail=stale; fwd-status=429"),
         (act().hang(), "hit; detail=stale"),
+        // While this is in force nothing else is heard of upstream.
+        (status(429), "hit; detail=stale; fwd-status=429"),
     ] {
         watched.upstream.script(on(), given);
         watched.expect(watched.manifest(TAG), "stale", header).await.expect_bytes(&image.manifest.bytes);
     }
+    watched.expect(watched.manifest("unknown"), "limited", "fwd=miss; fwd-status=429").await.expect(429);
     assert_eq!(watched.seen, BTreeSet::from(OUTCOMES), "every outcome of this step was there");
 }
 

@@ -1,0 +1,117 @@
+//! Upstream's limits, kept.
+//!
+//! Owns a tap for every endpoint and account: what may be sent, for how long something may not, and how many pulls are
+//! left. It guarantees that a question which a limit is about is not sent before the time that upstream gave is over, and
+//! that then one goes first; whoever asks meanwhile is told at once how long it takes. It leaves to others what is served
+//! instead, and which endpoint is asked next.
+//!
+//! Taps outlive the upstreams that they are for, so that a reload of the configuration is no reason to begin anew.
+
+mod budget;
+mod pass;
+mod reach;
+mod report;
+mod tap;
+mod words;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::timeout_at;
+use url::Url;
+
+use crate::clock::Clock;
+
+use super::accounts::Who;
+use reach::Sort;
+use tap::{Going, Leave, Tap};
+
+pub(super) use pass::Pass;
+pub(super) use report::Prospect;
+pub(super) use words::retry_after;
+
+/// How long is waited for what another question hears.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The limits of all upstreams. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct Limits(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    posts: Mutex<HashMap<Place, Arc<Post>>>,
+}
+
+/// What a tap is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    upstream: String,
+    endpoint: Url,
+    who: Who,
+}
+
+/// A tap, and those who wait at it.
+#[derive(Debug)]
+struct Post {
+    tap: Mutex<Tap>,
+    changed: watch::Sender<()>,
+}
+
+impl Limits {
+    /// None so far, by this clock.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self(Arc::new(Shared { clock, posts: Mutex::default() }))
+    }
+
+    fn now(&self) -> SystemTime {
+        self.0.clock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        self.0.clock.instant()
+    }
+
+    fn post(&self, place: Place) -> Arc<Post> {
+        Arc::clone(self.posts().entry(place).or_default())
+    }
+
+    fn posts(&self) -> MutexGuard<'_, HashMap<Place, Arc<Post>>> {
+        self.0.posts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Post {
+    fn default() -> Self {
+        Self { tap: Mutex::new(Tap::new()), changed: watch::Sender::new(()) }
+    }
+}
+
+impl Post {
+    fn tap(&self) -> MutexGuard<'_, Tap> {
+        self.tap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a question may be sent, or it is known for how long it may not.
+    async fn enter(&self, sort: Sort, limits: &Limits) -> Result<Going, Duration> {
+        let mut changed = self.changed.subscribe();
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut patient = true;
+        loop {
+            let leave = self.tap().enter(sort, patient, limits.instant());
+            match leave {
+                Leave::Go(going) => return Ok(going),
+                Leave::No(left) => return Err(left),
+                Leave::Wait => patient = timeout_at(deadline, changed.changed()).await.is_ok(),
+            }
+        }
+    }
+
+    fn leave(&self, going: &Going, answered: bool, told: bool, now: Instant) {
+        self.tap().leave(going, answered, told, now);
+        self.changed.send_replace(());
+    }
+}
