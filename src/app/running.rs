@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config::{Changes, Config};
-use crate::http::{Pseudonym, window};
+use crate::http::window;
 use crate::mirror::{Mirror, Options};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::{self, Drained, Limits, Service};
