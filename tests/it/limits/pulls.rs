@@ -90,6 +90,36 @@ async fn what_is_left_is_told_to_who_watches_until_the_window_ends() {
 }
 
 #[tokio::test]
+async fn when_few_pulls_are_left_they_are_kept_for_what_is_not_cached() {
+    let (world, hub, clock) = with_left(21, "pull_reserve = 20").await;
+    let (old, other) = (push(&world, TAG, 3), push(&world, "other", 4));
+    // One is left beyond the reserve, and this takes it; what is asked next takes of the reserve.
+    world.manifest(TAG).send().await.expect_bytes(&old.manifest.bytes);
+    world.manifest("other").send().await.expect_bytes(&other.manifest.bytes);
+    let new = push(&world, TAG, 5);
+    clock.advance(Duration::from_secs(6 * 60));
+    let asked = world.upstream.seen().len();
+    for _ in 0..3 {
+        let stale = world.manifest(TAG).send().await.expect_bytes(&old.manifest.bytes);
+        assert!(stale.cache_status().starts_with("hit; detail=stale"), "{}", stale.cache_status());
+    }
+    assert_eq!(world.upstream.seen().len(), asked, "upstream was asked about what is cached");
+    // What is not cached is fetched, to the last.
+    hub.leave(1);
+    let last = push(&world, "last", 6);
+    world.manifest("last").send().await.expect_bytes(&last.manifest.bytes);
+    push(&world, "beyond", 7);
+    let asked = world.upstream.count(&on().get().kind(Kind::Manifest));
+    world.manifest("beyond").send().await.expect_error(429, "TOOMANYREQUESTS");
+    assert_eq!(world.upstream.count(&on().get().kind(Kind::Manifest)), asked, "none was left, as was told");
+    // In the next window everything is as ever.
+    clock.advance(ANOTHER_DAY);
+    world.manifest("beyond").send().await.expect(200);
+    world.manifest(TAG).send().await.expect_bytes(&new.manifest.bytes);
+    assert_eq!(hub.refused(), 0);
+}
+
+#[tokio::test]
 async fn g5_a_tag_that_did_not_move_costs_no_pull() {
     let (world, hub, clock) = with_left(100, "").await;
     let image = push(&world, TAG, 8);
