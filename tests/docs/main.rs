@@ -1,7 +1,9 @@
 //! What the documents claim, held against the tree: every test that `docs/traps.md` and `docs/upstreams.md` name exists,
 //! every test that carries the number of a trap or a guarantee is named in the one, every test of a registry of the world
-//! in the other, and every relative link leads somewhere.
+//! in the other, every relative link leads somewhere, and what a client gets is told as it is tested.
 
+#[path = "../it/errors/table.rs"]
+mod errors;
 mod links;
 mod page;
 mod sources;
@@ -107,6 +109,20 @@ fn relative_links_lead_somewhere() {
         .map(|link| link.replace(&format!("{}/", root().display()), ""))
         .collect();
     none(&broken, "these links lead nowhere: correct the path, or the heading after `#`");
+}
+
+#[test]
+fn what_a_client_gets_is_told_as_it_is_tested() {
+    let row = |what: &str, cells: &[&str; 5]| format!("| {what} | {} |", cells.join(" | "));
+    let mut table = vec![row("upstream", &errors::COLUMNS), "|---|---|---|---|---|---|".to_owned()];
+    table.extend(errors::ROWS.iter().map(|(what, cells)| row(what, cells)));
+    assert!(errors::ROWS.iter().any(|(_, cells)| cells.contains(&errors::NOTHING)));
+    let text = read(&root().join("ARCHITECTURE.md"));
+    let (_, section) = text.split_once("\n## What a client gets\n").expect("a section about it");
+    let told: Vec<_> = section.lines().skip_while(|line| !line.starts_with('|')).collect();
+    let told = told.iter().take_while(|line| line.starts_with('|')).map(|line| (*line).to_owned());
+    let told: Vec<String> = told.collect();
+    assert!(told == table, "ARCHITECTURE.md, \"What a client gets\", has to be:\n{}", table.join("\n"));
 }
 
 /// The page about traps.

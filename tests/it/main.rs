@@ -18,6 +18,7 @@ mod config;
 mod connections;
 mod crash;
 mod disk;
+mod errors;
 mod gaps;
 mod kit;
 mod lazy;

@@ -60,6 +60,11 @@ impl Setup {
         self.upstream_at(name, &[&upstream.url()], lines)
     }
 
+    /// The same without any upstream, for others to be put in.
+    pub fn without_upstreams(self) -> Self {
+        Self { upstreams: Vec::new(), ..self }
+    }
+
     /// One more upstream at these endpoints.
     pub fn upstream_at(mut self, name: &str, endpoints: &[&str], lines: &str) -> Self {
         self.upstreams.push(format!("[[upstream]]\nname = {name:?}\nendpoints = {endpoints:?}\n{lines}\n"));

@@ -1,0 +1,300 @@
+//! Whatever upstream does, before the first byte and after it: what the client gets, as the table says that `ARCHITECTURE.md`
+//! repeats. G3, G6, G10, T70, T76.
+
+pub(crate) mod table;
+
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt, stream};
+use tokio::net::TcpListener;
+
+use crate::support::client::{Answer, End, Reading, Request};
+use crate::support::images::{Image, Object, image, layer};
+use crate::support::mirror::{Mirror, REGISTRY, Setup};
+use crate::support::upstream::{Act, Kind, TokenStyle, Tokens, Upstream, act, on, redirect, status};
+use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
+use table::{COLUMNS, NOTHING, ROWS};
+
+const MIB: u64 = 1 << 20;
+
+/// No head of an answer takes longer than this with the times of [`QUICK`], on whatever machine.
+const IN_TIME: Duration = Duration::from_secs(20);
+
+/// Short enough for a test, and longer than a busy machine takes for what is no trouble.
+const QUICK: &str = "default = true\ntag_ttl = \"0s\"\nnegative_ttl = \"0s\"\nsplit_above = \"1GiB\"\n\
+    header_timeout = \"3s\"\nconnect_timeout = \"3s\"\nidle_timeout = \"3s\"\n";
+
+/// A tag that is not cached.
+const UNKNOWN: &str = "cold";
+
+/// The larger blob breaks here, after the trouble has begun.
+const BREAKS: u64 = 2 * MIB;
+
+/// How upstream comes to do what a row says.
+enum Trouble {
+    /// By what it does with every request.
+    Every(Act),
+    /// By what it does with every GET: a HEAD shows nothing of it.
+    Bodies(Act),
+    /// By a wrong last byte of each thing.
+    LastByte,
+    /// By what it does with the first GET of each thing.
+    Once(Act),
+    /// By asking for an account, and what it says to it.
+    Account(Act),
+    /// By what its token server does.
+    TokenServer(Act),
+    /// By not being there.
+    Down,
+    /// By being elsewhere.
+    At(String),
+    /// By being elsewhere, where somebody listens.
+    Listener(TcpListener),
+    /// The same, with TLS.
+    Tls(Box<Upstream>),
+}
+
+async fn troubles(what: &str) -> Vec<Trouble> {
+    let every = |act| vec![Trouble::Every(act)];
+    let challenge = "Basic realm=\"scripted\"";
+    match what {
+        "says 404" => every(status(404)),
+        "says 410" => every(status(410)),
+        "says 401, and we have no account" => {
+            vec![
+                Trouble::Every(status(401)),
+                Trouble::Every(status(401).header("WWW-Authenticate", challenge)),
+            ]
+        }
+        "says 403, and we have no account" => every(status(403).header("WWW-Authenticate", challenge)),
+        "says 403 to an account that it knows" => vec![Trouble::Account(status(403))],
+        "refuses our account" => vec![Trouble::Account(status(401).header("WWW-Authenticate", challenge))],
+        "has a token server that refuses our account" => vec![Trouble::TokenServer(status(401))],
+        "has a token server that is away" => {
+            vec![Trouble::TokenServer(status(503)), Trouble::TokenServer(act().drop_connection())]
+        }
+        "has a token server that sends something else" => vec![Trouble::TokenServer(act().html())],
+        "says 429 with `Retry-After`" => every(status(429).header("Retry-After", "1")),
+        "says 429 in plain words alone" => {
+            every(status(429).body("Too Many Requests").header("Content-Type", "text/plain"))
+        }
+        "says 500, 502, 503 or 504" => {
+            [500, 502, 503, 504].into_iter().map(|code| Trouble::Every(status(code).html())).collect()
+        }
+        "says 418" => every(status(418)),
+        "redirects to where we do not go" => every(redirect(307, "http://169.254.169.254/latest")),
+        "refuses connections" => vec![Trouble::Down],
+        "closes connections without an answer" => every(act().drop_connection()),
+        "has a name without an address" => vec![Trouble::At("http://registry.invalid:5000".to_owned())],
+        "has a certificate that we do not trust" => vec![Trouble::Tls(Box::new(Upstream::start_tls().await))],
+        "does not end the handshake" => {
+            vec![Trouble::Listener(TcpListener::bind("127.0.0.1:0").await.unwrap())]
+        }
+        "says nothing" => every(act().hang()),
+        "speaks no HTTP" => every(act().raw("220 mail.example ESMTP\r\n\r\n")),
+        "sends a web page with 200" => every(act().html()),
+        "sends an empty body" => vec![Trouble::Bodies(act().body(""))],
+        "sends a manifest that is too large" => vec![Trouble::Bodies(act().body(vec![b' '; 40 << 20]))],
+        "sends less than there is, and says so" => vec![Trouble::Bodies(act().truncate(60))],
+        "sends a wrong last byte" => vec![Trouble::LastByte],
+        "cuts the connection in the body, once" => vec![Trouble::Once(act().cut(30))],
+        "cuts the connection in each body" => vec![Trouble::Bodies(act().cut(30))],
+        "stops in the body, once" => vec![Trouble::Once(act().stall(30))],
+        _ => panic!("a row without a scene: {what}"),
+    }
+}
+
+/// An upstream, the mirror before it, and what there is to ask for.
+struct Scene {
+    upstream: Upstream,
+    tokens: Tokens,
+    mirror: Mirror,
+    /// Cached under [`TAG`], in the column that is about that.
+    old: Image,
+    /// Never asked for before the trouble.
+    new: Image,
+    large: Object,
+}
+
+impl Scene {
+    async fn before(trouble: &Trouble) -> Self {
+        let upstream = Upstream::start().await;
+        let (old, new, large) = (image(1, &[10_000]), image(2, &[1_000_000]), layer(3, 8 * MIB));
+        upstream.push(REPOSITORY, Some(TAG), &old);
+        upstream.push(REPOSITORY, Some(UNKNOWN), &new);
+        upstream.push_blob(REPOSITORY, &large);
+        let credentials = Some(("ann".to_owned(), "secret".to_owned()));
+        let tokens = Tokens::new(TokenStyle { credentials, ..TokenStyle::default() });
+        let mut lines = QUICK.to_owned();
+        let setup = Setup::empty();
+        if matches!(trouble, Trouble::Account(_) | Trouble::TokenServer(_)) {
+            let file = setup.file("password", "secret");
+            lines.push_str(&format!("username = \"ann\"\npassword_file = {file:?}\n"));
+        }
+        match trouble {
+            Trouble::Account(_) => upstream.require_basic(None, "ann", "secret"),
+            Trouble::TokenServer(_) => {
+                upstream.serve_tokens(&tokens);
+                upstream.require_bearer(None, &format!("{}/token", upstream.url()), &tokens);
+            }
+            _ => {}
+        }
+        let mirror = setup.upstream(REGISTRY, &upstream, &lines).start().await;
+        Self { upstream, tokens, mirror, old, new, large }
+    }
+
+    /// From now on upstream does what the row says.
+    async fn begins(mut self, trouble: &Trouble) -> Self {
+        let script = |on, act: &Act| self.upstream.script(on, act.clone());
+        let elsewhere = match trouble {
+            Trouble::Every(act) => {
+                script(on(), act);
+                return self;
+            }
+            Trouble::Bodies(act) => {
+                script(on().get().manifests(), act);
+                script(on().get().blobs(), act);
+                return self;
+            }
+            Trouble::Once(act) => {
+                script(on().get().manifests().nth(1), act);
+                script(on().get().blobs().nth(1), act);
+                return self;
+            }
+            Trouble::LastByte => {
+                script(on().get().manifests(), &act().flip(self.new.manifest.size() - 1));
+                script(on().get().blobs().nth(1), &act().flip(self.large.size() - 1));
+                return self;
+            }
+            Trouble::Account(act) => {
+                script(on().with("authorization"), act);
+                return self;
+            }
+            Trouble::TokenServer(act) => {
+                script(on().kind(Kind::Token), act);
+                self.tokens.revoke();
+                return self;
+            }
+            Trouble::Down => {
+                self.upstream.down().await;
+                return self;
+            }
+            Trouble::At(url) => url.clone(),
+            Trouble::Listener(listener) => format!("https://{}", listener.local_addr().unwrap()),
+            Trouble::Tls(upstream) => upstream.url(),
+        };
+        let setup = self.mirror.stop().await;
+        self.mirror = setup.without_upstreams().upstream_at(REGISTRY, &[&elsewhere], QUICK).start().await;
+        self
+    }
+
+    /// What a request gets that meets the trouble at this column.
+    async fn cell(trouble: &Trouble, column: usize, what: &str) -> String {
+        let scene = Self::before(trouble).await;
+        let get = |scene: &Self, path: &str| scene.mirror.get(path);
+        match column {
+            0 => {
+                let scene = scene.begins(trouble).await;
+                scene.told(get(&scene, &manifest_path(UNKNOWN)), &scene.new.manifest, what).await
+            }
+            1 => {
+                let cached = get(&scene, &manifest_path(TAG)).send().await;
+                cached.expect_bytes(&scene.old.manifest.bytes);
+                let scene = scene.begins(trouble).await;
+                scene.told(get(&scene, &manifest_path(TAG)), &scene.old.manifest, what).await
+            }
+            2 => {
+                let scene = scene.begins(trouble).await;
+                let path = manifest_path(&scene.new.manifest.digest);
+                scene.told(get(&scene, &path), &scene.new.manifest, what).await
+            }
+            3 => {
+                let scene = scene.begins(trouble).await;
+                let path = blob_path(&scene.new.layers[0].digest);
+                scene.told(get(&scene, &path), &scene.new.layers[0], what).await
+            }
+            _ => {
+                let path = blob_path(&scene.large.digest);
+                if matches!(trouble, Trouble::Bodies(_) | Trouble::Once(_) | Trouble::LastByte) {
+                    let scene = scene.begins(trouble).await;
+                    return scene.told(get(&scene, &path), &scene.large, what).await;
+                }
+                let gate = scene.upstream.gate(&scene.large.digest);
+                gate.allow(MIB);
+                // The challenge of a registry that wants to know us comes before its bytes.
+                let guarded = matches!(trouble, Trouble::Account(_) | Trouble::TokenServer(_));
+                let bytes = on().get().blobs();
+                let bytes = if guarded { bytes.with("authorization") } else { bytes };
+                scene.upstream.script(bytes.nth(1), act().cut(BREAKS));
+                let mut reading = get(&scene, &path).open().await;
+                reading.until(MIB / 2).await;
+                gate.held_at(MIB).await;
+                let scene = scene.begins(trouble).await;
+                gate.open();
+                scene.said(reading, &scene.large, what).await
+            }
+        }
+    }
+
+    async fn told(&self, request: Request, object: &Object, what: &str) -> String {
+        let asked = Instant::now();
+        let reading = request.open().await;
+        assert!(asked.elapsed() < IN_TIME, "{what}: {:?}", asked.elapsed());
+        self.said(reading, object, what).await
+    }
+
+    /// An answer in the words of the table. Nothing that is not the object is ever whole.
+    async fn said(&self, reading: Reading, object: &Object, what: &str) -> String {
+        let answer = reading.rest().await;
+        if answer.status >= 300 {
+            return error(&answer, what);
+        }
+        match answer.end {
+            End::CutAt(_) => "cut".to_owned(),
+            End::Complete => {
+                assert!(answer.body == object.bytes, "{what}: other bytes, as whole");
+                let stale = answer.cache_status().starts_with("hit; detail=stale");
+                if stale { "stale" } else { "whole" }.to_owned()
+            }
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
+/// An error as the table tells it, which is shown to be well-formed, and to lead nobody to another place.
+fn error(answer: &Answer, what: &str) -> String {
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{what}");
+    assert_eq!(answer.header("www-authenticate"), None, "{what}");
+    assert_eq!(answer.header("location"), None, "{what}");
+    assert_eq!(answer.header("retry-after").is_some(), answer.status == 429, "{what}");
+    let outcome = answer.cache_status();
+    // The status that decided, where there was one.
+    assert!(outcome.starts_with("fwd=miss; fwd-status=") || outcome == "detail=failed", "{what}: {outcome}");
+    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let message = body["errors"][0]["message"].as_str().unwrap();
+    assert!(!message.contains("127.0.0.1") && !message.contains("secret"), "{what}: {message}");
+    format!("{} {}", answer.status, body["errors"][0]["code"].as_str().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g3_g6_g10_t76_whatever_upstream_does_a_client_gets_what_the_table_says() {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for &(what, cells) in ROWS {
+        for (column, expected) in cells.into_iter().enumerate().filter(|(_, cell)| *cell != NOTHING) {
+            for trouble in troubles(what).await {
+                let asked = async move {
+                    let place = format!("upstream {what}, {}", COLUMNS[column]);
+                    let said = Scene::cell(&trouble, column, &place).await;
+                    (said != expected).then(|| format!("{place}: {said} in place of {expected}"))
+                };
+                if column == COLUMNS.len() - 1 { after.push(asked) } else { before.push(asked) }
+            }
+        }
+    }
+    // Bodies that break are gone on with for a while, which is spent waiting.
+    let before = stream::iter(before).buffer_unordered(6).collect::<Vec<_>>();
+    let after = stream::iter(after).buffer_unordered(32).collect::<Vec<_>>();
+    let (before, after) = tokio::join!(before, after);
+    let differing: Vec<_> = before.into_iter().chain(after).flatten().collect();
+    assert!(differing.is_empty(), "{differing:#?}");
+}
