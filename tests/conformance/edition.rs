@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::support::images::{artifact, image};
 use crate::tools::{Tools, folder, last_line, tools};
-use crate::world::World;
+use crate::world::{World, push_blob, push_manifest};
 
 const COMMIT: &str = "97274622c11112caa21efb8c52acca3c6b8fa7f1";
 
@@ -17,7 +18,7 @@ const COMMIT: &str = "97274622c11112caa21efb8c52acca3c6b8fa7f1";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The parts of the specification that are pulling and content discovery, as its report calls them.
-const PULL_AND_DISCOVERY: [&str; 9] = [
+const PULL_AND_DISCOVERY: [&str; 10] = [
     "Ping",
     "Blob get",
     "Blob get range",
@@ -27,6 +28,7 @@ const PULL_AND_DISCOVERY: [&str; 9] = [
     "Manifest head by digest",
     "Manifest head by tag",
     "Tag listing",
+    "Referrers",
 ];
 
 /// The program, or nothing where the proxy does not have it, which is said once.
@@ -122,30 +124,65 @@ const NO_DELETES: [(&str, &str); 3] = [
     ("OCI_API_TAGS_DELETE", "false"),
 ];
 
+/// Nothing failed that does not fail without the mirror, least of all of pulling and content discovery.
+fn assert_as_good(mirrored: &Report, directly: &Report, how: &str) {
+    assert!(!mirrored.of("Ping").is_empty(), "{how}: not a report: {mirrored:?}");
+    for part in PULL_AND_DISCOVERY {
+        assert_eq!(mirrored.of(part), directly.of(part), "{how}: {part}: {mirrored:#?}");
+    }
+    let (failed, expected) = (mirrored.failed(), directly.failed());
+    assert!(failed.iter().all(|part| expected.contains(part)), "{how}: {failed:?} of {mirrored:#?}");
+    let others = mirrored.0.iter().filter(|(_, end)| !end.eq_ignore_ascii_case("pass"));
+    let others: Vec<_> = others.map(|(part, end)| format!("{part}: {end}")).collect();
+    let _ = writeln!(std::io::stderr(), "tests/conformance: {how}: all passed but {}", others.join("; "));
+}
+
 async fn in_full(tools: &Tools, program: &Path, version: &str) {
     let world = World::start(tools).await;
-    let address = world.router.address();
-    let directly = Report::run(program, world.registry.address, version, "conformance/direct", &NO_DELETES);
-    let mirrored = tokio::task::block_in_place(|| {
-        Report::run(program, address, version, "conformance/full", &NO_DELETES)
+    let (alone, behind) = (world.registry.address, world.router.address());
+    let [directly, mirrored] = tokio::task::block_in_place(|| {
+        [(alone, "conformance/direct"), (behind, "conformance/full")]
+            .map(|(at, repository)| Report::run(program, at, version, repository, &NO_DELETES))
     });
-    for part in PULL_AND_DISCOVERY.iter().chain(&["Referrers"]) {
-        assert_eq!(mirrored.of(part), directly.of(part), "{version}: {part}: {mirrored:#?}");
+    assert_as_good(&mirrored, &directly, &format!("{version}, in full by the router"));
+}
+
+async fn read_only(tools: &Tools, program: &Path, version: &str) {
+    let world = World::start(tools).await;
+    let (registry, repository) = (world.registry.address, "conformance/held");
+    let held = image(1, &[1000, 0]);
+    let about = artifact(2, &held.manifest);
+    for image in [&held, &about] {
+        for blob in image.blobs() {
+            push_blob(registry, repository, blob).await;
+        }
     }
-    let failed = mirrored.failed();
-    assert!(
-        failed.iter().all(|part| directly.failed().contains(part)),
-        "{version}: {failed:?} of {mirrored:#?}"
-    );
-    for (part, end) in mirrored.0.iter().filter(|(_, end)| !end.eq_ignore_ascii_case("pass")) {
-        let _ = writeln!(std::io::stderr(), "tests/conformance: {version} by the router: {part}: {end}");
+    for reference in ["one", "two"] {
+        push_manifest(registry, repository, reference, &held.manifest).await;
     }
+    push_manifest(registry, repository, &about.manifest.digest, &about.manifest).await;
+    let manifests = format!("{} {}", held.manifest.digest, about.manifest.digest);
+    let blobs: Vec<_> = held.blobs().map(|blob| blob.digest.as_str()).collect();
+    let blobs = blobs.join(" ");
+    let mut settings = NO_DELETES.to_vec();
+    settings.extend([
+        ("OCI_API_PUSH", "false"),
+        ("OCI_RO_DATA_TAGS", "one two"),
+        ("OCI_RO_DATA_MANIFESTS", manifests.as_str()),
+        ("OCI_RO_DATA_BLOBS", blobs.as_str()),
+        ("OCI_RO_DATA_REFERRERS", held.manifest.digest.as_str()),
+    ]);
+    let [directly, mirrored] = tokio::task::block_in_place(|| {
+        [registry, world.mirror.address()].map(|at| Report::run(program, at, version, repository, &settings))
+    });
+    assert_as_good(&mirrored, &directly, &format!("{version}, read-only"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_later_edition_passes_in_full_for_both_versions() {
+async fn the_later_edition_passes_read_only_and_in_full_for_both_versions() {
     let (Some(tools), Some(program)) = (tools(), program()) else { return };
     for version in ["1.1", "dev"] {
+        read_only(tools, program, version).await;
         in_full(tools, program, version).await;
     }
 }
