@@ -52,7 +52,7 @@ impl Repository {
         for temperature in ["cold", "warm"] {
             let path = self.path(&format!("{what}/{reference}"));
             // The first question is the HEAD's in one repository and the GET's in the next.
-            let headers_first = object.size() % 2 == 0;
+            let headers_first = object.size().is_multiple_of(2);
             let mut answers = Vec::new();
             if headers_first {
                 answers.push(head(self.at, &path).send().await.expect(200));
