@@ -6,9 +6,13 @@ use crate::support::proxy::{Proxy, header};
 use crate::support::upstream::{Upstream, basic, on, redirect};
 use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
 
+use super::PATIENT;
+
 /// An upstream at a name that only the proxy knows, with lines for the upstream and for `[uplink]`.
 fn behind(setup: Setup, endpoint: &str, lines: &str, uplink: &str) -> Setup {
-    setup.upstream_at(REGISTRY, &[endpoint], &format!("default = true\n{lines}")).set("uplink", uplink)
+    setup
+        .upstream_at(REGISTRY, &[endpoint], &format!("default = true\n{PATIENT}\n{lines}"))
+        .set("uplink", uplink)
 }
 
 fn by(proxy: &Proxy, account: &str) -> String {
@@ -131,8 +135,8 @@ async fn the_environment_leads_through_a_proxy_when_nothing_is_configured() {
     {
         let setup = Setup::empty();
         let ca = setup.file("ca.pem", &upstream.authority_pem());
-        let lines = format!("ca = {ca:?}\nconnect_timeout = \"2s\"");
-        let setup = behind(setup, "https://registry.example", &lines, uplink).under(environment(name));
+        let setup = behind(setup, "https://registry.example", &format!("ca = {ca:?}"), uplink);
+        let setup = setup.under(environment(name));
         let mirror = setup.spawn().await;
         let answer = mirror.get(&manifest_path(TAG)).send().await;
         assert_eq!(answer.status == 200, reached, "{name} {uplink}: {}", answer.status);

@@ -5,13 +5,15 @@ use crate::support::mirror::{REGISTRY, Setup};
 use crate::support::upstream::{Client, Upstream, on, redirect};
 use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
 
+use super::PATIENT;
+
 /// One upstream by tables of its endpoints; `upstream` are lines of the upstream itself.
 fn configured(setup: Setup, upstream: &str, endpoints: &[(&Upstream, String)]) -> Setup {
     let tables: String = endpoints
         .iter()
         .map(|(endpoint, lines)| format!("[[upstream.endpoint]]\nurl = {:?}\n{lines}\n", endpoint.url()))
         .collect();
-    setup.upstream_of(REGISTRY, &format!("default = true\n{upstream}\n{tables}"))
+    setup.upstream_of(REGISTRY, &format!("default = true\n{PATIENT}\n{upstream}\n{tables}"))
 }
 
 /// The lines for this client's certificate.
