@@ -169,13 +169,13 @@ impl Mirror {
             (Some(Decision::Fresh), Some(kept)) => return served(Outcome::Hit, kept),
             (Some(Decision::Stale), Some(kept)) => return served(Outcome::Stale, kept),
             (Some(Decision::StaleMeanwhile), Some(kept)) => {
-                drop(self.ask_for_list(shelf, target, question, ask));
+                drop(self.ask_for_list(shelf, target, policy, question, ask));
                 return served(Outcome::Stale, kept);
             }
             (Some(Decision::Ask { covered: true }), kept) => (kept, target.site.policy().revalidate_timeout),
             _ => (None, Duration::MAX),
         };
-        let waiter = self.ask_for_list(shelf, target, question.clone(), ask);
+        let waiter = self.ask_for_list(shelf, target, policy, question.clone(), ask);
         let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
         let answer = match timeout(patience, waiter.answer()).await {
             Ok(answer) => answer.unwrap_or_else(|lost| Err(Refusal::Internal { reason: lost.to_string() })),
@@ -200,6 +200,7 @@ impl Mirror {
         &self,
         shelf: impl Fn(&Lists) -> &Shelf<T> + Send + 'static,
         target: &Target,
+        policy: &TagPolicy,
         question: Question,
         ask: impl FnOnce(Self, Target) -> F,
     ) -> Waiter<Result<Arc<T>, Refusal>>
@@ -208,10 +209,14 @@ impl Mirror {
         F: Future<Output = Result<T, Refusal>> + Send + 'static,
     {
         shelf(self.lists()).flights.join(question.clone(), |tell| {
-            let (mirror, asking) = (self.clone(), ask(self.clone(), target.clone()));
+            let (mirror, asking, policy) = (self.clone(), ask(self.clone(), target.clone()), *policy);
             async move {
-                let answer = asking.await.map(Arc::new);
                 let here = shelf(mirror.lists());
+                // It may have come while this question was on its way to be asked.
+                if let Some(list) = here.fresh(&question, &policy, mirror.now()) {
+                    return tell.answer(Ok(list));
+                }
+                let answer = asking.await.map(Arc::new);
                 match &answer {
                     Ok(list) => here.keep(question, Arc::clone(list), mirror.now()),
                     Err(Refusal::SaidNo { .. }) => here.kept.invalidate(&question),

@@ -45,17 +45,17 @@ impl Mirror {
         let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
         let outlook = target.site.upstream().outlook(&target.repository);
         match self.decision(target, tag, &binding, outlook) {
-            Decision::Fresh => self.serve_bound(target, tag, binding.digest, Outcome::Hit, None).await,
-            Decision::Stale => self.serve_bound(target, tag, binding.digest, Outcome::Stale, None).await,
+            Decision::Fresh => self.serve_bound(target, tag, binding, Outcome::Hit, None).await,
+            Decision::Stale => self.serve_bound(target, tag, binding, Outcome::Stale, None).await,
             Decision::StaleMeanwhile => {
                 // The question goes on by itself; who asks meanwhile joins it, or is served so as well.
-                drop(self.ask_whether_it_moved(target, tag, &binding.digest));
-                self.serve_bound(target, tag, binding.digest, Outcome::Stale, None).await
+                drop(self.ask_whether_it_moved(target, tag, &binding));
+                self.serve_bound(target, tag, binding, Outcome::Stale, None).await
             }
-            Decision::Ask { covered } => self.revalidate(target, tag, binding.digest, covered).await,
-            Decision::Kept { ask: true } => self.revalidate(target, tag, binding.digest, true).await,
+            Decision::Ask { covered } => self.revalidate(target, tag, binding, covered).await,
+            Decision::Kept { ask: true } => self.revalidate(target, tag, binding, true).await,
             Decision::Kept { ask: false } => {
-                self.serve_bound(target, tag, binding.digest, Outcome::Stale, Some(NOT_FOUND)).await
+                self.serve_bound(target, tag, binding, Outcome::Stale, Some(NOT_FOUND)).await
             }
             Decision::Gone => {
                 self.forget_tag(target, tag);
@@ -86,13 +86,13 @@ impl Mirror {
         &self,
         target: &Target,
         tag: &Tag,
-        digest: Digest,
+        binding: Binding,
         outcome: Outcome,
         fwd_status: Option<u16>,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
-        match self.manifest_by_digest(target, &digest).await {
+        match self.manifest_by_digest(target, &binding.digest).await {
             // The manifest was evicted, and upstream has it no more: the tag must have moved.
-            Err(Refusal::SaidNo { .. }) => self.revalidate(target, tag, digest, true).await,
+            Err(Refusal::SaidNo { .. }) => self.revalidate(target, tag, binding, true).await,
             Ok(Served { outcome: Outcome::Hit, value, .. }) => Ok(Served { outcome, fwd_status, value }),
             served => served,
         }
@@ -106,12 +106,7 @@ impl Mirror {
         let waiter = self.tag_flights().join(question, |tell| {
             let (mirror, target, tag) = (self.clone(), target.clone(), tag.clone());
             async move {
-                // It may have been bound while this question was on its way to be asked.
-                let bound = mirror.recent().binding(mirror.store(), &target, &tag);
-                let is_fresh = |bound: &Binding| {
-                    mirror.decision(&target, &tag, bound, Outlook::default()) == Decision::Fresh
-                };
-                match bound.filter(is_fresh) {
+                match mirror.bound_since(&target, &tag, None) {
                     Some(bound) => tell.answer(Resolution::Confirmed(bound.digest)),
                     None => mirror.fetch_by_tag(&target, &tag, tell).await,
                 }
@@ -131,7 +126,7 @@ impl Mirror {
         &self,
         target: &Target,
         tag: &Tag,
-        bound: Digest,
+        bound: Binding,
         covered: bool,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
         let waiter = self.ask_whether_it_moved(target, tag, &bound);
@@ -151,18 +146,31 @@ impl Mirror {
             }
             Resolution::Bound(manifest) => Ok(Served::new(Outcome::Miss, manifest)),
             Resolution::Failed(refusal) if covered && refusal.may_be_covered() => {
-                self.serve_stale(target, tag, &bound, refusal).await
+                self.serve_stale(target, tag, &bound.digest, refusal).await
             }
             Resolution::Failed(refusal) => self.serve_kept(target, tag, refusal).await,
         }
     }
 
     /// One question for all who want to know whether a tag is still what it was.
-    fn ask_whether_it_moved(&self, target: &Target, tag: &Tag, bound: &Digest) -> Waiter<Resolution> {
+    fn ask_whether_it_moved(&self, target: &Target, tag: &Tag, bound: &Binding) -> Waiter<Resolution> {
         self.tag_flights().join(tag_question(target, tag), |tell| {
             let (mirror, target, tag, bound) = (self.clone(), target.clone(), tag.clone(), bound.clone());
-            async move { mirror.confirm(&target, &tag, &bound, tell).await }
+            async move {
+                match mirror.bound_since(&target, &tag, Some(&bound)) {
+                    Some(bound) => tell.answer(Resolution::Confirmed(bound.digest)),
+                    None => mirror.confirm(&target, &tag, &bound.digest, tell).await,
+                }
+            }
         })
+    }
+
+    /// What a tag was bound to while a question about it was on its way to be asked.
+    fn bound_since(&self, target: &Target, tag: &Tag, known: Option<&Binding>) -> Option<Binding> {
+        let binding = self.recent().binding(self.store(), target, tag)?;
+        let is_news = known != Some(&binding);
+        let is_fresh = self.decision(target, tag, &binding, Outlook::default()) == Decision::Fresh;
+        (is_news && is_fresh).then_some(binding)
     }
 
     /// Serves a tag that upstream has just said is deleted, if it is kept; passes on any other refusal.
