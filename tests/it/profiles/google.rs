@@ -50,7 +50,7 @@ async fn t69_t85_a_page_for_logging_in_is_no_list_of_referrers() {
     shop.upstream.push(TAG, &wares);
     shop.pull(&wares).await;
     assert!(!shop.upstream.elsewhere[0].seen().is_empty());
-    assert_eq!(shop.upstream.registry.count(&on().manifest(&wares.fallback_tag()).get()), 1);
+    assert!(shop.upstream.registry.count(&on().manifest(&wares.fallback_tag())) > 0);
     shop.expect_no_breach();
 }
 
