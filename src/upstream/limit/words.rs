@@ -33,9 +33,9 @@ pub(super) struct Allowance {
 
 /// Whether an answer is about a limit. A 503 is one only where it says so: servers that are being mended send it too.
 pub(super) fn is_limit(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> bool {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => true,
-        StatusCode::SERVICE_UNAVAILABLE if headers.contains_key(RETRY_AFTER) => {
+    match status.as_u16() {
+        429 => true,
+        503 if headers.contains_key(RETRY_AFTER) => {
             let spent = first_number(headers, "ratelimit-remaining") == Some(0);
             let words = String::from_utf8_lossy(body).to_ascii_lowercase();
             spent || LIMITING.iter().any(|word| words.contains(word))
