@@ -180,6 +180,7 @@ impl Running {
             tracing::warn!(connections = cut, "the drain timeout was over; connections were cut");
         }
         self.mirror.stop().await;
+        self.shared.uplink.stop().await;
         let store = self.store.clone();
         if let Err(error) = spawn_blocking(move || store.close()).await {
             tracing::error!(%error, "the store could not be closed; the next start checks it");

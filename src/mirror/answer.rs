@@ -144,6 +144,8 @@ impl From<Failure> for Refusal {
 impl From<Cause> for Refusal {
     fn from(cause: Cause) -> Self {
         let reason = cause.to_string();
+        // What is said of an upstream that is left alone is why it is.
+        let cause = if let Cause::Resting(last) = cause { *last } else { cause };
         match cause {
             Cause::ConnectTimeout
             | Cause::HeaderTimeout

@@ -10,10 +10,11 @@ use tokio::time::timeout;
 use crate::oci::Digest;
 use crate::store::{BlobFile, StoreError};
 use crate::telemetry::Outcome;
+use crate::upstream::Whereabouts;
 
 use super::answer::{BlobHead, Refusal, Served, Wanted};
 use super::direct::Direct;
-use super::fill::{BlobReader, Delivery, Fill, Origin, Place, Right, Source, Turned};
+use super::fill::{Begin, BlobReader, Delivery, Fill, Origin, Place, Right, Source, Turned};
 use super::membership::{Kind, Standing};
 use super::memory::SMALL_BLOB;
 use super::site::{Mirror, Target};
@@ -23,6 +24,9 @@ const FILE_IN_ORDER: Duration = Duration::from_secs(1);
 
 /// How often a request looks anew when what it found was gone a moment later.
 const ROUNDS: usize = 5;
+
+/// How many pairs of other upstreams a fill may turn to.
+const MOST_ELSEWHERE: usize = 4;
 
 /// A blob that can be read, whole or in part, as often as the request needs.
 #[derive(Debug)]
@@ -94,7 +98,13 @@ impl Mirror {
                     // The store would not take it a moment ago. Who comes later tries again.
                     return Ok(Some(self.past_the_store(digest, size, source)));
                 }
-                match self.fills().start(digest, source.clone(), wanted.clone()) {
+                let begin = Begin {
+                    source: source.clone(),
+                    right: self.right_of(target, digest),
+                    elsewhere: self.elsewhere(&source, digest),
+                    opening: wanted.clone(),
+                };
+                match self.fills().start(digest, begin) {
                     Place::Stored => return Ok(None),
                     Place::Joined(fill) => (fill, false),
                     Place::Started(fill) => (fill, true),
@@ -249,6 +259,29 @@ impl Mirror {
         let is_member = self.store().is_member(target.site.name(), &target.repository, fill.digest());
         let right = if is_member { Right::Confirmed } else { Right::Named };
         Ok(fill.add_source(source.clone(), right))
+    }
+
+    /// What is known of a repository's right to a blob before its upstream is asked.
+    fn right_of(&self, target: &Target, digest: &Digest) -> Right {
+        let (store, site) = (self.store(), &target.site);
+        if store.is_member(site.name(), &target.repository, digest) {
+            Right::Confirmed
+        } else if self.recent().named(store, site, &target.repository, digest).is_some() {
+            Right::Named
+        } else {
+            Right::Asked
+        }
+    }
+
+    /// Where else a blob can be had: of other upstreams that are known to have it.
+    pub(super) fn elsewhere(&self, own: &Source, digest: &Digest) -> Vec<Source> {
+        let holders = self.store().holders(digest).into_iter();
+        let others = holders.filter(|(upstream, _)| upstream != own.site.name());
+        let sources = others.filter_map(|(upstream, repository)| {
+            let site = self.site(&upstream)?;
+            Some(Source { site, repository, whereabouts: Whereabouts::default() })
+        });
+        sources.take(MOST_ELSEWHERE).collect()
     }
 
     async fn answer_from(

@@ -4,15 +4,14 @@
 //! through the sources that upstream had said yes for, a few blobs at a time and the last interrupted one first. Only what
 //! would have been fetched to its end without readers is.
 
-use std::sync::Arc;
-
 use futures_util::{StreamExt, stream};
 use tokio::task::spawn_blocking;
 
 use crate::oci::{Digest, Repository};
+use crate::upstream::Whereabouts;
 
 use super::answer::Wanted;
-use super::fill::{Place, Right, Source};
+use super::fill::{Begin, Place, Right, Source};
 use super::policy::{Extent, FillPolicy, Resume, Unread};
 use super::site::Mirror;
 
@@ -42,11 +41,13 @@ impl Mirror {
         let Ok(Some(recorded)) = spawn_blocking(move || store.recorded(&wanted)).await else { return };
         let source = |(upstream, repository): (String, Repository)| {
             let site = self.site(&upstream).filter(|site| goes_on(site.policy().fill))?;
-            Some(Source { site, repository, memo: Arc::default() })
+            Some(Source { site, repository, whereabouts: Whereabouts::default() })
         };
         let mut sources = recorded.sources.into_iter().filter_map(source);
-        let Some(first) = sources.next() else { return };
-        let fill = match self.fills().start(&digest, first, Wanted::Whole) {
+        let Some(source) = sources.next() else { return };
+        let elsewhere = self.elsewhere(&source, &digest);
+        let begin = Begin { source, right: Right::Confirmed, elsewhere, opening: Wanted::Whole };
+        let fill = match self.fills().start(&digest, begin) {
             Place::Started(fill) => fill,
             // Somebody was faster.
             Place::Joined(_) | Place::Stored => return,

@@ -351,6 +351,12 @@ impl Store {
         self.core().state().model.named(upstream, repository, digest)
     }
 
+    /// The repositories, with their upstreams, that are known to have a digest or have a manifest here that names it. From
+    /// memory. For where to ask, not for who may be shown it.
+    pub fn holders(&self, digest: &Digest) -> Vec<(String, Repository)> {
+        self.core().state().model.holders(digest)
+    }
+
     /// Notes the use of a blob or manifest that was served from elsewhere, from memory for one.
     pub fn touch(&self, digest: &Digest) {
         self.core().change(|model| model.touch(digest));

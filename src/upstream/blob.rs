@@ -2,7 +2,6 @@
 
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use url::Url;
 
 use crate::http::{ReceivedRange, parse_content_range};
 use crate::oci::{Digest, Repository};
@@ -12,10 +11,10 @@ use super::Upstream;
 use super::connect::Reach;
 use super::encoding::{coding, is_gzip};
 use super::failure::{Cause, Failure, SaidNo};
-use super::memo::{RedirectMemo, Way};
 use super::request::{Question, Reply};
 use super::transfer::{Placed, Road, Transfer};
 use super::uplink::Turn;
+use super::whereabouts::{Storage, Way, Whereabouts};
 
 /// Which bytes of a blob are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,17 +96,18 @@ impl Upstream {
         repository: &Repository,
         digest: &Digest,
         ask: Ask,
-        redirects: &RedirectMemo,
+        whereabouts: &Whereabouts,
         turn: &Turn,
     ) -> Result<Transfer, Failure> {
         debug_assert!(turn.is_of(&self.lane), "a turn of another upstream");
         let question = question(Kind::Blob, repository, digest, ask);
         self.within(async {
-            let reply = self.ask_where_it_is(&question, redirects).await?;
+            let reply = self.ask_where_it_is(&question, whereabouts).await?;
             let placed = place(ask, &reply)?;
+            let origin = self.origin(&reply, whereabouts);
             let body = reply.response.into_body();
             let road = Road::Paced(turn.keep());
-            Ok(Transfer::new(placed, body, road, self.idle_timeout, self.metrics.clone()))
+            Ok(Transfer::new(placed, body, road, origin, self.idle_timeout, self.metrics.clone()))
         })
         .await
     }
@@ -118,10 +118,10 @@ impl Upstream {
         &self,
         repository: &Repository,
         digest: &Digest,
-        redirects: &RedirectMemo,
+        whereabouts: &Whereabouts,
         turn: &Turn,
     ) -> Result<Transfer, Failure> {
-        let mut transfer = self.blob(repository, digest, Ask::Whole, redirects, turn).await?;
+        let mut transfer = self.blob(repository, digest, Ask::Whole, whereabouts, turn).await?;
         if transfer.encoded.as_deref().is_some_and(is_gzip) {
             transfer = transfer.decoded();
         }
@@ -132,11 +132,11 @@ impl Upstream {
     async fn ask_where_it_is(
         &self,
         question: &Question<'_>,
-        redirects: &RedirectMemo,
+        whereabouts: &Whereabouts,
     ) -> Result<Reply, Failure> {
         let mut refused = None;
         loop {
-            let asking = match redirects.way(refused.as_ref()).await {
+            let asking = match whereabouts.way(refused.as_ref()).await {
                 Way::Storage(target) => match self.ask_storage(&target, question).await {
                     Ok(Some(reply)) => return Ok(reply),
                     Ok(None) => {
@@ -145,15 +145,15 @@ impl Upstream {
                     }
                     Err(failure @ Failure::RangeNotSatisfiable { .. }) => return Err(failure),
                     Err(failure) => {
-                        redirects.forget(&target);
+                        whereabouts.forget(&target);
                         return Err(failure);
                     }
                 },
                 Way::Registry(asking) => asking,
             };
-            let reply = self.ask(question).await?;
+            let reply = self.ask_from(whereabouts.first(), question).await?;
             if reply.crossed {
-                redirects.remember(reply.url.clone());
+                whereabouts.remember(Storage { url: reply.url.clone(), by: reply.by });
             }
             // Who waits for this is told only when it is known.
             drop(asking);
@@ -162,12 +162,13 @@ impl Upstream {
     }
 
     /// Asks where the bytes were found before. `None`: they are to be looked for again.
-    async fn ask_storage(&self, target: &Url, question: &Question<'_>) -> Result<Option<Reply>, Failure> {
-        let headers = question.headers();
-        let followed =
-            self.follow(question.kind, Reach::Guarded, target, &http::Method::GET, &headers, None).await;
+    async fn ask_storage(&self, target: &Storage, question: &Question<'_>) -> Result<Option<Reply>, Failure> {
+        let (get, headers) = (http::Method::GET, question.headers());
+        let followed = self.follow(question.kind, Reach::Guarded, &target.url, &get, &headers, None).await;
         let answer = match followed {
-            Ok(reply) => self.judge(question, Reply { crossed: true, ..reply }, None, None).await,
+            Ok(reply) => {
+                self.judge(question, Reply { crossed: true, by: target.by, ..reply }, None, None).await
+            }
             Err(failure) => Err(failure),
         };
         match answer {

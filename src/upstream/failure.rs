@@ -75,6 +75,8 @@ pub enum Cause {
     Status(u16),
     /// The connection ended before the answer did.
     Cut,
+    /// It was not asked: it did not answer several times, lately for this reason, and is left alone for a moment.
+    Resting(Box<Cause>),
     /// The answer is not what a registry answers.
     Garbage(String),
     /// It sent us where we do not go.
@@ -154,6 +156,9 @@ impl fmt::Display for Cause {
             Self::IdleTimeout => f.write_str("the body stopped for longer than `idle_timeout`"),
             Self::Status(status) => write!(f, "status {status}"),
             Self::Cut => f.write_str("the connection was cut before the end"),
+            Self::Resting(last) => {
+                write!(f, "it is left alone for a moment, after this several times: {last}")
+            }
             Self::Garbage(what) => write!(f, "not a registry's answer: {what}"),
             Self::RedirectRefused(why) => write!(f, "redirect not followed: {why}"),
             Self::TooLarge { limit } => write!(f, "the manifest is larger than {limit} bytes"),

@@ -18,6 +18,7 @@ use super::failure::{Cause, Failure};
 use super::manifest::collect;
 use super::request::Question;
 use super::transfer::{Placed, Road, Transfer};
+use super::whereabouts::Whereabouts;
 
 /// The longest that the body of a page may take. Clients wait for its end.
 const BODY_LIMIT: Duration = Duration::from_secs(20);
@@ -41,22 +42,28 @@ impl Upstream {
         path: String,
     ) -> Result<Listing, Failure> {
         let question = Question { kind, repository, path, ask: Ask::Whole };
-        match self.fetch_listing(&question).await {
+        let whereabouts = Whereabouts::default();
+        match self.fetch_listing(&question, &whereabouts).await {
             // Too small to be continued: asked for once more.
-            Err(Failure::DidNotAnswer(Cause::Cut)) => self.fetch_listing(&question).await,
+            Err(Failure::DidNotAnswer(Cause::Cut)) => self.fetch_listing(&question, &whereabouts).await,
             fetched => fetched,
         }
     }
 
-    async fn fetch_listing(&self, question: &Question<'_>) -> Result<Listing, Failure> {
-        let reply = self.within(self.ask(question)).await?;
+    async fn fetch_listing(
+        &self,
+        question: &Question<'_>,
+        whereabouts: &Whereabouts,
+    ) -> Result<Listing, Failure> {
+        let reply = self.within(self.ask_from(whereabouts.first(), question)).await?;
+        let origin = self.origin(&reply, whereabouts);
         let (head, body) = reply.response.into_parts();
         let links = head.headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
         let next = links.filter_map(next_link).next().map(str::to_owned);
         let (length, coding) = (length(&head.headers), coding(&head.headers));
         let placed = Placed { start: 0, end: length, total: length, encoded: coding.clone() };
         let road = Road::Counted(self.lane.clone());
-        let transfer = Transfer::new(placed, body, road, self.idle_timeout, self.metrics.clone());
+        let transfer = Transfer::new(placed, body, road, origin, self.idle_timeout, self.metrics.clone());
         let received = timeout(BODY_LIMIT, collect(transfer)).await.map_err(|_| Cause::IdleTimeout)??;
         let body = match coding {
             Some(coding) if is_gzip(&coding) => gunzip(&received, MAX_MANIFEST_BYTES).unwrap_or(received),

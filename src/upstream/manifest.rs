@@ -19,7 +19,8 @@ use super::blob::{Ask, placed};
 use super::encoding::{coding, gunzip, is_gzip};
 use super::failure::{Cause, Failure};
 use super::request::Question;
-use super::transfer::{Road, Transfer};
+use super::transfer::{Origin, Road, Transfer};
+use super::whereabouts::Whereabouts;
 
 /// The longest that a manifest's body may take: it is small, and others wait for it. Blobs have no such limit.
 const BODY_LIMIT: Duration = Duration::from_secs(60);
@@ -53,10 +54,19 @@ impl Upstream {
         repository: &Repository,
         reference: &Reference,
     ) -> Result<FetchedManifest, Failure> {
-        match self.fetch_manifest(repository, reference).await {
-            // Too small to be continued: asked for once more.
-            Err(Failure::DidNotAnswer(Cause::Cut)) => self.fetch_manifest(repository, reference).await,
-            fetched => fetched,
+        let whereabouts = Whereabouts::default();
+        let mut left = self.endpoints.len().max(2);
+        loop {
+            left -= 1;
+            let fetched = self.fetch_manifest(repository, reference, &whereabouts).await;
+            match fetched {
+                // Too small to be continued: asked for once more.
+                Err(Failure::DidNotAnswer(Cause::Cut)) if left > 0 => {}
+                // Another endpoint may have it right.
+                Ok((fetched, origin))
+                    if left > 0 && !is_the_asked(reference, &fetched) && origin.sent_wrong() => {}
+                fetched => return fetched.map(|(fetched, _)| fetched),
+            }
         }
     }
 
@@ -87,13 +97,17 @@ impl Upstream {
         &self,
         repository: &Repository,
         reference: &Reference,
-    ) -> Result<FetchedManifest, Failure> {
-        let reply = self.within(self.ask(&question(Kind::Manifest, repository, reference))).await?;
+        whereabouts: &Whereabouts,
+    ) -> Result<(FetchedManifest, Origin), Failure> {
+        let question = question(Kind::Manifest, repository, reference);
+        let reply = self.within(self.ask_from(whereabouts.first(), &question)).await?;
+        let origin = self.origin(&reply, whereabouts);
         let (head, body) = reply.response.into_parts();
         let placed = placed(Ask::Whole, head.status, &head.headers)?;
         let (coding, told) = (placed.encoded.clone(), digest(&head.headers));
         let road = Road::Counted(self.lane.clone());
-        let transfer = Transfer::new(placed, body, road, self.idle_timeout, self.metrics.clone());
+        let transfer =
+            Transfer::new(placed, body, road, origin.clone(), self.idle_timeout, self.metrics.clone());
         let received = timeout(BODY_LIMIT, collect(transfer)).await.map_err(|_| Cause::IdleTimeout)??;
         let wanted = match reference {
             Reference::Digest(digest) => Some(digest),
@@ -104,7 +118,7 @@ impl Upstream {
             return Err(Failure::garbage("a manifest that is not JSON"));
         }
         let content_type = content_type(&head.headers).unwrap_or_else(|| own_type(&bytes));
-        Ok(FetchedManifest { bytes, content_type, digest: told })
+        Ok((FetchedManifest { bytes, content_type, digest: told }, origin))
     }
 }
 
@@ -114,6 +128,14 @@ fn question<'a>(kind: Kind, repository: &'a Repository, reference: &Reference) -
         Reference::Digest(digest) => format!("manifests/{digest}"),
     };
     Question { kind, repository, path, ask: Ask::Whole }
+}
+
+/// Whether the bytes are those that were asked for, as far as the reference tells.
+fn is_the_asked(reference: &Reference, fetched: &FetchedManifest) -> bool {
+    match reference {
+        Reference::Digest(asked) => Digest::of(asked.algorithm(), &fetched.bytes) == *asked,
+        Reference::Tag(_) => true,
+    }
 }
 
 /// Whether a success may be a manifest: a 200 that is no web page.

@@ -23,11 +23,12 @@ mod connect;
 mod dial;
 mod encoding;
 mod endpoint;
+mod errands;
 mod failure;
+mod health;
 mod limit;
 mod listing;
 mod manifest;
-mod memo;
 mod names;
 mod outlook;
 mod places;
@@ -50,10 +51,13 @@ mod token;
 mod trail;
 mod transfer;
 mod uplink;
+mod whereabouts;
 mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use url::Url;
 
 use crate::oci::Repository;
 use crate::telemetry::{Metrics, UpstreamMetrics};
@@ -63,7 +67,6 @@ pub use blob::{Ask, BlobHead};
 pub use failure::{Cause, Failure, SaidNo, Unresolved};
 pub use limit::Limits;
 pub use manifest::{FetchedManifest, ManifestHead};
-pub use memo::RedirectMemo;
 pub use outlook::Outlook;
 pub use referrers::Referrers;
 pub use settings::{
@@ -74,6 +77,7 @@ pub use tags::TagPage;
 pub use trail::Trail;
 pub use transfer::Transfer;
 pub use uplink::{Share, Turn, Uplink};
+pub use whereabouts::Whereabouts;
 
 use accounts::Accounts;
 use auth::Schemes;
@@ -94,12 +98,12 @@ pub struct Upstream {
     name: String,
     pseudonym: Pseudonym,
     pass_ns: bool,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<Arc<Endpoint>>,
     accounts: Accounts,
     header_timeout: Duration,
     idle_timeout: Duration,
     places: Arc<Places>,
-    net: Net,
+    net: Arc<Net>,
     /// Whether an endpoint is shown a client's certificate.
     shows_certificates: bool,
     schemes: Schemes,
@@ -135,8 +139,14 @@ impl Upstream {
             connect_timeout: settings.connect_timeout,
             paced: lane.is_paced(),
         };
+        let name: Arc<str> = settings.name.as_str().into();
+        let endpoint = |url: Url| {
+            let up = metrics.endpoint(&redirect::Bare(&url).to_string());
+            Endpoint::new(Arc::clone(&name), url, up)
+        };
+        let endpoints = urls.into_iter().map(endpoint).collect();
         Ok(Self {
-            net: Net::new(means, &settings.endpoints),
+            net: Arc::new(Net::new(means, &settings.endpoints)),
             lane,
             refusals: Refusals::new(&settings.name, accounts.prefixes(), metrics.clone()),
             shows_certificates: settings.endpoints.iter().any(|endpoint| endpoint.trust.identity.is_some()),
@@ -146,7 +156,7 @@ impl Upstream {
             name: settings.name,
             pseudonym: settings.pseudonym,
             pass_ns: settings.pass_ns,
-            endpoints: urls.into_iter().map(Endpoint::new).collect(),
+            endpoints,
             accounts,
             header_timeout: settings.header_timeout,
             idle_timeout: settings.idle_timeout,

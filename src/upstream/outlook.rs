@@ -20,10 +20,11 @@ pub struct Outlook {
 }
 
 impl Upstream {
-    /// What may be expected if this repository is asked about now. Asks nobody.
+    /// What may be expected if this repository is asked about now. Asks nobody about it; an endpoint that has been
+    /// away for a while may be probed.
     #[must_use]
     pub fn outlook(&self, repository: &Repository) -> Outlook {
         let Prospect { limited, scarce } = self.prospect(repository);
-        Outlook { limited, scarce, ..Outlook::default() }
+        Outlook { limited, scarce, down: self.is_down() }
     }
 }

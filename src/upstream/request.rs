@@ -1,6 +1,7 @@
 //! How one thing is asked for: what it looks like on the wire, and how the endpoints are gone through.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, RANGE};
@@ -15,6 +16,7 @@ use super::Upstream;
 use super::auth::UNAUTHORIZED;
 use super::blob::Ask;
 use super::body::Received;
+use super::endpoint::in_order;
 use super::failure::{Cause, Failure, Voice, of_status};
 use super::limit::Pass;
 use super::redirect::Bare;
@@ -106,6 +108,8 @@ pub(super) struct Reply {
     pub(super) url: Url,
     /// Whether that is another origin than the one first asked.
     pub(super) crossed: bool,
+    /// The endpoint that was asked, by its place in the list.
+    pub(super) by: usize,
 }
 
 impl Reply {
@@ -129,32 +133,66 @@ impl Upstream {
         timeout(limit, asking).await.unwrap_or(Err(Failure::DidNotAnswer(Cause::HeaderTimeout)))
     }
 
-    /// Asks the endpoints in order until one answers. What it says is final, also when it says no.
+    /// Asks the endpoints in their order until one answers; those that are left alone only where no other answers, and
+    /// only if a probe finds them back. What one says is final, also when it says no.
     pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failure> {
-        let mut first = None;
-        for place in 0..self.endpoints.len() {
-            match self.ask_within_limits(place, question).await {
-                // Told when the limit was heard of.
-                Err(failure @ Failure::Limited { .. }) => first = Some(sooner(first, failure)),
-                Err(failure @ Failure::DidNotAnswer(_)) => {
-                    tracing::info!(
-                        upstream = %self.name, endpoint = %Bare(&self.endpoints[place].url),
-                        repository = %question.repository, path = %question.path, %failure,
-                        "an endpoint did not answer"
-                    );
-                    first.get_or_insert(failure);
-                }
-                Err(failure @ (Failure::RefusedUs { .. } | Failure::NoLogin { .. })) => {
-                    tracing::warn!(
-                        upstream = %self.name, endpoint = %Bare(&self.endpoints[place].url),
-                        repository = %question.repository, %failure, "our credentials do not do"
-                    );
-                    return Err(failure);
-                }
-                answer => return answer,
+        self.ask_from(0, question).await
+    }
+
+    /// The same, with the endpoints before `first` coming last.
+    pub(super) async fn ask_from(&self, first: usize, question: &Question<'_>) -> Result<Reply, Failure> {
+        let mut failed = None;
+        let mut resting = Vec::new();
+        for place in in_order(first, self.endpoints.len()) {
+            if !self.is_well(place) {
+                resting.push(place);
+                continue;
+            }
+            match self.ask_one(place, question).await {
+                ControlFlow::Break(answer) => return answer,
+                ControlFlow::Continue(failure) => failed = Some(sooner(failed, failure)),
             }
         }
-        Err(first.unwrap_or(Failure::DidNotAnswer(Cause::Cut)))
+        for place in resting {
+            if self.comes_back(place).await {
+                match self.ask_one(place, question).await {
+                    ControlFlow::Break(answer) => return answer,
+                    ControlFlow::Continue(failure) => failed = Some(sooner(failed, failure)),
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| self.left_alone()))
+    }
+
+    /// Asks one endpoint: its answer, or why the next one is to be asked.
+    async fn ask_one(
+        &self,
+        place: usize,
+        question: &Question<'_>,
+    ) -> ControlFlow<Result<Reply, Failure>, Failure> {
+        let answer = self.ask_within_limits(place, question).await;
+        let answer = answer.map(|reply| Reply { by: place, ..reply });
+        self.note_outcome(place, question.kind, answer.as_ref());
+        let endpoint = Bare(&self.endpoints[place].url);
+        match answer {
+            // Told when the limit was heard of.
+            Err(failure @ Failure::Limited { .. }) => ControlFlow::Continue(failure),
+            Err(failure @ Failure::DidNotAnswer(_)) => {
+                tracing::info!(
+                    upstream = %self.name, %endpoint, repository = %question.repository, path = %question.path,
+                    %failure, "an endpoint did not answer"
+                );
+                ControlFlow::Continue(failure)
+            }
+            Err(failure @ (Failure::RefusedUs { .. } | Failure::NoLogin { .. })) => {
+                tracing::warn!(
+                    upstream = %self.name, %endpoint, repository = %question.repository, %failure,
+                    "our credentials do not do"
+                );
+                ControlFlow::Continue(failure)
+            }
+            answer => ControlFlow::Break(answer),
+        }
     }
 
     pub(super) fn count(&self, kind: Kind, failure: Option<&Failure>) {

@@ -1,6 +1,7 @@
 //! A body of upstream's, as it comes.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +13,10 @@ use crate::telemetry::UpstreamMetrics;
 use super::body::Received;
 use super::connect::broken;
 use super::encoding::Gunzip;
+use super::endpoint::Endpoint;
 use super::failure::Cause;
 use super::uplink::{Lane, Turn};
+use super::whereabouts::Whereabouts;
 
 /// Where the bytes of a response belong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,43 @@ pub(super) struct Placed {
     pub(super) end: Option<u64>,
     pub(super) total: Option<u64>,
     pub(super) encoded: Option<String>,
+}
+
+/// By whom the bytes come, who learns how that went.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) endpoint: Arc<Endpoint>,
+    /// The endpoint's place in the list, and how many there are.
+    pub(super) place: (usize, usize),
+    /// Whether they come from where the endpoint redirected to, which says nothing of it.
+    pub(super) crossed: bool,
+    pub(super) whereabouts: Whereabouts,
+}
+
+impl Origin {
+    fn gave_all(&self) {
+        if !self.crossed {
+            self.endpoint.answered();
+        }
+    }
+
+    /// It sent something else than what was asked by digest. Whether there is another to ask.
+    pub(super) fn sent_wrong(&self) -> bool {
+        if !self.crossed {
+            self.endpoint.failed(&Cause::Garbage("something else than was asked for".to_owned()));
+        }
+        let (place, all) = self.place;
+        self.whereabouts.leave(place, all);
+        all > 1
+    }
+
+    fn broke(&self, cause: &Cause) {
+        if !self.crossed {
+            self.endpoint.failed(cause);
+        }
+        let (place, all) = self.place;
+        self.whereabouts.leave(place, all);
+    }
 }
 
 /// What the bytes of a transfer are counted against.
@@ -49,6 +89,7 @@ pub struct Transfer {
     promised: Option<u64>,
     gunzip: Option<Gunzip>,
     road: Road,
+    origin: Origin,
     /// Bytes that came and wait for the rate.
     held_up: Option<(Bytes, Instant)>,
     idle_timeout: Duration,
@@ -60,6 +101,7 @@ impl Transfer {
         placed: Placed,
         body: Received,
         road: Road,
+        origin: Origin,
         idle_timeout: Duration,
         metrics: UpstreamMetrics,
     ) -> Self {
@@ -74,6 +116,7 @@ impl Transfer {
             promised,
             gunzip: None,
             road,
+            origin,
             held_up: None,
             idle_timeout,
             metrics,
@@ -130,6 +173,18 @@ impl Transfer {
 
     /// The next bytes, when they come.
     async fn arrival(&mut self) -> Result<Option<Bytes>, Cause> {
+        let arrived = self.frame().await;
+        match &arrived {
+            Err(cause) => self.origin.broke(cause),
+            Ok(None) => self.origin.gave_all(),
+            // Who takes what was promised does not ask for the end.
+            Ok(Some(_)) if self.promised == Some(0) => self.origin.gave_all(),
+            Ok(Some(_)) => {}
+        }
+        arrived
+    }
+
+    async fn frame(&mut self) -> Result<Option<Bytes>, Cause> {
         loop {
             let frame = match timeout(self.idle_timeout, self.body.frame()).await {
                 Err(_) => {

@@ -51,7 +51,7 @@ impl Upstream {
             let response = self.send(kind, reach, &url, ask).await?;
             if !is_redirect(response.status()) {
                 let crossed = !same_origin(start, &url);
-                return Ok(Reply { response, url, crossed });
+                return Ok(Reply { response, url, crossed, by: 0 });
             }
             let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
             let Some(location) = location else {
@@ -93,13 +93,15 @@ impl Upstream {
         loop {
             let request = ask.request(&uri, self.via());
             let left = self.header_timeout.saturating_sub(begun.elapsed());
-            let cause = match timeout(left, self.net.send(kind, reach, request)).await {
-                Ok(Ok(response)) => return Ok(response),
-                Ok(Err(cause)) => cause,
-                Err(_) => return Err(Cause::HeaderTimeout),
-            };
-            let Some(pause) = retry::pause(&cause, retried, begun.elapsed(), self.header_timeout) else {
-                return Err(cause);
+            let sent = timeout(left, self.net.send(kind, reach, request)).await;
+            let sent = sent.unwrap_or(Err(Cause::HeaderTimeout));
+            let pause = sent
+                .as_ref()
+                .err()
+                .and_then(|cause| retry::pause(cause, retried, begun.elapsed(), self.header_timeout));
+            let (Err(cause), Some(pause)) = (&sent, pause) else {
+                self.note_head(url, sent.as_ref().map(Response::status));
+                return sent;
             };
             tracing::debug!(upstream = %self.name, url = %Bare(url), %cause, "a request is sent once more");
             tokio::time::sleep(pause).await;
@@ -142,6 +144,12 @@ impl Sent<'_> {
         }
         request
     }
+}
+
+/// A request for what everybody may have.
+pub(super) fn plain_get(uri: Uri) -> Request<Full<Bytes>> {
+    let (method, headers) = (Method::GET, HeaderMap::new());
+    Sent { method: &method, headers: &headers, proof: None, body: &Bytes::new() }.request(&uri, None)
 }
 
 /// A body that has to be small.

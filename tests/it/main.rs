@@ -19,6 +19,7 @@ mod connections;
 mod crash;
 mod disk;
 mod errors;
+mod failover;
 mod freshness;
 mod gaps;
 mod kit;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::oci::{Digest, Hasher, Repository};
-use crate::upstream::{RedirectMemo, Transfer, Turn, Upstream};
+use crate::upstream::{Transfer, Turn, Upstream, Whereabouts};
 
 /// The largest answer that is decoded only to see what it is.
 const SMALL: u64 = 8 << 20;
@@ -59,8 +59,7 @@ async fn decoded_size(
     digest: &Digest,
     turn: &Turn,
 ) -> Option<u64> {
-    let mut transfer =
-        upstream.blob_decoded(repository, digest, &RedirectMemo::default(), turn).await.ok()?;
+    let mut transfer = upstream.blob_decoded(repository, digest, &Whereabouts::default(), turn).await.ok()?;
     let mut hasher = Hasher::new(digest.algorithm());
     let mut size = 0;
     while let Some(chunk) = transfer.chunk().await.ok()? {

@@ -134,7 +134,16 @@ impl Driver {
         let sink = Arc::new(Sink::new(digest.clone(), size, partial.file(), Arc::clone(&self.fill.progress)));
         let (progress, writes) = (Arc::clone(&self.fill.progress), TaskTracker::new());
         let given = std::sync::Mutex::default();
-        let work = Work { digest, size, sink: Arc::clone(&sink), progress, reading, given, writes };
+        let work = Work {
+            fill: Arc::clone(&self.fill),
+            digest,
+            size,
+            sink: Arc::clone(&sink),
+            progress,
+            reading,
+            given,
+            writes,
+        };
         let mut crew = Crew::new(Arc::new(work));
         let policy = source.site.policy().fill;
         if let Some((transfer, turn)) = first {

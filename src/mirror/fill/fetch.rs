@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::oci::Digest;
@@ -18,12 +19,14 @@ use super::progress::Progress;
 use super::retry::Budget;
 use super::sink::Sink;
 use super::source::Source;
+use super::table::Fill;
 
 /// How much is gathered, at the most, before it goes to the disk in one piece.
 const GATHER: usize = 1 << 20;
 
 /// What all transfers of one generation of a fill share.
 pub(super) struct Work {
+    pub(super) fill: Arc<Fill>,
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) sink: Arc<Sink>,
@@ -109,7 +112,13 @@ impl Order {
                 }
                 Err(failure) => failure,
             };
-            let Some(wait) = budget.spend_on(&broken) else { return Ended::Broken(broken) };
+            let rest = self.source.site.upstream().rest();
+            if rest.is_some() && work.fill.has_another(&self.source) {
+                return Ended::Broken(broken);
+            }
+            let Some(wait) = budget.spend_on(&broken, Instant::now(), rest) else {
+                return Ended::Broken(broken);
+            };
             tracing::info!(
                 digest = %work.digest, at, upstream = self.source.site.name(), error = %broken,
                 "a transfer broke; it goes on at the byte it reached"
@@ -128,11 +137,15 @@ impl Order {
         };
         let upstream = self.source.site.upstream();
         if work.reading != Reading::AsSent {
-            let transfer =
-                upstream.blob_decoded(&self.source.repository, &work.digest, &self.source.memo, turn).await?;
+            let transfer = upstream
+                .blob_decoded(&self.source.repository, &work.digest, &self.source.whereabouts, turn)
+                .await?;
             return Ok(Box::new(transfer));
         }
-        upstream.blob(&self.source.repository, &work.digest, ask, &self.source.memo, turn).await.map(Box::new)
+        upstream
+            .blob(&self.source.repository, &work.digest, ask, &self.source.whereabouts, turn)
+            .await
+            .map(Box::new)
     }
 
     /// Moves bytes until the range is there. One piece is on its way to the disk while the next is gathered.

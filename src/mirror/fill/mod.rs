@@ -36,5 +36,5 @@ pub(super) use progress::{Phase, Progress, WITHHELD};
 pub(super) use reader::Origin;
 pub(super) use retry::Budget;
 pub(super) use source::{Right, Source};
-pub(super) use table::{Fill, Fills, Place, Turned};
+pub(super) use table::{Begin, Fill, Fills, Place, Turned};
 pub(super) use wrong::Wrong;

@@ -285,7 +285,7 @@ impl Driver {
         is_known: bool,
     ) -> Result<FirstAnswer, Failure> {
         let (upstream, repository, digest) = (source.site.upstream(), &source.repository, &self.fill.digest);
-        let memo = &source.memo;
+        let whereabouts = &source.whereabouts;
         let ask = match first {
             First::Nothing => {
                 if !is_known && !self.fills.store.is_member(source.site.name(), repository, digest) {
@@ -298,7 +298,7 @@ impl Driver {
             First::Suffix(length) => Ask::Suffix(length),
         };
         let turn = self.first_turn(source).await?;
-        let transfer = match upstream.blob(repository, digest, ask, memo, &turn).await {
+        let transfer = match upstream.blob(repository, digest, ask, whereabouts, &turn).await {
             Ok(transfer) => transfer,
             // A first guess beyond the end of the blob, or any range of an empty one: begin at the start.
             Err(Failure::RangeNotSatisfiable { total }) => {
@@ -306,14 +306,14 @@ impl Driver {
                     Some(total) if total > LARGEST => Ask::Range { start: 0, end: LARGEST },
                     _ => Ask::Whole,
                 };
-                upstream.blob(repository, digest, ask, memo, &turn).await?
+                upstream.blob(repository, digest, ask, whereabouts, &turn).await?
             }
             Err(failure) => return Err(failure),
         };
         let hint = self.hint(source);
         let reading = coding::reading_of(&transfer, hint, upstream, repository, digest, &turn).await;
         if let Reading::Decoded { size } = reading {
-            let transfer = upstream.blob_decoded(repository, digest, memo, &turn).await?;
+            let transfer = upstream.blob_decoded(repository, digest, whereabouts, &turn).await?;
             return Ok(FirstAnswer { size: Some(size), transfer: Some((Box::new(transfer), turn)), reading });
         }
         let size = match transfer.total {

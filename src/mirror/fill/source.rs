@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::oci::Repository;
-use crate::upstream::RedirectMemo;
+use crate::upstream::Whereabouts;
 
 use super::super::site::{Site, Target};
 
@@ -12,13 +12,17 @@ use super::super::site::{Site, Target};
 pub(in crate::mirror) struct Source {
     pub(in crate::mirror) site: Arc<Site>,
     pub(in crate::mirror) repository: Repository,
-    /// Where this source's redirects led, while the fill runs.
-    pub(in crate::mirror) memo: Arc<RedirectMemo>,
+    /// Where its bytes were found, while the fill runs.
+    pub(in crate::mirror) whereabouts: Whereabouts,
 }
 
 impl Source {
     pub(in crate::mirror) fn of(target: &Target) -> Self {
-        Self { site: Arc::clone(&target.site), repository: target.repository.clone(), memo: Arc::default() }
+        Self {
+            site: Arc::clone(&target.site),
+            repository: target.repository.clone(),
+            whereabouts: Whereabouts::default(),
+        }
     }
 }
 

@@ -45,6 +45,8 @@ struct Sources {
     list: Vec<(Source, Right)>,
     /// Those whose upstream has said yes, dropped or not.
     confirmed: Vec<Source>,
+    /// Pairs of other upstreams that have the blob as well: asked where those that requests came through do not answer.
+    elsewhere: Vec<Source>,
     /// The fill found the list empty and is ending: who comes now has to start another.
     closed: bool,
 }
@@ -140,11 +142,35 @@ impl Fill {
         !self.private.load(Ordering::Relaxed)
     }
 
-    /// The pair to ask next. When there is none, there never will be: the fill has to end.
+    /// The pair to ask next: the first whose upstream is not left alone at the moment. When there is none, there never will
+    /// be: the fill has to end.
     pub(super) fn next_source(&self) -> Option<Source> {
+        // One lock at a time. Who said no has said it of the blob, as far as that pair goes; who is silent has not.
+        let silent = self.progress.borrow().dropped.iter().any(|dropped| dropped.refusal.may_be_covered());
         let mut sources = self.sources();
+        if sources.list.is_empty() && silent {
+            for source in std::mem::take(&mut sources.elsewhere) {
+                tracing::info!(
+                    digest = %self.digest, upstream = source.site.name(), repository = %source.repository,
+                    "a blob is asked of another upstream, which has it as well"
+                );
+                self.private.fetch_or(
+                    !source.site.upstream().is_anonymous_for(&source.repository),
+                    Ordering::Relaxed,
+                );
+                sources.list.push((source, Right::Confirmed));
+            }
+        }
         sources.closed = sources.list.is_empty();
-        sources.list.first().map(|(source, _)| source.clone())
+        let awake = sources.list.iter().find(|(source, _)| source.site.upstream().rest().is_none());
+        awake.or(sources.list.first()).map(|(source, _)| source.clone())
+    }
+
+    /// Whether there is somebody else to ask, who is not left alone at the moment or has not been asked yet.
+    pub(super) fn has_another(&self, source: &Source) -> bool {
+        let sources = self.sources();
+        let awake = |(other, _): &(Source, Right)| other != source && other.site.upstream().rest().is_none();
+        !sources.elsewhere.is_empty() || sources.list.iter().any(awake)
     }
 
     /// Upstream has said yes to this pair, by sending, or when asked.
@@ -163,7 +189,8 @@ impl Fill {
     /// Lets another pair be asked first: what came through the one that was is wrong.
     pub(super) fn rotate_sources(&self) {
         let mut sources = self.sources();
-        if !sources.list.is_empty() {
+        if let Some((source, _)) = sources.list.first() {
+            source.site.upstream().distrust(&source.whereabouts);
             sources.list.rotate_left(1);
         }
     }
@@ -250,6 +277,19 @@ pub(in crate::mirror) struct Fills {
     pub(in crate::mirror) wrong: Wrong,
 }
 
+/// What a fill begins with.
+#[derive(Debug)]
+pub(in crate::mirror) struct Begin {
+    /// The pair that it is asked for through.
+    pub(in crate::mirror) source: Source,
+    /// What is known of that pair's right to the blob.
+    pub(in crate::mirror) right: Right,
+    /// Pairs of other upstreams that have it as well.
+    pub(in crate::mirror) elsewhere: Vec<Source>,
+    /// What its first reader wants.
+    pub(in crate::mirror) opening: Wanted,
+}
+
 /// Where a request for a blob goes.
 pub(in crate::mirror) enum Place {
     /// A fill was under way.
@@ -282,9 +322,10 @@ impl Fills {
         self.wrong.recall(upstream, digest)
     }
 
-    /// Starts a fill through `source`, unless one runs or the blob has arrived: a fill leaves this table only after
+    /// Starts a fill, unless one runs or the blob has arrived: a fill leaves this table only after
     /// the store shows its blob, and both are looked at under the one lock.
-    pub(in crate::mirror) fn start(&self, digest: &Digest, source: Source, opening: Wanted) -> Place {
+    pub(in crate::mirror) fn start(&self, digest: &Digest, begin: Begin) -> Place {
+        let Begin { source, right, elsewhere, opening } = begin;
         let mut running = self.locked();
         if let Some(fill) = running.get(digest) {
             return Place::Joined(Arc::clone(fill));
@@ -298,8 +339,9 @@ impl Fills {
             wants: Arc::default(),
             private: AtomicBool::new(!source.site.upstream().is_anonymous_for(&source.repository)),
             sources: Mutex::new(Sources {
-                list: vec![(source, Right::Asked)],
+                list: vec![(source, right)],
                 confirmed: Vec::new(),
+                elsewhere,
                 closed: false,
             }),
             gone: CancellationToken::new(),

@@ -194,10 +194,10 @@ impl Pump {
             (0, _) => Ask::Whole,
             (at, _) => Ask::From(at),
         };
-        let Source { site, repository, memo } = &self.stream.source;
+        let Source { site, repository, whereabouts } = &self.stream.source;
         let opened = async {
             let turn = site.upstream().turn(&self.share).await;
-            site.upstream().blob(repository, &self.stream.digest, ask, memo, &turn).await
+            site.upstream().blob(repository, &self.stream.digest, ask, whereabouts, &turn).await
         };
         let opened = tokio::select! {
             opened = opened => opened,
@@ -231,7 +231,10 @@ impl Pump {
 
     /// Waits before the next attempt, which goes on at the byte that was reached; an error when there is none.
     async fn broken(&mut self, cause: &str) -> Result<(), ReadError> {
-        let Some(wait) = self.budget.spend() else { return Err(ReadError(cause.to_owned())) };
+        let rest = self.stream.source.site.upstream().rest();
+        let Some(wait) = self.budget.spend(Instant::now(), rest) else {
+            return Err(ReadError(cause.to_owned()));
+        };
         let (digest, upstream) = (&self.stream.digest, self.stream.source.site.name());
         let at = self.stream.reach();
         tracing::info!(%digest, at, upstream, error = cause, "a transfer broke; it goes on at the byte it reached");

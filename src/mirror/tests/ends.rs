@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::super::answer::Refusal;
-use super::super::fill::{Place, Source, Turned};
+use super::super::fill::{Begin, Place, Right, Source, Turned};
 use super::{Scene, Wanted, content};
 use crate::oci::{Algorithm, Digest};
 
@@ -24,7 +24,7 @@ async fn g1_no_fill_is_started_for_a_blob_that_arrived_between_two_looks() {
     };
     timeout(SOON, gone).await.expect("the fill leaves the table");
     // As a request does that looked into the store before the commit, and among the fills after it.
-    let place = scene.mirror.fills().start(&digest, Source::of(&scene.target()), Wanted::Whole);
+    let place = scene.mirror.fills().start(&digest, begin(Source::of(&scene.target())));
     assert!(matches!(place, Place::Stored));
     assert_eq!(scene.registry.sent(), bytes.len() as u64);
     scene.end().await;
@@ -41,7 +41,7 @@ async fn g4_a_fill_whose_task_ended_early_is_told_to_its_readers_and_forgotten()
         let (mirror, digest, source) = (scene.mirror.clone(), digest.clone(), source.clone());
         let short = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            runtime.block_on(async { mirror.fills().start(&digest, source, Wanted::Whole) })
+            runtime.block_on(async { mirror.fills().start(&digest, begin(source)) })
         };
         tokio::task::spawn_blocking(short).await.expect("a fill")
     };
@@ -51,4 +51,8 @@ async fn g4_a_fill_whose_task_ended_early_is_told_to_its_readers_and_forgotten()
     assert!(scene.mirror.fills().find(&digest).is_none(), "it is still in the table");
     assert!(scene.read(&digest).await == bytes, "the next request begins anew");
     scene.end().await;
+}
+
+fn begin(source: Source) -> Begin {
+    Begin { source, right: Right::Asked, elsewhere: Vec::new(), opening: Wanted::Whole }
 }

@@ -164,6 +164,17 @@ impl Model {
         names.map(|(upstream, repository)| (upstream.to_string(), repository.clone())).collect()
     }
 
+    /// The repositories that the digest is a member of, and then those whose manifests name it.
+    pub(in crate::store) fn holders(&self, digest: &Digest) -> Vec<(String, Repository)> {
+        let own = self.members.get(digest).into_iter().flatten();
+        let parents = self.parents.get(digest).into_iter().flatten();
+        let naming = parents.filter_map(|parent| self.members.get(parent)).flatten();
+        let mut seen = BTreeSet::new();
+        let repos = own.chain(naming).filter(|&&repo| seen.insert(repo));
+        let names = repos.filter_map(|&repo| self.names.get(repo));
+        names.map(|(upstream, repository)| (upstream.to_string(), repository.clone())).collect()
+    }
+
     pub(in crate::store) fn add_member(&mut self, repo: RepoId, digest: &Digest) {
         if self.members.entry(digest.clone()).or_default().insert(repo) {
             self.dirty.members.insert((digest.clone(), repo));

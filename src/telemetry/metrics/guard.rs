@@ -22,6 +22,21 @@ impl Drop for Counted {
     }
 }
 
+/// Whether something is up, as it was last set. The default is shown nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct Up(Gauge);
+
+impl Up {
+    pub(super) fn new(gauge: Gauge) -> Self {
+        Self(gauge)
+    }
+
+    /// Shows whether it is.
+    pub fn set(&self, up: bool) {
+        self.0.set(up.into());
+    }
+}
+
 /// A body that is being sent; drop it when the body has ended, in whatever way.
 #[derive(Debug)]
 pub struct ReaderGuard {

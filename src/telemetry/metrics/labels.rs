@@ -125,6 +125,12 @@ pub(super) struct ByUpstreamAndAccount {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByEndpoint {
+    pub(super) upstream: String,
+    pub(super) endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByUpstreamAndOutcome {
     pub(super) upstream: String,
     pub(super) outcome: &'static str,

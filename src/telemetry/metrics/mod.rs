@@ -21,9 +21,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Outcome;
-pub use guard::{Counted, FillGuard, ReaderGuard};
+pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
-    ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndOutcome,
+    ByEndpoint, ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndOutcome,
     ByUpstreamKindAndResult,
 };
 pub use labels::{FillResult, Kind, UpstreamResult};
@@ -68,6 +68,7 @@ struct Families {
     limited: Family<ByUpstream, Gauge>,
     pulls_left: Family<ByUpstream, Gauge>,
     pulls_limit: Family<ByUpstream, Gauge>,
+    endpoint_up: Family<ByEndpoint, Gauge>,
 }
 
 /// Times by outcome; the index is the outcome's place in [`Outcome::ALL`].
@@ -326,6 +327,11 @@ fn register_families(registry: &mut Registry) -> Families {
         "upstream_pulls_limit",
         "Pulls that the upstream grants in a window; none: it has told nothing",
         families.pulls_limit.clone(),
+    );
+    registry.register(
+        "upstream_endpoint_up",
+        "Whether an endpoint is asked (1), or is left alone because it did not answer (0)",
+        families.endpoint_up.clone(),
     );
     families
 }

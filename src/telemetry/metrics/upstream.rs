@@ -7,8 +7,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::guard::Counted;
-use super::labels::{ByUpstream, ByUpstreamAndAccount, ByUpstreamAndOutcome, ByUpstreamKindAndResult};
+use super::guard::{Counted, Up};
+use super::labels::{
+    ByEndpoint, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndOutcome, ByUpstreamKindAndResult,
+};
 use super::{Families, Kind, Times, UpstreamResult};
 use crate::telemetry::Outcome;
 
@@ -33,6 +35,7 @@ struct Handles {
     withheld: Counter,
     limited: Gauge,
     pulls: Pulls,
+    endpoint_up: Family<ByEndpoint, Gauge>,
 }
 
 /// What is there only while it is known.
@@ -75,6 +78,7 @@ impl UpstreamMetrics {
                 left: families.pulls_left.clone(),
                 limit: families.pulls_limit.clone(),
             },
+            endpoint_up: families.endpoint_up.clone(),
         });
         Self { inner }
     }
@@ -149,5 +153,13 @@ impl UpstreamMetrics {
                 }
             }
         }
+    }
+
+    /// Whether one of its endpoints is up. `endpoint` must come from the configuration: each new one stays for the life
+    /// of the process.
+    #[must_use]
+    pub fn endpoint(&self, endpoint: &str) -> Up {
+        let labels = ByEndpoint { upstream: self.inner.name.clone(), endpoint: endpoint.to_owned() };
+        Up::new(self.inner.endpoint_up.get_or_create_owned(&labels))
     }
 }

@@ -146,7 +146,7 @@ async fn t30_a_blob_comes_as_it_is_and_decoded_when_that_was_wrong() {
     let transfer = upstream.part(Ask::Whole).await.expect("a transfer");
     assert_eq!(transfer.encoded.as_deref(), Some("gzip"));
     assert_eq!(all(transfer).await.expect("all of it"), body);
-    let memo = RedirectMemo::default();
+    let memo = Whereabouts::default();
     let turn = upstream.turn(&Share::new()).await;
     let decoded = upstream.blob_decoded(&repository(), &digest(), &memo, &turn).await.expect("a transfer");
     assert_eq!((decoded.end, decoded.total), (None, None));

@@ -152,7 +152,7 @@ async fn read_head(stream: &mut TcpStream) -> Option<Seen> {
 fn settings(endpoints: &[&str]) -> Settings {
     Settings {
         name: "registry.example".into(),
-        endpoints: endpoints.iter().map(|one| one.parse::<url::Url>().expect("a URL").into()).collect(),
+        endpoints: endpoints.iter().map(|one| one.parse::<Url>().expect("a URL").into()).collect(),
         accounts: Vec::new(),
         pseudonym: Pseudonym::random(),
         pass_ns: false,
@@ -201,7 +201,7 @@ impl Upstream {
 
     async fn part(&self, ask: Ask) -> Result<Transfer, Failure> {
         let turn = self.turn(&Share::new()).await;
-        self.blob(&repository(), &digest(), ask, &RedirectMemo::default(), &turn).await
+        self.blob(&repository(), &digest(), ask, &Whereabouts::default(), &turn).await
     }
 }
 

@@ -59,7 +59,7 @@ async fn manifests_wait_neither_for_the_rate_nor_for_a_turn() {
     let upstream = upstream(settings);
     let share = Share::new();
     let turn = upstream.turn(&share).await;
-    let memo = RedirectMemo::default();
+    let memo = Whereabouts::default();
     let transfer =
         upstream.blob(&repository(), &digest(), Ask::Whole, &memo, &turn).await.expect("a transfer");
     // It needs twenty-four seconds; nothing of what follows may wait for that.

@@ -51,7 +51,7 @@ async fn t55_the_target_is_asked_directly_until_it_refuses() {
     let location = format!("location: {}/data?sig=hidden", store.url());
     let registry = Server::start(move |_, _| say(307, &[&location], "")).await;
     let upstream = upstream(trusting(&registry));
-    let memo = RedirectMemo::default();
+    let memo = Whereabouts::default();
     for (redirects, asked) in [(1, 1), (1, 2), (2, 4)] {
         let ask = Ask::Range { start: 2, end: 6 };
         let turn = upstream.turn(&Share::new()).await;
@@ -70,7 +70,7 @@ async fn t55_a_target_that_refused_is_not_asked_again() {
     let registry =
         Server::start(move |_, before| if before == 0 { say(307, &[&location], "") } else { part() }).await;
     let upstream = upstream(trusting(&registry));
-    let memo = RedirectMemo::default();
+    let memo = Whereabouts::default();
     for (resolved, asked) in [(1, 1), (2, 2), (3, 2)] {
         let ask = Ask::Range { start: 2, end: 6 };
         let turn = upstream.turn(&Share::new()).await;
@@ -122,7 +122,7 @@ impl Signing {
 }
 
 /// Transfers of parts, all at once.
-async fn together(upstream: &Upstream, memo: &RedirectMemo, count: usize) {
+async fn together(upstream: &Upstream, memo: &Whereabouts, count: usize) {
     let share = Share::new();
     let part = async || {
         let turn = upstream.turn(&share).await;
@@ -137,7 +137,7 @@ async fn together(upstream: &Upstream, memo: &RedirectMemo, count: usize) {
 async fn t55_when_a_url_expires_one_transfer_resolves_it_for_all() {
     let signing = Signing::start().await;
     let upstream = upstream(trusting(&signing.registry));
-    let memo = RedirectMemo::default();
+    let memo = Whereabouts::default();
     together(&upstream, &memo, 1).await;
     assert_eq!(signing.asked(), (1, 1));
     together(&upstream, &memo, 4).await;
@@ -157,7 +157,7 @@ async fn t55_when_a_url_expires_one_transfer_resolves_it_for_all() {
 async fn t55_who_resolves_for_all_may_leave() {
     let signing = Signing::start().await;
     let upstream = upstream(trusting(&signing.registry));
-    let memo = RedirectMemo::default();
+    let memo = Whereabouts::default();
     together(&upstream, &memo, 1).await;
     signing.expire();
     let leaves = tokio::time::timeout(Duration::from_millis(100), together(&upstream, &memo, 1));
@@ -174,7 +174,7 @@ async fn t55_a_registry_that_does_not_redirect_is_asked_by_all_at_once() {
     })
     .await;
     let upstream = upstream(settings(&[&server.url()]));
-    let memo = RedirectMemo::default();
+    let memo = Whereabouts::default();
     let parts = (0..4).map(|_| Box::pin(together(&upstream, &memo, 1)));
     futures_util::future::select_all(parts).await;
     assert_eq!(server.seen().len(), 4);

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::telemetry::UpstreamMetrics;
+use crate::upstream::errands::Errands;
 
 use desk::Desk;
 use pace::Clock;
@@ -34,6 +35,7 @@ pub struct Uplink(Arc<Parts>);
 
 struct Parts {
     max_rate: Option<u64>,
+    errands: Errands,
     desk: Mutex<Desk<oneshot::Sender<Turn>>>,
     clock: Clock,
     /// By name, so that an upstream that is configured anew goes on with what its former self has under way.
@@ -67,6 +69,7 @@ impl Uplink {
     pub fn new(max_connections: usize, max_rate: Option<u64>) -> Self {
         Self(Arc::new(Parts {
             max_rate,
+            errands: Errands::default(),
             desk: Mutex::new(Desk::new(max_connections)),
             clock: Clock::default(),
             traffic: Mutex::default(),
@@ -77,6 +80,11 @@ impl Uplink {
     #[must_use]
     pub fn unlimited() -> Self {
         Self::new(usize::MAX, None)
+    }
+
+    /// Ends what upstreams do while nobody waits for it. Before the end of the process.
+    pub async fn stop(&self) {
+        self.0.errands.stop().await;
     }
 
     /// The part of one upstream.
@@ -106,6 +114,11 @@ impl fmt::Debug for Uplink {
 }
 
 impl Lane {
+    /// Where to leave what nobody waits for.
+    pub(super) fn errands(&self) -> &Errands {
+        &self.0.uplink.0.errands
+    }
+
     /// Whether bytes may have to wait.
     pub(super) fn is_paced(&self) -> bool {
         self.0.max_rate.is_some() || self.0.uplink.0.max_rate.is_some()

@@ -7,6 +7,7 @@ use super::{MB, at_rest, credentials};
 use crate::support::client::{Answer, End, Request};
 use crate::support::images::{Image, image, layer};
 use crate::support::mirror::{REGISTRY, Setup};
+use crate::support::soon;
 use crate::support::upstream::{Act, Upstream, act, on, status};
 use crate::world::{ANOTHER_DAY, REPOSITORY, TAG, World, clock_by_hand};
 
@@ -101,6 +102,13 @@ async fn is_well_again(world: &World, image: &Image, what: &str) {
         assert!(world.mirror.files(kept).is_empty(), "{what}: {:?}", world.mirror.files(kept));
     }
     world.upstream.behave();
+    // One that did not answer three times is left alone for a moment, and found back when it is asked for.
+    soon("upstream is asked again", async {
+        while world.manifest(TAG).send().await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
     world.pull(image).await;
     world.manifest(&image.manifest.digest).send().await.expect_bytes(&image.manifest.bytes);
 }

@@ -1,56 +1,96 @@
-//! Where a blob's bytes were found: storage that the registry redirected to.
+//! Where an object's bytes were found: by which endpoint, and at which storage it redirected to.
+//!
+//! An endpoint that broke off is asked last from then on, for as long as this object is fetched, whatever it says when it
+//! is asked: the next one goes on at the byte that was reached.
 //!
 //! A signed URL is resolved once a fill, is asked directly from then on, and is resolved again when it refuses: by one
 //! transfer for all that run at that moment. A registry that does not redirect keeps nobody waiting.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 use url::Url;
 
-/// Where the bytes of one blob were found, for as long as one fill runs. It is asked directly the next time, and
-/// forgotten when it refuses, because signed URLs expire. Never stored.
+/// Where the bytes of one object were found, for as long as they are fetched. Storage is asked directly the next time, and
+/// forgotten when it refuses, because signed URLs expire. Never stored. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Whereabouts(Arc<Parts>);
+
 #[derive(Default)]
-pub struct RedirectMemo {
+struct Parts {
+    /// The endpoint to begin with, by its place in the list.
+    first: AtomicUsize,
     found: watch::Sender<Found>,
 }
 
 #[derive(Default)]
 struct Found {
-    target: Option<Url>,
+    target: Option<Storage>,
     /// Whether somebody asks the registry anew; the others wait for what it says.
     being_asked: bool,
+}
+
+/// Where a redirect led.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Storage {
+    pub(super) url: Url,
+    /// The endpoint that redirected there, by its place in the list.
+    pub(super) by: usize,
 }
 
 /// Where to ask.
 pub(super) enum Way<'a> {
     /// The storage that was found.
-    Storage(Url),
+    Storage(Storage),
     /// The registry; where there is an [`Asking`], for the others too.
     Registry(Option<Asking<'a>>),
 }
 
 /// Asks the registry for all. Dropped without a word it lets the others go on by themselves.
-pub(super) struct Asking<'a>(&'a RedirectMemo);
+pub(super) struct Asking<'a>(&'a Whereabouts);
 
-impl RedirectMemo {
+impl Whereabouts {
+    /// The endpoint to begin with.
+    pub(super) fn first(&self) -> usize {
+        self.0.first.load(Ordering::Relaxed)
+    }
+
+    /// A body that came by this endpoint broke off. Where there is another, that is asked from now on.
+    pub(super) fn leave(&self, place: usize, endpoints: usize) {
+        if endpoints < 2 {
+            return;
+        }
+        // Of several bodies that broke at once, one moves on.
+        let next = (place + 1) % endpoints;
+        let _ = self.0.first.compare_exchange(place, next, Ordering::Relaxed, Ordering::Relaxed);
+        self.0.found.send_if_modified(|found| {
+            let left = found.target.as_ref().is_some_and(|storage| storage.by == place);
+            if left {
+                found.target = None;
+            }
+            left
+        });
+    }
+
     /// Where to ask, after `refused` has refused. Who is the first to say so of what is remembered asks the registry; the
     /// others get what it finds.
-    pub(super) async fn way(&self, refused: Option<&Url>) -> Way<'_> {
+    pub(super) async fn way(&self, refused: Option<&Storage>) -> Way<'_> {
         loop {
             if let Some(way) = self.way_now(refused) {
                 return way;
             }
-            let mut found = self.found.subscribe();
+            let mut found = self.0.found.subscribe();
             // The sender is our own: the wait does not end with it.
             let _ = found.wait_for(|found| !found.being_asked).await;
         }
     }
 
     /// `None`: somebody is asking.
-    fn way_now(&self, refused: Option<&Url>) -> Option<Way<'_>> {
+    fn way_now(&self, refused: Option<&Storage>) -> Option<Way<'_>> {
         let mut way = None;
-        self.found.send_if_modified(|found| {
+        self.0.found.send_if_modified(|found| {
             way = match &found.target {
                 _ if found.being_asked => None,
                 None => Some(Way::Registry(None)),
@@ -66,13 +106,13 @@ impl RedirectMemo {
     }
 
     /// The bytes were found there.
-    pub(super) fn remember(&self, target: Url) {
-        self.found.send_modify(|found| found.target = Some(target));
+    pub(super) fn remember(&self, target: Storage) {
+        self.0.found.send_modify(|found| found.target = Some(target));
     }
 
     /// This target refused, and nobody is going to ask for another now.
-    pub(super) fn forget(&self, target: &Url) {
-        self.found.send_if_modified(|found| {
+    pub(super) fn forget(&self, target: &Storage) {
+        self.0.found.send_if_modified(|found| {
             let known = found.target.as_ref() == Some(target);
             if known {
                 found.target = None;
@@ -84,15 +124,18 @@ impl RedirectMemo {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.0.found.send_modify(|found| found.being_asked = false);
+        self.0.0.found.send_modify(|found| found.being_asked = false);
     }
 }
 
-impl fmt::Debug for RedirectMemo {
+impl fmt::Debug for Whereabouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The query of the target is a signature.
-        let found = self.found.borrow().target.is_some();
-        f.debug_struct("RedirectMemo").field("found", &found).finish_non_exhaustive()
+        let found = self.0.found.borrow().target.is_some();
+        f.debug_struct("Whereabouts")
+            .field("first", &self.first())
+            .field("found", &found)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,18 +145,22 @@ mod tests {
 
     use super::*;
 
-    fn url(name: &str) -> Url {
-        format!("https://cdn.example/{name}?sig=hidden").parse().expect("a URL")
+    fn url(name: &str) -> Storage {
+        by(name, 0)
+    }
+
+    fn by(name: &str, by: usize) -> Storage {
+        Storage { url: format!("https://cdn.example/{name}?sig=hidden").parse().expect("a URL"), by }
     }
 
     /// Where to, in a word; `None`: it waits.
-    fn way<'a>(memo: &'a RedirectMemo, refused: Option<&Url>) -> Option<Way<'a>> {
+    fn way<'a>(memo: &'a Whereabouts, refused: Option<&Storage>) -> Option<Way<'a>> {
         memo.way(refused).now_or_never()
     }
 
     #[test]
     fn t55_one_asks_anew_and_the_others_use_what_it_finds() {
-        let memo = RedirectMemo::default();
+        let memo = Whereabouts::default();
         assert!(
             matches!(way(&memo, None), Some(Way::Registry(None))),
             "nobody waits where nothing was found"
@@ -135,7 +182,7 @@ mod tests {
 
     #[test]
     fn t55_who_asks_and_leaves_keeps_nobody_waiting() {
-        let memo = RedirectMemo::default();
+        let memo = Whereabouts::default();
         memo.remember(url("1"));
         let one = url("1");
         let asking = way(&memo, Some(&one));
@@ -147,7 +194,7 @@ mod tests {
 
     #[test]
     fn t55_only_the_target_that_refused_is_forgotten() {
-        let memo = RedirectMemo::default();
+        let memo = Whereabouts::default();
         memo.remember(url("2"));
         memo.forget(&url("1"));
         assert!(matches!(way(&memo, None), Some(Way::Storage(there)) if there == url("2")));
@@ -156,8 +203,28 @@ mod tests {
     }
 
     #[test]
+    fn g6_an_endpoint_that_broke_off_is_left_with_its_storage() {
+        let memo = Whereabouts::default();
+        memo.remember(by("1", 0));
+        memo.leave(0, 1);
+        assert_eq!(memo.first(), 0, "there is no other");
+        assert!(matches!(way(&memo, None), Some(Way::Storage(_))), "storage may be in order all the same");
+        memo.leave(0, 3);
+        memo.leave(0, 3);
+        assert_eq!(memo.first(), 1, "two bodies that broke at once leave one endpoint");
+        assert!(matches!(way(&memo, None), Some(Way::Registry(None))));
+        memo.remember(by("2", 1));
+        memo.leave(0, 3);
+        assert_eq!(memo.first(), 1, "late news of the one before");
+        assert!(matches!(way(&memo, None), Some(Way::Storage(there)) if there == by("2", 1)));
+        memo.leave(1, 3);
+        memo.leave(2, 3);
+        assert_eq!(memo.first(), 0, "and round again");
+    }
+
+    #[test]
     fn g9_a_memo_does_not_show_a_signature() {
-        let memo = RedirectMemo::default();
+        let memo = Whereabouts::default();
         memo.remember(url("1"));
         assert!(!format!("{memo:?}").contains("hidden"));
     }

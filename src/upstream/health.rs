@@ -1,0 +1,336 @@
+//! Whether an endpoint is worth asking: a breaker that opens when it has not answered several times in a row.
+//!
+//! Only *did not answer* counts; who says no is well. While the breaker is open requests do not wait for the endpoint: they
+//! go to the next one, or are told at once. After a rest, which grows, and only when somebody wants something, a probe asks
+//! whether it is back; requests that have nowhere else to go wait for what the probe finds. So an upstream that is away
+//! costs one small question a rest, and nobody's time; and nothing at all while nobody wants anything of it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::telemetry::Up;
+
+use super::failure::Cause;
+
+/// So many times in a row without an answer open the breaker.
+const TRIPS_AT: u32 = 3;
+
+/// The first rest; each that follows without an answer in between is twice as long.
+const FIRST_REST: Duration = Duration::from_secs(1);
+
+/// The longest rest: for so long, at the most, nobody notices that an endpoint is back.
+const LONGEST_REST: Duration = Duration::from_secs(10);
+
+/// The state machine, without clock and without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Breaker {
+    state: State,
+    /// How often it has opened since there was an answer to a request.
+    rests: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Asked as usual; so many times in a row it has not answered.
+    Closed { failures: u32 },
+    /// Left alone until then, and from then on until somebody wants something.
+    Open { until: Instant },
+    /// Left alone by requests while a probe asks.
+    Probing,
+}
+
+impl Breaker {
+    const fn new() -> Self {
+        Self { state: State::Closed { failures: 0 }, rests: 0 }
+    }
+
+    const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
+    /// A request had an answer, whatever it said.
+    fn answered(&mut self) {
+        *self = Self::new();
+    }
+
+    /// A request had none. What was under way when the breaker opened says nothing new.
+    fn failed(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Closed { failures } if *failures + 1 < TRIPS_AT => *failures += 1,
+            State::Closed { .. } => self.open(now),
+            State::Open { .. } | State::Probing => {}
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        let rest = FIRST_REST.saturating_mul(1 << self.rests.min(16)).min(LONGEST_REST);
+        self.state = State::Open { until: now + rest };
+        self.rests += 1;
+    }
+
+    /// Whether a probe is to be sent now; then it is under way.
+    fn begin_probe(&mut self, now: Instant) -> bool {
+        let due = matches!(self.state, State::Open { until } if until <= now);
+        if due {
+            self.state = State::Probing;
+        }
+        due
+    }
+
+    /// What the probe found. Who has answered one question is believed one failure, not three.
+    fn probed(&mut self, answered: bool, now: Instant) {
+        match (self.state, answered) {
+            (State::Probing, true) => self.state = State::Closed { failures: TRIPS_AT - 1 },
+            (State::Probing, false) => self.open(now),
+            _ => {}
+        }
+    }
+}
+
+/// How one endpoint has been.
+pub(super) struct Health {
+    breaker: watch::Sender<Breaker>,
+    /// Why it did not answer the last time that it did not.
+    last: Mutex<Cause>,
+    up: Up,
+}
+
+impl Health {
+    pub(super) fn new(up: Up) -> Self {
+        up.set(true);
+        Self { breaker: watch::Sender::new(Breaker::new()), last: Mutex::new(Cause::Cut), up }
+    }
+
+    /// Whether requests go there.
+    pub(super) fn is_well(&self) -> bool {
+        self.breaker.borrow().is_closed()
+    }
+
+    /// How long it is left alone for; none when it may be asked, or asked whether it is back.
+    pub(super) fn rest(&self) -> Option<Duration> {
+        match self.breaker.borrow().state {
+            State::Open { until } => {
+                until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            }
+            State::Closed { .. } | State::Probing => None,
+        }
+    }
+
+    /// It answered; whether it was thought to be away.
+    pub(super) fn answered(&self) -> bool {
+        self.change(|breaker, _| breaker.answered()) == Some(true)
+    }
+
+    /// It did not answer; whether it is left alone from now on.
+    pub(super) fn failed(&self, why: &Cause) -> bool {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(why);
+        self.change(Breaker::failed) == Some(false)
+    }
+
+    /// Why it is left alone.
+    pub(super) fn last(&self) -> Cause {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The right to ask whether it is back, where that is due and nobody does.
+    pub(super) fn probe(self: &Arc<Self>) -> Option<Probe> {
+        let mut due = false;
+        self.change(|breaker, now| due = breaker.begin_probe(now));
+        due.then(|| Probe(Arc::clone(self)))
+    }
+
+    /// Waits for the probe that is under way; whether requests may go there. At once where there is none.
+    pub(super) async fn is_back(&self) -> bool {
+        let mut breaker = self.breaker.subscribe();
+        // The sender is our own: the wait does not end with it.
+        let settled = breaker.wait_for(|breaker| breaker.state != State::Probing).await;
+        settled.is_ok_and(|breaker| breaker.is_closed())
+    }
+
+    /// What the breaker went to, if it opened (false) or closed (true).
+    fn change(&self, change: impl FnOnce(&mut Breaker, Instant)) -> Option<bool> {
+        let mut went = None;
+        self.breaker.send_if_modified(|breaker| {
+            let before = *breaker;
+            change(breaker, Instant::now());
+            if before.is_closed() != breaker.is_closed() {
+                went = Some(breaker.is_closed());
+                // Under the lock, so that the figure is the last one's.
+                self.up.set(breaker.is_closed());
+            }
+            *breaker != before
+        });
+        went
+    }
+}
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.breaker.borrow().fmt(f)
+    }
+}
+
+/// A probe under way. Dropped without a word it found nothing.
+pub(super) struct Probe(Arc<Health>);
+
+impl Probe {
+    /// It answered.
+    pub(super) fn answered(self) {
+        self.0.change(|breaker, now| breaker.probed(true, now));
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.0.change(|breaker, now| breaker.probed(false, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Answered,
+        Failed,
+        /// Somebody wants something.
+        Wanted,
+        ProbeAnswered,
+        ProbeFailed,
+        /// So many milliseconds pass.
+        Wait(u64),
+    }
+    use Event::*;
+
+    /// Whether it is closed after each event, and whether a probe is under way.
+    fn play(events: &[Event]) -> Vec<char> {
+        let (mut breaker, mut now) = (Breaker::new(), Instant::now());
+        let mut seen = Vec::new();
+        for event in events {
+            match event {
+                Answered => breaker.answered(),
+                Failed => breaker.failed(now),
+                Wanted => _ = breaker.begin_probe(now),
+                ProbeAnswered => breaker.probed(true, now),
+                ProbeFailed => breaker.probed(false, now),
+                Wait(ms) => now += Duration::from_millis(*ms),
+            }
+            seen.push(match breaker.state {
+                State::Closed { .. } => 'c',
+                State::Open { .. } => 'o',
+                State::Probing => 'p',
+            });
+        }
+        seen
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g6_a_breaker_opens_rests_and_closes_as_the_table_says() {
+        for (why, events, states) in [
+            ("three in a row open it", &[Failed, Failed, Failed][..], "cco"),
+            ("an answer in between does not let it", &[Failed, Failed, Answered, Failed, Failed], "ccccc"),
+            ("it is not probed before it has rested", &[Failed, Failed, Failed, Wait(999), Wanted], "ccooo"),
+            ("then it is, by who wants something", &[Failed, Failed, Failed, Wait(1000), Wanted], "ccoop"),
+            ("nobody wants anything: nothing is sent", &[Failed, Failed, Failed, Wait(90_000)], "ccoo"),
+            (
+                "an answer to the probe closes it",
+                &[Failed, Failed, Failed, Wait(1000), Wanted, ProbeAnswered],
+                "ccoopc",
+            ),
+            (
+                "and one failure more opens it again, for twice as long",
+                &[
+                    Failed,
+                    Failed,
+                    Failed,
+                    Wait(1000),
+                    Wanted,
+                    ProbeAnswered,
+                    Failed,
+                    Wait(1999),
+                    Wanted,
+                    Wait(1),
+                    Wanted,
+                ],
+                "ccoopcoooop",
+            ),
+            (
+                "a probe without an answer opens it for twice as long",
+                &[
+                    Failed,
+                    Failed,
+                    Failed,
+                    Wait(1000),
+                    Wanted,
+                    ProbeFailed,
+                    Wait(1999),
+                    Wanted,
+                    Wait(1),
+                    Wanted,
+                ],
+                "ccoopoooop",
+            ),
+            (
+                "an answer that was under way closes it",
+                &[Failed, Failed, Failed, Answered, Failed, Failed],
+                "ccoccc",
+            ),
+            (
+                "a failure that was under way changes nothing",
+                &[Failed, Failed, Failed, Failed, Wait(1000), Wanted],
+                "ccooop",
+            ),
+            (
+                "nor during a probe",
+                &[Failed, Failed, Failed, Wait(1000), Wanted, Failed, ProbeAnswered],
+                "ccooppc",
+            ),
+        ] {
+            assert_eq!(play(events).iter().collect::<String>(), states, "{why}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rests_grow_to_ten_seconds_and_no_further() {
+        let (mut breaker, now) = (Breaker::new(), Instant::now());
+        let mut rests = Vec::new();
+        (0..TRIPS_AT).for_each(|_| breaker.failed(now));
+        for _ in 0..40 {
+            let State::Open { until } = breaker.state else { panic!("{breaker:?}") };
+            rests.push((until - now).as_secs());
+            assert!(breaker.begin_probe(until));
+            breaker.probed(false, now);
+        }
+        assert_eq!(rests[..6], [1, 2, 4, 8, 10, 10]);
+        assert_eq!(rests[39], 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_nowhere_else_to_go_waits_for_the_probe() {
+        let health = Arc::new(Health::new(Up::default()));
+        let failed = || health.failed(&Cause::ConnectTimeout);
+        assert!(!failed() && !failed() && failed(), "the third opens it");
+        assert_eq!(health.last(), Cause::ConnectTimeout);
+        assert!(health.rest().is_some() && health.probe().is_none() && !health.is_back().await);
+        tokio::time::advance(FIRST_REST).await;
+        let probe = health.probe().expect("it is due");
+        assert!(health.probe().is_none(), "one at a time");
+        let (back, ()) = tokio::join!(health.is_back(), async { probe.answered() });
+        assert!(back && health.is_well());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_is_given_up_leaves_nobody_waiting() {
+        let health = Arc::new(Health::new(Up::default()));
+        (0..TRIPS_AT).for_each(|_| _ = health.failed(&Cause::Cut));
+        tokio::time::advance(FIRST_REST).await;
+        let probe = health.probe().expect("it is due");
+        let (back, ()) = tokio::join!(health.is_back(), async { drop(probe) });
+        assert!(!back && health.rest().is_some());
+    }
+}

@@ -1,0 +1,238 @@
+//! Several endpoints of one upstream, and several upstreams that hold the same blob: who is asked when one breaks.
+
+use std::time::Duration;
+
+use crate::support::client::End;
+use crate::support::images::{Image, image, layer};
+use crate::support::mirror::{Mirror, REGISTRY, Setup};
+use crate::support::soon;
+use crate::support::upstream::{TokenStyle, Tokens, Upstream, act, on, status};
+use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
+
+const UP: &str = "roadstead_upstream_endpoint_up";
+
+/// Two endpoints of one upstream that hold the same, and the mirror before them.
+struct Pair {
+    first: Upstream,
+    second: Upstream,
+    mirror: Mirror,
+}
+
+impl Pair {
+    async fn new(lines: &str) -> Self {
+        let (first, second) = (Upstream::start().await, Upstream::start().await);
+        let setup = Setup::empty().upstream_at(
+            REGISTRY,
+            &[&first.url(), &second.url()],
+            &format!("default = true\n{lines}"),
+        );
+        Self { mirror: setup.start().await, first, second }
+    }
+
+    fn push(&self, image: &Image) {
+        for upstream in [&self.first, &self.second] {
+            upstream.push(REPOSITORY, Some(TAG), image);
+        }
+    }
+
+    async fn is_up(&self, endpoint: &Upstream) -> bool {
+        self.mirror.metric(UP, &[&endpoint.url()]).await == 1.0
+    }
+}
+
+#[tokio::test]
+async fn g1_an_endpoint_that_dies_at_40_percent_of_a_blob_is_left_at_that_byte_and_comes_back_later() {
+    const SIZE: u64 = 10_000_000;
+    const REACHED: u64 = 4_000_000;
+    let pair = Pair::new("tag_ttl = \"0s\"").await;
+    let blob = layer(1, SIZE);
+    pair.push(&image(1, &[100]));
+    for upstream in [&pair.first, &pair.second] {
+        upstream.push_blob(REPOSITORY, &blob);
+    }
+    pair.first.script(on(), status(503));
+    pair.first.script(on().blobs().nth(1), act().cut(REACHED));
+
+    let answer = pair.mirror.get(&blob_path(&blob.digest)).send().await;
+    answer.expect_bytes(&blob.bytes);
+    assert_eq!(pair.first.sent_of(&blob.digest), REACHED);
+    assert_eq!(pair.second.sent_of(&blob.digest), SIZE - REACHED, "it goes on at the byte that was reached");
+
+    // It answers 503 from now on: after three times it is not asked any more.
+    soon("the breaker is open", async {
+        while pair.is_up(&pair.first).await {
+            pair.mirror.get(&manifest_path(TAG)).send().await.expect(200);
+        }
+    })
+    .await;
+    assert!(pair.is_up(&pair.second).await);
+    let before = pair.first.count(&on().manifests());
+    for _ in 0..5 {
+        pair.mirror.get(&manifest_path(TAG)).send().await.expect(200);
+    }
+    assert_eq!(pair.first.count(&on().manifests()), before, "requests do not go there");
+
+    pair.first.behave();
+    soon("the breaker is closed", async {
+        while !pair.is_up(&pair.first).await {
+            pair.mirror.get(&manifest_path(TAG)).send().await.expect(200);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    pair.mirror.get(&manifest_path(TAG)).send().await.expect(200);
+    assert!(pair.first.count(&on().manifests()) > before, "it is the first to be asked again");
+}
+
+#[tokio::test]
+async fn g1_an_endpoint_that_gives_heads_and_breaks_every_body_is_left_after_one() {
+    let pair = Pair::new("").await;
+    let blob = layer(2, 3_000_000);
+    for upstream in [&pair.first, &pair.second] {
+        upstream.push_blob(REPOSITORY, &blob);
+    }
+    pair.first.script(on().blobs(), act().cut(100_000));
+    pair.mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
+    assert_eq!(pair.first.sent_of(&blob.digest), 100_000);
+    assert_eq!(pair.second.sent_of(&blob.digest), 2_900_000);
+}
+
+#[tokio::test]
+async fn g2_wrong_content_of_one_endpoint_is_had_right_from_the_next() {
+    let pair = Pair::new("").await;
+    let picture = image(3, &[200_000]);
+    pair.push(&picture);
+    pair.first.script(on().blobs(), act().flip(150_000));
+    let digest = &picture.manifest.digest;
+    pair.first.script(on().manifest(digest), act().body("{\"schemaVersion\":2}"));
+    pair.mirror.get(&manifest_path(digest)).send().await.expect_bytes(&picture.manifest.bytes);
+    // Who was sent the wrong bytes is cut, who asks then has the right ones.
+    let layer = &picture.layers[0];
+    let answer = pair.mirror.get(&blob_path(&layer.digest)).send().await;
+    if matches!(answer.end, End::CutAt(_)) || answer.status != 200 {
+        pair.mirror.get(&blob_path(&layer.digest)).send().await.expect_bytes(&layer.bytes);
+    } else {
+        answer.expect_bytes(&layer.bytes);
+    }
+    assert!(pair.second.sent_of(&layer.digest) >= 200_000);
+}
+
+#[tokio::test]
+async fn g6_an_endpoint_that_says_no_is_well_and_its_word_is_final() {
+    let pair = Pair::new("negative_ttl = \"0s\"").await;
+    pair.second.push(REPOSITORY, Some(TAG), &image(4, &[100]));
+    for _ in 0..5 {
+        pair.mirror.get(&manifest_path(TAG)).send().await.expect_error(404, "MANIFEST_UNKNOWN");
+    }
+    assert!(pair.is_up(&pair.first).await);
+    assert_eq!(pair.second.count(&on()), 0);
+}
+
+#[tokio::test]
+async fn g6_who_has_nowhere_else_to_ask_waits_for_the_probe_of_an_endpoint_that_was_away_for_a_moment() {
+    let upstream = Upstream::start().await;
+    let mirror = Setup::of(&upstream).start().await;
+    let picture = image(5, &[100]);
+    upstream.push(REPOSITORY, Some(TAG), &picture);
+    upstream.script(on().nths(1..=3), status(503));
+    for _ in 0..3 {
+        mirror.get(&manifest_path(TAG)).send().await.expect_error(503, "UNAVAILABLE");
+    }
+    assert_eq!(mirror.metric(UP, &[&upstream.url()]).await, 0.0);
+    // It rests for a second; the request that comes now is held for so long, and then for the probe's word.
+    mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&picture.manifest.bytes);
+    assert_eq!(mirror.metric(UP, &[&upstream.url()]).await, 1.0);
+    assert_eq!(upstream.count(&on().path("/v2/").kind(crate::support::upstream::Kind::Ping)), 1, "one probe");
+}
+
+#[tokio::test]
+async fn g5_an_upstream_that_is_away_is_asked_nothing_while_nobody_wants_anything_of_it() {
+    let upstream = Upstream::start().await;
+    let mirror = Setup::of(&upstream).start().await;
+    upstream.script(on(), status(503));
+    for _ in 0..3 {
+        mirror.get(&manifest_path(TAG)).send().await.expect_error(503, "UNAVAILABLE");
+    }
+    let seen = upstream.count(&on());
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(upstream.count(&on()), seen);
+}
+
+/// Two upstreams that hold the same image, both pulled but for the layer, which is known and not here.
+struct Twins {
+    own: Upstream,
+    other: Upstream,
+    mirror: Mirror,
+    picture: Image,
+}
+
+impl Twins {
+    async fn new(own_lines: &str, tokens: Option<&Tokens>) -> Self {
+        let (own, other) = (Upstream::start().await, Upstream::start().await);
+        let picture = image(6, &[500_000]);
+        for (upstream, repository) in [(&own, REPOSITORY), (&other, "copies/app")] {
+            upstream.push(repository, Some(TAG), &picture);
+        }
+        if let Some(tokens) = tokens {
+            own.serve_tokens(tokens);
+            own.require_bearer(None, &format!("{}/token", own.url()), tokens);
+        }
+        let mirror =
+            Setup::with(&own, own_lines).upstream("other.test", &other, "path = \"other\"").start().await;
+        mirror.get(&manifest_path(TAG)).send().await.expect(200);
+        mirror.get(&format!("/v2/other/copies/app/manifests/{TAG}")).send().await.expect(200);
+        soon("the manifest is stored, and so what it names is known", async {
+            while mirror.metric("roadstead_store_manifests", &[]).await < 1.0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        Self { own, other, mirror, picture }
+    }
+
+    fn layer(&self) -> String {
+        blob_path(&self.picture.layers[0].digest)
+    }
+}
+
+#[tokio::test]
+async fn g6_a_blob_comes_from_another_upstream_that_has_it_when_its_own_is_silent() {
+    let twins = Twins::new("", None).await;
+    let layer = &twins.picture.layers[0];
+    twins.own.script(on().blobs(), status(500));
+    twins.mirror.get(&twins.layer()).send().await.expect_bytes(&layer.bytes);
+    assert_eq!(twins.other.sent_of(&layer.digest), 500_000);
+    assert_eq!(twins.own.sent_of(&layer.digest), 0);
+    twins.mirror.settled().await;
+    twins.mirror.get(&twins.layer()).send().await.expect_bytes(&layer.bytes);
+    assert_eq!(twins.other.sent_of(&layer.digest), 500_000, "and stays");
+}
+
+#[tokio::test]
+async fn g1_a_blob_that_breaks_off_goes_on_at_another_upstream_that_has_it() {
+    let twins = Twins::new("", None).await;
+    let layer = &twins.picture.layers[0];
+    twins.own.script(on().blobs(), status(502));
+    twins.own.script(on().blobs().nth(1), act().cut(200_000));
+    twins.mirror.get(&twins.layer()).send().await.expect_bytes(&layer.bytes);
+    assert_eq!(twins.own.sent_of(&layer.digest), 200_000);
+    assert_eq!(twins.other.sent_of(&layer.digest), 300_000);
+}
+
+#[tokio::test]
+async fn g10_a_blob_that_its_own_upstream_does_not_have_is_asked_of_no_other() {
+    let twins = Twins::new("", None).await;
+    twins.own.remove(REPOSITORY, &twins.picture.layers[0].digest);
+    twins.mirror.get(&twins.layer()).send().await.expect_error(404, "BLOB_UNKNOWN");
+    assert_eq!(twins.other.count(&on().blobs()), 0);
+}
+
+#[tokio::test]
+async fn g9_what_another_upstream_has_is_not_shown_where_a_login_is_needed_and_nobody_can_be_asked() {
+    let tokens = Tokens::new(TokenStyle::default());
+    tokens.ask_for("robot", "hidden");
+    let login = "username = \"robot\"\npassword = \"hidden\"";
+    let twins = Twins::new(login, Some(&tokens)).await;
+    twins.own.script(on().blobs(), status(500));
+    twins.mirror.get(&twins.layer()).send().await.expect_error(503, "UNAVAILABLE");
+}
