@@ -36,6 +36,8 @@ enum Trouble {
     Every(Act),
     /// By what it does with every GET: a HEAD shows nothing of it.
     Bodies(Act),
+    /// By the first half of each thing in place of all of it.
+    Less,
     /// By a wrong last byte of each thing.
     LastByte,
     /// By what it does with the first GET of each thing.
@@ -95,7 +97,7 @@ async fn troubles(what: &str) -> Vec<Trouble> {
         "sends a web page with 200" => every(act().html()),
         "sends an empty body" => vec![Trouble::Bodies(act().body(""))],
         "sends a manifest that is too large" => vec![Trouble::Bodies(act().body(vec![b' '; 40 << 20]))],
-        "sends less than there is, and says so" => vec![Trouble::Bodies(act().truncate(60))],
+        "sends less than there is, and says so" => vec![Trouble::Less],
         "sends a wrong last byte" => vec![Trouble::LastByte],
         "cuts the connection in the body, once" => vec![Trouble::Once(act().cut(30))],
         "cuts the connection in each body" => vec![Trouble::Bodies(act().cut(30))],
@@ -161,6 +163,11 @@ impl Scene {
                 script(on().get().blobs().nth(1), act);
                 return self;
             }
+            Trouble::Less => {
+                script(on().get().manifests(), &act().truncate(self.new.manifest.size() / 2));
+                script(on().get().blobs().nth(1), &act().truncate(self.large.size() / 2));
+                return self;
+            }
             Trouble::LastByte => {
                 script(on().get().manifests(), &act().flip(self.new.manifest.size() - 1));
                 script(on().get().blobs().nth(1), &act().flip(self.large.size() - 1));
@@ -215,12 +222,16 @@ impl Scene {
             }
             _ => {
                 let path = blob_path(&scene.large.digest);
-                if matches!(trouble, Trouble::Bodies(_) | Trouble::Once(_) | Trouble::LastByte) {
-                    let scene = scene.begins(trouble).await;
-                    return scene.told(get(&scene, &path), &scene.large, what).await;
-                }
                 let gate = scene.upstream.gate(&scene.large.digest);
                 gate.allow(MIB);
+                if matches!(trouble, Trouble::Once(_) | Trouble::Less | Trouble::LastByte) {
+                    let scene = scene.begins(trouble).await;
+                    // Else it might be known to be wrong before there is a head.
+                    let mut reading = get(&scene, &path).open().await;
+                    reading.until(MIB / 2).await;
+                    gate.open();
+                    return scene.said(reading, &scene.large, what).await;
+                }
                 // The challenge of a registry that wants to know us comes before its bytes.
                 let guarded = matches!(trouble, Trouble::Account(_) | Trouble::TokenServer(_));
                 let bytes = on().get().blobs();
