@@ -99,6 +99,7 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
     assert_eq!(local.revalidate_timeout, plain.revalidate_timeout);
     assert_eq!((local.max_connections, local.max_rate), (plain.max_connections, plain.max_rate));
     assert_eq!(local.connections_per_blob, plain.connections_per_blob);
+    assert_eq!(local.pull_reserve, plain.pull_reserve);
     assert_eq!((local.split_above, local.fill), (plain.split_above, plain.fill));
     assert_eq!((local.unread_fill, local.resume), (plain.unread_fill, plain.resume));
     assert_eq!(local.unread_after, plain.unread_after);
@@ -241,6 +242,7 @@ fn single_mistakes_are_told_where_they_are() {
         ),
         (up("max_rate = \"20 Mbit\""), "f.toml:4: upstream.max_rate: found \"20 Mbit\"", "bytes a second"),
         (up("max_rate = 1000"), "f.toml:4: upstream.max_rate: found the number 1000", "at least \"64KiB\""),
+        (up("pull_reserve = -1"), "f.toml:4: upstream.pull_reserve", "a number of pulls"),
         (up("connections_per_blob = 0"), "f.toml:4: upstream.connections_per_blob", "from 1 to 16"),
         (up("split_above = \"big\""), "f.toml:4: upstream.split_above", "a size"),
         (up("fill = \"part\""), "f.toml:4: upstream.fill: found \"part\"", "\"whole\" or \"asked\""),

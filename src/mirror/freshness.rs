@@ -125,7 +125,7 @@ mod tests {
         keep_deleted_for: Duration::from_secs(1000),
         while_revalidate: Duration::ZERO,
     };
-    const OPEN: Outlook = Outlook { limited: None, scarce: false, down: false };
+    const OPEN: Outlook = Outlook { limited: None, scarce: false, counted: true, down: false };
     const CLOSED: [Outlook; 3] = [
         Outlook { limited: Some(Duration::from_secs(9)), ..OPEN },
         Outlook { scarce: true, ..OPEN },

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::oci::{Algorithm, Digest, ManifestKind, Reference, Tag};
 use crate::store::Binding;
 use crate::telemetry::Outcome;
-use crate::upstream::{FetchedManifest, Outlook};
+use crate::upstream::{FetchedManifest, ManifestHead, Outlook};
 
 use super::absent::Question;
 use super::answer::{ManifestAnswer, Refusal, Served};
@@ -108,7 +108,7 @@ impl Mirror {
             async move {
                 match mirror.bound_since(&target, &tag, None) {
                     Some(bound) => tell.answer(Resolution::Confirmed(bound.digest)),
-                    None => mirror.fetch_by_tag(&target, &tag, tell).await,
+                    None => mirror.learn(&target, &tag, tell).await,
                 }
             }
         });
@@ -226,16 +226,31 @@ impl Mirror {
         }
     }
 
-    /// Binds a tag that moved to what it is now, once that is here.
+    /// Asks what a tag is that is not known here. Where pulls are counted it is looked at first, which costs none: what it
+    /// names may be here, or be on its way, under another tag.
+    async fn learn(&self, target: &Target, tag: &Tag, tell: Tell<Question, Resolution>) {
+        let upstream = target.site.upstream();
+        if !upstream.outlook(&target.repository).counted {
+            return self.fetch_by_tag(target, tag, tell).await;
+        }
+        match upstream.head_manifest(&target.repository, &Reference::Tag(tag.clone())).await {
+            Ok(ManifestHead { digest: Some(digest), content_type, .. })
+                if !is_schema1(content_type.as_deref()) =>
+            {
+                self.follow(target, tag, &digest, tell).await;
+            }
+            Err(failure) if !is_head_refused(&failure) => self.fail(target, tag, failure.into(), tell),
+            _ => self.fetch_by_tag(target, tag, tell).await,
+        }
+    }
+
+    /// Binds a tag to the digest that upstream has just named for it, once that is here.
     async fn follow(&self, target: &Target, tag: &Tag, digest: &Digest, tell: Tell<Question, Resolution>) {
         // Upstream has just named it for this very repository.
         self.store().add_member(target.site.name(), &target.repository, digest);
-        let manifest = match self.stored_manifest(target, digest).await {
-            Ok(Some(manifest)) => Ok(manifest),
-            _ => self.fetch_by_digest(target, digest).await,
-        };
-        match manifest {
-            Ok(manifest) => self.take_over(target, tag, manifest, tell),
+        self.absent().forget(&target.question("manifests", digest));
+        match self.manifest_by_digest(target, digest).await {
+            Ok(Served { value, .. }) => self.take_over(target, tag, value, tell),
             // Upstream named this digest a moment ago; that it has it no more says nothing about the tag.
             Err(Refusal::SaidNo { status }) => tell.answer(Resolution::Failed(Refusal::DidNotAnswer {
                 reason: format!("upstream names {digest} for {tag} but does not have it"),
@@ -253,7 +268,7 @@ impl Mirror {
             Ok(fetched) => fetched,
             Err(failure) => return self.fail(target, tag, failure.into(), tell),
         };
-        if ManifestKind::of_media_type(&fetched.content_type) == Some(ManifestKind::Schema1) {
+        if is_schema1(Some(fetched.content_type.as_str())) {
             tracing::warn!(
                 upstream = name, repository = %target.repository, %tag,
                 "upstream has only a schema 1 manifest, which no client of today takes; answered as not found"
@@ -320,6 +335,11 @@ const NOT_FOUND: u16 = 404;
 
 fn tag_question(target: &Target, tag: &Tag) -> Question {
     target.question("tags", tag)
+}
+
+/// Whether it is of the old kind, which is named by other bytes than it consists of.
+fn is_schema1(media_type: Option<&str>) -> bool {
+    media_type.and_then(ManifestKind::of_media_type) == Some(ManifestKind::Schema1)
 }
 
 /// The digest of the bytes that came: by the algorithm of upstream's header where that tells the truth, because

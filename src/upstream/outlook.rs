@@ -15,6 +15,8 @@ pub struct Outlook {
     pub limited: Option<Duration>,
     /// Fewer pulls are left than are kept for what is not here at all, by what it told in the last minutes.
     pub scarce: bool,
+    /// It counts pulls, and tells how many are left: a question that costs none comes before one that does.
+    pub counted: bool,
     /// None of its endpoints has answered lately.
     pub down: bool,
 }
@@ -24,7 +26,7 @@ impl Upstream {
     /// away for a while may be probed.
     #[must_use]
     pub fn outlook(&self, repository: &Repository) -> Outlook {
-        let Prospect { limited, scarce } = self.prospect(repository);
-        Outlook { limited, scarce, down: self.is_down() }
+        let Prospect { limited, scarce, counted } = self.prospect(repository);
+        Outlook { limited, scarce, counted, down: self.is_down() }
     }
 }

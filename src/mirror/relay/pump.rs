@@ -225,16 +225,27 @@ impl Pump {
                 self.stream.ends_here();
                 Ok(())
             }
-            Err(failure) => self.broken(&failure.to_string()).await,
+            Err(failure) => {
+                let wait = self.budget.spend_on(&failure, Instant::now(), self.rest());
+                self.wait(wait, &failure.to_string()).await
+            }
         }
     }
 
-    /// Waits before the next attempt, which goes on at the byte that was reached; an error when there is none.
+    /// Waits before the next attempt as after any break.
     async fn broken(&mut self, cause: &str) -> Result<(), ReadError> {
-        let rest = self.stream.source.site.upstream().rest();
-        let Some(wait) = self.budget.spend(Instant::now(), rest) else {
-            return Err(ReadError(cause.to_owned()));
-        };
+        let wait = self.budget.spend(Instant::now(), self.rest());
+        self.wait(wait, cause).await
+    }
+
+    /// For how long upstream is not asked anything.
+    fn rest(&self) -> Option<Duration> {
+        self.stream.source.site.upstream().rest()
+    }
+
+    /// Waits before the next attempt, which goes on at the byte that was reached; an error when there is none.
+    async fn wait(&self, wait: Option<Duration>, cause: &str) -> Result<(), ReadError> {
+        let Some(wait) = wait else { return Err(ReadError(cause.to_owned())) };
         let (digest, upstream) = (&self.stream.digest, self.stream.source.site.name());
         let at = self.stream.reach();
         tracing::info!(%digest, at, upstream, error = cause, "a transfer broke; it goes on at the byte it reached");

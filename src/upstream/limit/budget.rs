@@ -59,7 +59,7 @@ impl Budget {
             if allowance.left <= before + drift {
                 allowance.left = allowance.left.min(before);
             }
-            allowance.source = allowance.source.or(known.allowance.source.take());
+            allowance.source = allowance.source.or_else(|| known.allowance.source.take());
             allowance.limit = allowance.limit.or(known.allowance.limit);
         }
         self.told = Some(Told { allowance, at: now });
@@ -88,9 +88,9 @@ impl Budget {
         self.known(now).map(|known| (known.allowance.left.saturating_sub(under_way), under_way))
     }
 
-    /// Whether fewer are left than `reserve`, by what was told lately.
+    /// Whether fewer are left than `reserve`, or none at all, by what was told lately.
     pub(super) fn is_scarce(&mut self, reserve: u64, now: Instant) -> bool {
-        self.told(now).is_some_and(|(known, ago)| known.left < reserve && ago < LOOK_AGAIN)
+        self.told(now).is_some_and(|(known, ago)| known.left < reserve.max(1) && ago < LOOK_AGAIN)
     }
 
     /// What was told, unless its window is over.
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn few_are_scarce_until_it_is_time_to_look_again() {
         let now = Instant::now();
-        for (left, reserve, scarce) in [(10, 10, false), (9, 10, true), (0, 0, false), (0, 1, true)] {
+        for (left, reserve, scarce) in [(10, 10, false), (9, 10, true), (1, 0, false), (0, 0, true)] {
             assert_eq!(with(left, now).is_scarce(reserve, now), scarce, "{left} of {reserve}");
         }
         assert!(!Budget::default().is_scarce(10, now), "nothing is known");

@@ -18,6 +18,8 @@ pub(in crate::upstream) struct Prospect {
     pub(in crate::upstream) limited: Option<Duration>,
     /// Fewer pulls are left than are kept for what is not here.
     pub(in crate::upstream) scarce: bool,
+    /// It tells how many pulls are left, and nothing keeps us from them.
+    pub(in crate::upstream) counted: bool,
 }
 
 impl Upstream {
@@ -32,11 +34,15 @@ impl Upstream {
                 Some(left) => limited = Some(limited.map_or(left, |other| other.min(left))),
                 // The one that would be asked.
                 None => {
-                    return Prospect { limited: None, scarce: tap.budget.is_scarce(self.pull_reserve, now) };
+                    return Prospect {
+                        limited: None,
+                        scarce: tap.budget.is_scarce(self.pull_reserve, now),
+                        counted: tap.closed_for(Sort::Pull, now).is_none() && tap.budget.told(now).is_some(),
+                    };
                 }
             }
         }
-        Prospect { limited, scarce: false }
+        Prospect { limited, ..Prospect::default() }
     }
 
     /// Puts into the metrics how many pulls are left, where that is known, and for how long something is not asked.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use roadstead::clock::Clock;
+use tokio::task::JoinSet;
 
 use super::hub::Hub;
 use crate::support::client::Answer;
 use crate::support::images::{Image, image};
 use crate::support::mirror::REGISTRY;
-use crate::support::upstream::{Kind, on};
+use crate::support::upstream::on;
 use crate::world::{ANOTHER_DAY, REPOSITORY, TAG, World, clock_by_hand};
 
 /// A mirror before a registry that grants 100 pulls, of which others have left so many.
@@ -73,14 +74,16 @@ async fn what_is_left_is_told_to_who_watches_until_the_window_ends() {
     assert!(!lines(world.mirror.admin("/readyz").await).contains("pulls"));
 
     hub.leave(0);
-    world.manifest("unknown").send().await.expect_error(429, "TOOMANYREQUESTS");
-    assert!(world.mirror.metric("roadstead_upstream_limited_seconds", &[&of]).await > 3600.0);
+    push(&world, "late", 14);
     assert_eq!(world.mirror.metric("roadstead_upstream_withheld_total", &[&of]).await, 0.0);
-    world.manifest("unknown").send().await.expect_error(429, "TOOMANYREQUESTS");
-    assert_eq!(world.mirror.metric("roadstead_upstream_withheld_total", &[&of]).await, 1.0);
+    for withheld in [1.0, 2.0] {
+        world.manifest("late").send().await.expect_error(429, "TOOMANYREQUESTS");
+        assert_eq!(world.mirror.metric("roadstead_upstream_withheld_total", &[&of]).await, withheld);
+    }
+    assert_eq!(world.mirror.metric("roadstead_upstream_limited_seconds", &[&of]).await, 30.0);
     let verbose = lines(world.mirror.admin("/readyz?verbose").await);
     assert!(verbose.contains("as anybody: 0 of 100 pulls left"), "{verbose}");
-    assert!(verbose.contains("; not asked for manifests for "), "{verbose}");
+    assert!(verbose.contains("; not asked for manifests for 30 s"), "{verbose}");
 
     clock.advance(ANOTHER_DAY);
     let verbose = lines(world.mirror.admin("/readyz?verbose").await);
@@ -109,9 +112,11 @@ async fn when_few_pulls_are_left_they_are_kept_for_what_is_not_cached() {
     let last = push(&world, "last", 6);
     world.manifest("last").send().await.expect_bytes(&last.manifest.bytes);
     push(&world, "beyond", 7);
-    let asked = world.upstream.count(&on().get().kind(Kind::Manifest));
-    world.manifest("beyond").send().await.expect_error(429, "TOOMANYREQUESTS");
-    assert_eq!(world.upstream.count(&on().get().kind(Kind::Manifest)), asked, "none was left, as was told");
+    let asked = world.upstream.count(&on().manifests());
+    for _ in 0..5 {
+        world.manifest("beyond").send().await.expect_error(429, "TOOMANYREQUESTS");
+    }
+    assert!(world.upstream.count(&on().manifests()) <= asked + 1, "none was left, as was told");
     // In the next window everything is as ever.
     clock.advance(ANOTHER_DAY);
     world.manifest("beyond").send().await.expect(200);
@@ -171,4 +176,22 @@ async fn pulls_that_come_back_without_a_word_are_found_by_looking() {
     }
     assert!((40..56).contains(&times[0]), "{times:?}");
     assert_eq!((hub.refused(), hub.counted().len()), (1, 1), "looking costs nothing");
+}
+
+#[tokio::test]
+async fn g5_a_digest_with_many_names_costs_one_pull() {
+    let (world, hub, _clock) = with_left(90, "").await;
+    let (one, other) = (push(&world, TAG, 12), push(&world, "other", 13));
+    world.manifest(TAG).send().await.expect_bytes(&one.manifest.bytes);
+    let mut asking = JoinSet::new();
+    for number in 0..20 {
+        let alias = format!("alias-{number}");
+        world.upstream.tag(REPOSITORY, &alias, &other.manifest.digest);
+        asking.spawn(world.manifest(&alias).send());
+    }
+    asking.spawn(world.manifest(&other.manifest.digest).send());
+    for answer in asking.join_all().await {
+        answer.expect_bytes(&other.manifest.bytes);
+    }
+    assert_eq!(hub.counted(), [TAG.to_owned(), other.manifest.digest]);
 }
