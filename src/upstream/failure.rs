@@ -76,7 +76,7 @@ pub enum Cause {
     /// The connection ended before the answer did.
     Cut,
     /// It was not asked: it did not answer several times, lately for this reason, and is left alone for a moment.
-    Resting(Box<Cause>),
+    Resting(Box<Self>),
     /// The answer is not what a registry answers.
     Garbage(String),
     /// It sent us where we do not go.

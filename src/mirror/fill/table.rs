@@ -163,7 +163,7 @@ impl Fill {
         }
         sources.closed = sources.list.is_empty();
         let awake = sources.list.iter().find(|(source, _)| source.site.upstream().rest().is_none());
-        awake.or(sources.list.first()).map(|(source, _)| source.clone())
+        awake.or_else(|| sources.list.first()).map(|(source, _)| source.clone())
     }
 
     /// Whether there is somebody else to ask, who is not left alone at the moment or has not been asked yet.
