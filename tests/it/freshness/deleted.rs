@@ -110,7 +110,7 @@ async fn t63_upstream_is_asked_no_more_often_for_a_kept_tag_than_for_one_that_is
     let upstream = Upstream::start().await;
     upstream.push(REPOSITORY, Some(TAG), &image);
     let clock = Clock::by_hand(SystemTime::now());
-    let setup = Setup::with(&upstream, &format!("negative_ttl = \"1h\"\n{KEEP}")).clock(&clock);
+    let setup = Setup::with(&upstream, &format!("negative_ttl = \"1h\"\n{PATIENT}{KEEP}")).clock(&clock);
     let scene = Scene { world: World { upstream, mirror: setup.start().await }, clock };
     scene.world.pull(&image).await;
     scene.world.upstream.remove(REPOSITORY, TAG);
