@@ -17,12 +17,13 @@ use table::{COLUMNS, NOTHING, ROWS};
 
 const MIB: u64 = 1 << 20;
 
-/// No head of an answer takes longer than this with the times of [`QUICK`], on whatever machine.
-const IN_TIME: Duration = Duration::from_secs(20);
+/// No head of an answer takes longer than this on whatever machine.
+const IN_TIME: Duration = Duration::from_secs(45);
 
-/// Short enough for a test, and longer than a busy machine takes for what is no trouble.
-const QUICK: &str = "default = true\ntag_ttl = \"0s\"\nnegative_ttl = \"0s\"\nsplit_above = \"1GiB\"\n\
-    header_timeout = \"3s\"\nconnect_timeout = \"3s\"\nidle_timeout = \"3s\"\n";
+const LINES: &str = "default = true\ntag_ttl = \"0s\"\nnegative_ttl = \"0s\"\nsplit_above = \"1GiB\"\n";
+
+/// For the rows that are about time; the others have all the time that a busy machine may take.
+const QUICK: &str = "header_timeout = \"3s\"\nconnect_timeout = \"3s\"\nidle_timeout = \"3s\"\n";
 
 /// A tag that is not cached.
 const UNKNOWN: &str = "cold";
@@ -111,6 +112,8 @@ struct Scene {
     upstream: Upstream,
     tokens: Tokens,
     mirror: Mirror,
+    /// What is configured of the upstream.
+    lines: String,
     /// Cached under [`TAG`], in the column that is about that.
     old: Image,
     /// Never asked for before the trouble.
@@ -119,7 +122,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn before(trouble: &Trouble) -> Self {
+    async fn before(trouble: &Trouble, what: &str) -> Self {
         let upstream = Upstream::start().await;
         let (old, new, large) = (image(1, &[10_000]), image(2, &[1_000_000]), layer(3, 8 * MIB));
         upstream.push(REPOSITORY, Some(TAG), &old);
@@ -127,7 +130,9 @@ impl Scene {
         upstream.push_blob(REPOSITORY, &large);
         let credentials = Some(("ann".to_owned(), "secret".to_owned()));
         let tokens = Tokens::new(TokenStyle { credentials, ..TokenStyle::default() });
-        let mut lines = QUICK.to_owned();
+        let is_about_time =
+            ["says nothing", "does not end", "stops in"].iter().any(|part| what.contains(part));
+        let mut lines = format!("{LINES}{}", if is_about_time { QUICK } else { "" });
         let setup = Setup::empty();
         if matches!(trouble, Trouble::Account(_) | Trouble::TokenServer(_)) {
             let file = setup.file("password", "secret");
@@ -142,7 +147,7 @@ impl Scene {
             _ => {}
         }
         let mirror = setup.upstream(REGISTRY, &upstream, &lines).start().await;
-        Self { upstream, tokens, mirror, old, new, large }
+        Self { upstream, tokens, mirror, lines, old, new, large }
     }
 
     /// From now on upstream does what the row says.
@@ -191,13 +196,14 @@ impl Scene {
             Trouble::Tls(upstream) => upstream.url(),
         };
         let setup = self.mirror.stop().await;
-        self.mirror = setup.without_upstreams().upstream_at(REGISTRY, &[&elsewhere], QUICK).start().await;
+        self.mirror =
+            setup.without_upstreams().upstream_at(REGISTRY, &[&elsewhere], &self.lines).start().await;
         self
     }
 
     /// What a request gets that meets the trouble at this column.
     async fn cell(trouble: &Trouble, column: usize, what: &str) -> String {
-        let scene = Self::before(trouble).await;
+        let scene = Self::before(trouble, what).await;
         let get = |scene: &Self, path: &str| scene.mirror.get(path);
         match column {
             0 => {
@@ -303,8 +309,8 @@ async fn g3_g6_g10_t76_whatever_upstream_does_a_client_gets_what_the_table_says(
         }
     }
     // Bodies that break are gone on with for a while, which is spent waiting.
-    let before = stream::iter(before).buffer_unordered(6).collect::<Vec<_>>();
-    let after = stream::iter(after).buffer_unordered(32).collect::<Vec<_>>();
+    let before = stream::iter(before).buffer_unordered(4).collect::<Vec<_>>();
+    let after = stream::iter(after).buffer_unordered(24).collect::<Vec<_>>();
     let (before, after) = tokio::join!(before, after);
     let differing: Vec<_> = before.into_iter().chain(after).flatten().collect();
     assert!(differing.is_empty(), "{differing:#?}");
