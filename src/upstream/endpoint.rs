@@ -106,6 +106,13 @@ impl Upstream {
         }
     }
 
+    /// Notes that an endpoint told of a limit, whatever its status was: it does its work, and is asked when the time comes.
+    pub(super) fn note_limit(&self, url: &Url) {
+        if let Some(endpoint) = self.endpoint_of(url) {
+            endpoint.answered();
+        }
+    }
+
     /// Notes what an outcome says of the endpoint that was asked.
     pub(super) fn note_outcome(&self, place: usize, kind: Kind, outcome: Result<&Reply, &Failure>) {
         if is_well(kind, outcome) {

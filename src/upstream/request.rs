@@ -225,6 +225,9 @@ impl Upstream {
         let url = reply.url;
         let body = drain(reply.response).await;
         let limit = hear(body.as_deref().unwrap_or_default());
+        if limit.is_some() {
+            self.note_limit(&url);
+        }
         let failure = limit.unwrap_or_else(|| of_status(status, &headers, voice, SystemTime::now()));
         if let Some(body) = body {
             tracing::debug!(
