@@ -185,7 +185,8 @@ impl Upstream {
                 ControlFlow::Continue(failure)
             }
             Err(failure @ (Failure::RefusedUs { .. } | Failure::NoLogin { .. })) => {
-                tracing::warn!(
+                // `refused` says it aloud, once.
+                tracing::debug!(
                     upstream = %self.name, %endpoint, repository = %question.repository, %failure,
                     "our credentials do not do"
                 );
