@@ -139,8 +139,7 @@ impl Direct {
             }
             Err(Failed::Wrong(error)) => {
                 if road.condemn() && is_all_from_upstream {
-                    let ttl = self.source.site.policy().negative_ttl;
-                    self.wrong.note(upstream, &self.digest, ttl, &error.0);
+                    self.wrong.note(&self.source.site, &self.digest, &error.0);
                 }
                 Err(error)
             }

@@ -171,6 +171,12 @@ impl Upstream {
         }
     }
 
+    /// How many endpoints there are.
+    #[must_use]
+    pub fn endpoint_count(&self) -> usize {
+        self.endpoints.len()
+    }
+
     /// What came by the endpoint that is asked first was wrong: another comes first from now on.
     pub fn distrust(&self, whereabouts: &Whereabouts) {
         whereabouts.leave(whereabouts.first(), self.endpoints.len());

@@ -179,6 +179,7 @@ async fn read_only(tools: &Tools, program: &Path, version: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a module proxy that serves a commit, which not every one does: run it with --ignored"]
 async fn the_later_edition_passes_read_only_and_in_full_for_both_versions() {
     let (Some(tools), Some(program)) = (tools(), program()) else { return };
     for version in ["1.1", "dev"] {

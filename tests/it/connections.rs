@@ -9,6 +9,7 @@ use roadstead::store::Ranges;
 
 use crate::body::Body;
 use crate::support::client::Reading;
+use crate::support::dice::Dice;
 use crate::support::eventually;
 use crate::support::images::{Object, large_layer};
 use crate::support::mirror::Setup;
@@ -149,23 +150,12 @@ async fn g1_a_small_blob_has_one_connection_and_one_more_for_who_is_far_ahead() 
     assert_eq!(world.upstream.most_connections(), 2);
 }
 
-/// Numbers of no pattern, the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        ((word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 11) % limit.max(1)
-    }
-}
-
 #[tokio::test]
 async fn g1_whichever_connection_gets_on_one_is_at_the_lowest_missing_byte() {
     let blob = large_layer(4, 90 * MIB + 11);
     for seed in 0..6 {
         let (world, gate, whole) = standing_still("", &blob).await;
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let mut allowed = Ranges::new();
         let mut readers = Vec::new();
         for step in 0..60 {

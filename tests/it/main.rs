@@ -38,6 +38,7 @@ mod relay;
 mod restart;
 mod scrub;
 mod serving;
+mod soak;
 mod tmpfs;
 mod tokens;
 mod transport;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::counts::{Counts, Group};
-use crate::dice::Dice;
 use crate::server::Address;
 use crate::support::client::{self, Answer, End, Reading, get, head};
+use crate::support::dice::Dice;
 use crate::support::images::Object;
 
 /// The repositories under which all blobs are.

@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 
 use crate::ask::{Answered, Ask, Ending, Part, REPOSITORIES};
 use crate::counts::{Counts, Group};
-use crate::dice::Dice;
 use crate::history::History;
 use crate::judge::judge;
 use crate::ledger::{self, Evidence, Restart};
 use crate::server::Server;
 use crate::setting::{Setting, Theme};
+use crate::support::dice::Dice;
 use crate::support::disk::{FaultDisk, Incident, IncidentKind, Op, fails};
 use crate::support::eventually;
 use crate::support::images::{Object, sha256};

@@ -19,7 +19,6 @@ mod support;
 
 mod ask;
 mod counts;
-mod dice;
 mod game;
 mod history;
 mod judge;

@@ -1,7 +1,7 @@
 //! What a game is played with: all of it follows from the seed.
 
-use crate::dice::Dice;
 use crate::sizes::{self, SPLIT_ABOVE};
+use crate::support::dice::Dice;
 use crate::support::images::Object;
 
 /// What goes wrong in a game. Most games have one kind of trouble, because the fewer there are, the less upstream may

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
-use crate::dice::Dice;
+use crate::support::dice::Dice;
 use crate::support::images::{Object, layer};
 
 const KIB: u64 = 1 << 10;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::dice::Dice;
+use crate::support::dice::Dice;
 use crate::support::images::Object;
 use crate::support::upstream::{Act, Asked, Kind, Seen, act, status};
 use crate::upstreams::Upstreams;

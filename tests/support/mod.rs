@@ -4,6 +4,7 @@
 //!   `upstream::profiles` are the registries of the world, as they are.
 //! * [`client`]: a client that shows bytes and headers as they came, reads as slowly as told, and leaves in the middle.
 //! * [`images`]: layers, manifests and indexes by seed and size.
+//! * [`dice`]: numbers of no pattern, the same for the same seed.
 //! * `mirror`: the real server, in this process or as the real binary, over a directory of its own.
 //! * `disk`: a disk that fails on demand.
 //! * `proxy`: a proxy of HTTP that remembers what it was asked.
@@ -17,6 +18,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot go on should stop with a trace")]
 
 pub mod client;
+pub mod dice;
 pub mod disk;
 pub mod images;
 pub mod mirror;

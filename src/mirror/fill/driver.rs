@@ -90,7 +90,7 @@ impl Driver {
     /// Remembers who sent wrong content.
     fn blame(&self, reason: &str) {
         for Source { site, .. } in self.fill.confirmed() {
-            self.fills.wrong.note(site.name(), &self.fill.digest, site.policy().negative_ttl, reason);
+            self.fills.wrong.note(&site, &self.fill.digest, reason);
         }
     }
 

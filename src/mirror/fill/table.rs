@@ -326,6 +326,9 @@ impl Fills {
     /// the store shows its blob, and both are looked at under the one lock.
     pub(in crate::mirror) fn start(&self, digest: &Digest, begin: Begin) -> Place {
         let Begin { source, right, elsewhere, opening } = begin;
+        for _ in 0..self.wrong.times(source.site.name(), digest) {
+            source.site.upstream().distrust(&source.whereabouts);
+        }
         let mut running = self.locked();
         if let Some(fill) = running.get(digest) {
             return Place::Joined(Arc::clone(fill));

@@ -1,8 +1,9 @@
 //! A short memory of upstreams that sent something else than a digest, so that clients who insist do not have the same
 //! wrong bytes fetched over and over.
 //!
-//! Once may be an accident on the way, and the blob is fetched again for whoever asks. From the second time on it is left
-//! alone for a while, as a blob is that is not there, and each time for longer.
+//! Once may be an accident on the way, and the blob is fetched again for whoever asks, of another endpoint first where there
+//! is one. When each of them has had its second chance it is left alone for a while, as a blob is that is not there, and
+//! each time for longer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use crate::oci::Digest;
 
 use super::super::answer::Refusal;
+use super::super::site::Site;
 
 /// How often the pause is doubled at the most.
 const MOST_DOUBLED: u32 = 5;
@@ -37,11 +39,21 @@ impl Wrong {
         Self(Cache::builder().max_capacity(MOST_REMEMBERED).time_to_live(FORGOTTEN_AFTER).build())
     }
 
-    /// An upstream sent something else; `what`, for the operator. `ttl` is how long its refusals are remembered.
-    pub(in crate::mirror) fn note(&self, upstream: &str, digest: &Digest, ttl: Duration, what: &str) {
+    /// An upstream sent something else; `what`, for the operator.
+    pub(in crate::mirror) fn note(&self, site: &Site, digest: &Digest, what: &str) {
+        let (ttl, endpoints) = (site.policy().negative_ttl, site.upstream().endpoint_count());
+        self.note_of(site.name(), digest, ttl, endpoints, what);
+    }
+
+    /// How often an upstream sent something else lately: so many of its endpoints come last.
+    pub(in crate::mirror) fn times(&self, upstream: &str, digest: &Digest) -> u32 {
+        self.0.get(&(upstream.into(), digest.clone())).map_or(0, |seen| seen.times)
+    }
+
+    fn note_of(&self, upstream: &str, digest: &Digest, ttl: Duration, endpoints: usize, what: &str) {
         let key = (upstream.into(), digest.clone());
         let times = self.0.get(&key).map_or(0, |seen| seen.times) + 1;
-        let until = Instant::now() + pause_after(times, ttl);
+        let until = Instant::now() + pause_after(times, endpoints, ttl);
         self.0.insert(key, Seen { times, until, what: what.into() });
     }
 
@@ -64,11 +76,12 @@ impl Wrong {
     }
 }
 
-/// How long nothing is fetched after so many times.
-fn pause_after(times: u32, ttl: Duration) -> Duration {
-    match times {
-        0 | 1 => Duration::ZERO,
-        more => ttl.saturating_mul(1 << (more - 2).min(MOST_DOUBLED)),
+/// How long nothing is fetched after so many times, of an upstream with so many endpoints.
+fn pause_after(times: u32, endpoints: usize, ttl: Duration) -> Duration {
+    let chances = u32::try_from(endpoints).unwrap_or(u32::MAX).max(1).saturating_mul(2);
+    match times.checked_sub(chances) {
+        None => Duration::ZERO,
+        Some(more) => ttl.saturating_mul(1 << more.min(MOST_DOUBLED)),
     }
 }
 
@@ -83,22 +96,27 @@ mod tests {
         for (times, seconds) in
             [(0, 0), (1, 0), (2, 5), (3, 10), (4, 20), (5, 40), (6, 80), (7, 160), (99, 160)]
         {
-            assert_eq!(pause_after(times, TTL), Duration::from_secs(seconds), "{times}");
-            assert_eq!(pause_after(times, Duration::ZERO), Duration::ZERO, "where nothing is remembered");
+            assert_eq!(pause_after(times, 1, TTL), Duration::from_secs(seconds), "{times}");
+            assert_eq!(
+                pause_after(times + 2, 2, TTL),
+                Duration::from_secs(seconds),
+                "{times} of two endpoints"
+            );
+            assert_eq!(pause_after(times, 1, Duration::ZERO), Duration::ZERO, "where nothing is remembered");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn g2_wrong_content_twice_is_not_fetched_a_third_time_at_once() {
         let (wrong, digest) = (Wrong::new(), Digest::of(crate::oci::Algorithm::Sha256, b"x"));
-        wrong.note("u", &digest, TTL, "the first");
+        wrong.note_of("u", &digest, TTL, 1, "the first");
         assert_eq!(wrong.recall("u", &digest), None, "once may be an accident");
-        wrong.note("u", &digest, TTL, "the second");
+        wrong.note_of("u", &digest, TTL, 1, "the second");
         assert!(wrong.recall("u", &digest).is_some());
         assert_eq!(wrong.recall("v", &digest), None, "another upstream may have it right");
         tokio::time::advance(TTL).await;
         assert_eq!(wrong.recall("u", &digest), None, "it may be mended");
-        wrong.note("u", &digest, TTL, "the third");
+        wrong.note_of("u", &digest, TTL, 1, "the third");
         wrong.forget("u", &digest);
         assert_eq!(wrong.recall("u", &digest), None, "it was mended");
     }
