@@ -274,10 +274,10 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
             stats.used_bytes, stats.max_bytes, stats.blobs, stats.manifests
         ),
     )];
-    let (limits, refused) = (mirror.limits(), mirror.refused_accounts());
+    let (limits, away, refused) = (mirror.limits(), mirror.away(), mirror.refused_accounts());
     for name in mirror.upstreams() {
         parts.push((format!("upstream {name}"), "configured".to_owned()));
-        let own = limits.iter().filter(|(of, ..)| *of == name);
+        let own = away.iter().chain(&limits).filter(|(of, ..)| *of == name);
         parts.extend(own.map(|(_, at, what)| (format!("upstream {name} at {at}"), what.clone())));
         let refused = refused.iter().filter(|(of, ..)| *of == name);
         parts.extend(

@@ -230,6 +230,11 @@ impl Mirror {
         self.of_upstreams(Upstream::limits)
     }
 
+    /// Endpoints that are left alone because they did not answer: of which upstream, which, and why.
+    pub fn away(&self) -> Vec<(Arc<str>, String, String)> {
+        self.of_upstreams(Upstream::away)
+    }
+
     fn of_upstreams(
         &self,
         told: impl Fn(&Upstream) -> Vec<(String, String)>,

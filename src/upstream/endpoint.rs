@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{StatusCode, Uri};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Response, StatusCode, Uri};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
@@ -63,13 +64,10 @@ pub(super) fn in_order(first: usize, all: usize) -> impl Iterator<Item = usize> 
     (0..all).map(move |step| (first + step) % all)
 }
 
-/// Whether what came, or did not, from the endpoint itself speaks against it. That it does not know a method, or some API,
-/// does not.
-fn is_ill(head: Result<StatusCode, &Cause>) -> bool {
-    match head {
-        Ok(status) => status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED,
-        Err(_) => true,
-    }
+/// Whether a head that came from the endpoint itself speaks against it. That it does not know a method, or some API, does
+/// not; nor does that it wants to be asked later, which is a limit.
+fn is_ill(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_server_error() && status.as_u16() != 501 && !headers.contains_key(RETRY_AFTER)
 }
 
 /// Whether an outcome shows that an endpoint does its work. Bytes have to come for that: see [`Origin`].
@@ -97,12 +95,14 @@ fn garbage<'a>(kind: Kind, outcome: Result<&Reply, &'a Failure>) -> Option<&'a C
 impl Upstream {
     /// Notes what a head, or its absence, says of the endpoint that it was asked of; of storage and token servers nothing
     /// is noted.
-    pub(super) fn note_head(&self, url: &Url, head: Result<StatusCode, &Cause>) {
-        if is_ill(head)
-            && let Some(endpoint) = self.endpoint_of(url)
-        {
-            let status = head.map(|status| Cause::Status(status.as_u16()));
-            endpoint.failed(status.as_ref().unwrap_or_else(|cause| cause));
+    pub(super) fn note_head<T>(&self, url: &Url, head: &Result<Response<T>, Cause>) {
+        let why = match head {
+            Ok(head) if is_ill(head.status(), head.headers()) => Cause::Status(head.status().as_u16()),
+            Ok(_) => return,
+            Err(cause) => cause.clone(),
+        };
+        if let Some(endpoint) = self.endpoint_of(url) {
+            endpoint.failed(&why);
         }
     }
 
@@ -171,6 +171,16 @@ impl Upstream {
         }
     }
 
+    /// The endpoints that are left alone, and why.
+    #[must_use]
+    pub fn away(&self) -> Vec<(String, String)> {
+        let away = self.endpoints.iter().filter(|endpoint| !endpoint.health.is_well());
+        let line = |endpoint: &Arc<Endpoint>| {
+            (Bare(&endpoint.url).to_string(), Cause::Resting(Box::new(endpoint.health.last())).to_string())
+        };
+        away.map(line).collect()
+    }
+
     /// How many endpoints there are.
     #[must_use]
     pub fn endpoint_count(&self) -> usize {
@@ -222,9 +232,9 @@ impl Upstream {
 async fn ping_once(net: &Net, ping: Uri, limit: Duration) -> Result<(), Cause> {
     let sent = timeout(limit, net.send(Kind::ManifestHead, Reach::Configured, plain_get(ping)));
     let response = sent.await.map_err(|_| Cause::HeaderTimeout)??;
-    let status = response.status();
+    let (status, ill) = (response.status(), is_ill(response.status(), response.headers()));
     drain(response).await;
-    if is_ill(Ok(status)) { Err(Cause::Status(status.as_u16())) } else { Ok(()) }
+    if ill { Err(Cause::Status(status.as_u16())) } else { Ok(()) }
 }
 
 fn ping(endpoint: &Url) -> Option<Uri> {
@@ -256,10 +266,10 @@ mod tests {
                 .into_iter()
                 .chain([(429, false), (500, true), (501, false), (502, true), (503, true), (504, true)])
         {
-            assert_eq!(is_ill(Ok(StatusCode::from_u16(status).expect("a status"))), ill, "{status}");
-        }
-        for cause in [Cause::ConnectTimeout, Cause::HeaderTimeout, Cause::Cut, Cause::Tls("x".into())] {
-            assert!(is_ill(Err(&cause)), "{cause:?}");
+            let status = StatusCode::from_u16(status).expect("a status");
+            assert_eq!(is_ill(status, &HeaderMap::new()), ill, "{status}");
+            let later = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static("7"))]);
+            assert!(!is_ill(status, &later), "{status}: a limit");
         }
     }
 

@@ -100,7 +100,7 @@ impl Upstream {
                 .err()
                 .and_then(|cause| retry::pause(cause, retried, begun.elapsed(), self.header_timeout));
             let (Err(cause), Some(pause)) = (&sent, pause) else {
-                self.note_head(url, sent.as_ref().map(Response::status));
+                self.note_head(url, &sent);
                 return sent;
             };
             tracing::debug!(upstream = %self.name, url = %Bare(url), %cause, "a request is sent once more");

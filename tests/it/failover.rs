@@ -66,6 +66,9 @@ async fn g1_an_endpoint_that_dies_at_40_percent_of_a_blob_is_left_at_that_byte_a
     })
     .await;
     assert!(pair.is_up(&pair.second).await);
+    let verbose = String::from_utf8(pair.mirror.admin("/readyz?verbose").await.expect(200).body).unwrap();
+    let line = format!("upstream {REGISTRY} at {}/: it is left alone for a moment", pair.first.url());
+    assert!(verbose.contains(&line) && verbose.contains("status 503"), "{verbose}");
     let before = pair.first.count(&on().manifests());
     for _ in 0..5 {
         pair.mirror.get(&manifest_path(TAG)).send().await.expect(200);
