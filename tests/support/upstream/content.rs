@@ -229,7 +229,9 @@ fn bend(bytes: &Bytes, act: &Act) -> Bytes {
     }
     let mut bent = kept.to_vec();
     for &offset in &act.flips {
-        bent[offset as usize] ^= 1;
+        if let Some(byte) = bent.get_mut(offset as usize) {
+            *byte ^= 1;
+        }
     }
     bent.into()
 }

@@ -299,7 +299,7 @@ impl Act {
         self.status(status)
     }
 
-    /// Flips a bit of the byte at this offset of the object.
+    /// Flips a bit of the byte at this offset of the object, if it has one there.
     pub fn flip(mut self, offset: u64) -> Self {
         self.flips.push(offset);
         self
