@@ -193,8 +193,8 @@ async fn g1_g2_g3_g6_g9_with_one_endpoint_in_order_everything_comes_right_and_in
     let full = std::env::var_os("ROADSTEAD_TEST_FULL").is_some();
     let length = if full { FULL } else { SHORT };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let seed =
-        std::env::var("ROADSTEAD_SEED").map_or(now.subsec_nanos().into(), |seed| seed.parse().unwrap());
+    let seed = std::env::var("ROADSTEAD_SEED")
+        .map_or_else(|_| now.subsec_nanos().into(), |seed| seed.parse().unwrap());
     eprintln!("soak: seed {seed}");
     let stage = Stage::new().await;
     let lines = format!(
