@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, Response, StatusCode, Uri};
+use http::{Response, StatusCode, Uri};
 use tokio::time::{sleep, timeout};
 use url::Url;
 
@@ -64,10 +64,10 @@ pub(super) fn in_order(first: usize, all: usize) -> impl Iterator<Item = usize> 
     (0..all).map(move |step| (first + step) % all)
 }
 
-/// Whether a head that came from the endpoint itself speaks against it. That it does not know a method, or some API, does
-/// not; nor does that it wants to be asked later, which is a limit.
-fn is_ill(status: StatusCode, headers: &HeaderMap) -> bool {
-    status.is_server_error() && status.as_u16() != 501 && !headers.contains_key(RETRY_AFTER)
+/// Whether a status that came from the endpoint itself speaks against it. That it does not know a method, or some API, does
+/// not.
+fn is_ill(status: StatusCode) -> bool {
+    status.is_server_error() && status.as_u16() != 501
 }
 
 /// Whether an outcome shows that an endpoint does its work. Bytes have to come for that: see [`Origin`].
@@ -96,13 +96,24 @@ impl Upstream {
     /// Notes what a head, or its absence, says of the endpoint that it was asked of; of storage and token servers nothing
     /// is noted.
     pub(super) fn note_head<T>(&self, url: &Url, head: &Result<Response<T>, Cause>) {
-        let why = match head {
-            Ok(head) if is_ill(head.status(), head.headers()) => Cause::Status(head.status().as_u16()),
-            Ok(_) => return,
-            Err(cause) => cause.clone(),
-        };
+        match head {
+            // It may be a limit, which its body tells.
+            Ok(head) if head.headers().contains_key(RETRY_AFTER) => {}
+            Ok(head) => self.note_status(url, head.status()),
+            Err(cause) => self.note_ill(url, cause),
+        }
+    }
+
+    /// Notes what a status says of the endpoint that it came from.
+    pub(super) fn note_status(&self, url: &Url, status: StatusCode) {
+        if is_ill(status) {
+            self.note_ill(url, &Cause::Status(status.as_u16()));
+        }
+    }
+
+    fn note_ill(&self, url: &Url, cause: &Cause) {
         if let Some(endpoint) = self.endpoint_of(url) {
-            endpoint.failed(&why);
+            endpoint.failed(cause);
         }
     }
 
@@ -232,9 +243,9 @@ impl Upstream {
 async fn ping_once(net: &Net, ping: Uri, limit: Duration) -> Result<(), Cause> {
     let sent = timeout(limit, net.send(Kind::ManifestHead, Reach::Configured, plain_get(ping)));
     let response = sent.await.map_err(|_| Cause::HeaderTimeout)??;
-    let (status, ill) = (response.status(), is_ill(response.status(), response.headers()));
+    let status = response.status();
     drain(response).await;
-    if ill { Err(Cause::Status(status.as_u16())) } else { Ok(()) }
+    if is_ill(status) { Err(Cause::Status(status.as_u16())) } else { Ok(()) }
 }
 
 fn ping(endpoint: &Url) -> Option<Uri> {
@@ -266,10 +277,7 @@ mod tests {
                 .into_iter()
                 .chain([(429, false), (500, true), (501, false), (502, true), (503, true), (504, true)])
         {
-            let status = StatusCode::from_u16(status).expect("a status");
-            assert_eq!(is_ill(status, &HeaderMap::new()), ill, "{status}");
-            let later = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static("7"))]);
-            assert!(!is_ill(status, &later), "{status}: a limit");
+            assert_eq!(is_ill(StatusCode::from_u16(status).expect("a status")), ill, "{status}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, RANGE};
+use http::header::{ACCEPT, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use tokio::time::timeout;
 use url::Url;
@@ -226,6 +226,10 @@ impl Upstream {
         let url = reply.url;
         let body = drain(reply.response).await;
         let limit = hear(body.as_deref().unwrap_or_default());
+        if limit.is_none() && headers.contains_key(RETRY_AFTER) {
+            // It wants to be asked later, and that is no limit of ours.
+            self.note_status(&url, status);
+        }
         if limit.is_some() {
             self.note_limit(&url);
         }

@@ -88,6 +88,18 @@ async fn g1_an_endpoint_that_dies_at_40_percent_of_a_blob_is_left_at_that_byte_a
 }
 
 #[tokio::test]
+async fn g6_an_endpoint_that_is_being_mended_is_left_alone_whatever_time_it_names() {
+    let pair = Pair::new("tag_ttl = \"0s\"").await;
+    pair.push(&image(7, &[100]));
+    pair.first.script(on(), status(503).header("Retry-After", "600").body("we are being mended"));
+    for _ in 0..4 {
+        pair.mirror.get(&manifest_path(TAG)).send().await.expect(200);
+    }
+    assert!(!pair.is_up(&pair.first).await);
+    assert_eq!(pair.first.count(&on()), 3);
+}
+
+#[tokio::test]
 async fn g1_an_endpoint_that_gives_heads_and_breaks_every_body_is_left_after_one() {
     let pair = Pair::new("").await;
     let blob = layer(2, 3_000_000);
