@@ -274,12 +274,14 @@ impl Mirror {
     }
 
     /// Where else a blob can be had: of other upstreams that are known to have it.
-    pub(super) fn elsewhere(&self, own: &Source, digest: &Digest) -> Vec<Source> {
+    pub(super) fn elsewhere(&self, own: &Source, digest: &Digest) -> Vec<(Source, Right)> {
         let holders = self.store().holders(digest).into_iter();
         let others = holders.filter(|(upstream, _)| upstream != own.site.name());
         let sources = others.filter_map(|(upstream, repository)| {
             let site = self.site(&upstream)?;
-            Some(Source { site, repository, whereabouts: Whereabouts::default() })
+            let is_member = self.store().is_member(&upstream, &repository, digest);
+            let right = if is_member { Right::Confirmed } else { Right::Elsewhere };
+            Some((Source { site, repository, whereabouts: Whereabouts::default() }, right))
         });
         sources.take(MOST_ELSEWHERE).collect()
     }

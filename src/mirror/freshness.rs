@@ -80,7 +80,8 @@ pub(super) fn decide(known: &Known, policy: &TagPolicy, outlook: Outlook, now: S
 
 /// Whether what upstream has deleted is still served, `since` it first said so.
 pub(super) fn is_kept(since: SystemTime, policy: &TagPolicy, now: SystemTime) -> bool {
-    policy.kept_for().is_some_and(|time| apart(since, now) < time)
+    // A clock that is behind, as at a start without one, is no reason to forget for good.
+    policy.kept_for().is_some_and(|time| now.duration_since(since).map_or(true, |age| age < time))
 }
 
 /// A time to live, less up to a tenth of it: what was confirmed in one moment is not all asked for in another.
@@ -239,7 +240,8 @@ mod tests {
             (1499, ask, quiet),
             (1500, Gone, Gone),
             (-499, ask, quiet),
-            (-500, Gone, Gone),
+            (-500, ask, quiet),
+            (-90_000, ask, quiet),
         ];
         table("kept, whatever max_stale says", &gone, &keep, &rows);
         let denied = Known { denied_lately: true, ..gone };

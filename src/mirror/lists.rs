@@ -162,7 +162,8 @@ impl Mirror {
             return Err(Refusal::SaidNo { status });
         }
         let kept = shelf(self.lists()).kept.get(&question);
-        let outlook = target.site.upstream().outlook(&target.repository);
+        // A list costs no pull.
+        let outlook = Outlook { scarce: false, ..target.site.upstream().outlook(&target.repository) };
         let decision = kept.as_ref().map(|kept| kept.decision(policy, outlook, self.now()));
         let served = |outcome, kept: Kept<T>| Ok(Served::new(outcome, kept.list));
         let (covering, patience) = match (decision, kept) {

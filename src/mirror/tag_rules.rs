@@ -72,7 +72,8 @@ impl TagPolicy {
 
     /// The same for a list of such tags, or of what such a tag lists. A list changes when any tag does.
     fn of_list(self) -> Self {
-        Self { ttl: self.ttl.min(MOST_ATTACHED), immutable: false, deleted: Deleted::Follow, ..self }
+        let ttl = self.ttl.min(MOST_ATTACHED);
+        Self { ttl, immutable: false, deleted: Deleted::Follow, while_revalidate: Duration::ZERO, ..self }
     }
 }
 
@@ -108,6 +109,7 @@ impl TagRules {
         TagPolicy {
             ttl: first(&written, |rule| rule.ttl).unwrap_or_else(|| policy.ttl.min(MOST_ATTACHED)),
             immutable: first(&written, |rule| rule.immutable).unwrap_or(false),
+            while_revalidate: first(&written, |rule| rule.while_revalidate).unwrap_or_default(),
             ..policy
         }
     }

@@ -73,7 +73,7 @@ fn is_ill(status: StatusCode) -> bool {
 /// Whether an outcome shows that an endpoint does its work. Bytes have to come for that: see [`Origin`].
 fn is_well(kind: Kind, outcome: Result<&Reply, &Failure>) -> bool {
     match outcome {
-        Ok(reply) => kind != Kind::Blob || reply.crossed,
+        Ok(reply) => matches!(kind, Kind::ManifestHead | Kind::BlobHead | Kind::Token) || reply.crossed,
         Err(Failure::SaidNo(_) | Failure::RefusedUs { .. } | Failure::RangeNotSatisfiable { .. }) => true,
         // Where a limit is known of, nothing was asked.
         Err(Failure::NoLogin { .. } | Failure::Limited { .. } | Failure::DidNotAnswer(_)) => false,
@@ -95,10 +95,12 @@ fn garbage<'a>(kind: Kind, outcome: Result<&Reply, &'a Failure>) -> Option<&'a C
 impl Upstream {
     /// Notes what a head, or its absence, says of the endpoint that it was asked of; of storage and token servers nothing
     /// is noted.
-    pub(super) fn note_head<T>(&self, url: &Url, head: &Result<Response<T>, Cause>) {
+    pub(super) fn note_head<T>(&self, kind: Kind, url: &Url, head: &Result<Response<T>, Cause>) {
         match head {
             // It may be a limit, which its body tells.
             Ok(head) if head.headers().contains_key(RETRY_AFTER) => {}
+            // What not every registry has says nothing of the rest.
+            Ok(_) if matches!(kind, Kind::Tags | Kind::Referrers | Kind::Token) => {}
             Ok(head) => self.note_status(url, head.status()),
             Err(cause) => self.note_ill(url, cause),
         }

@@ -15,7 +15,7 @@ use super::Upstream;
 use super::blob::{Ask, length};
 use super::encoding::{coding, gunzip, is_gzip};
 use super::failure::{Cause, Failure};
-use super::manifest::collect;
+use super::manifest::{BODY_IDLE, collect};
 use super::request::Question;
 use super::transfer::{Placed, Road, Transfer};
 use super::whereabouts::Whereabouts;
@@ -63,8 +63,9 @@ impl Upstream {
         let (length, coding) = (length(&head.headers), coding(&head.headers));
         let placed = Placed { start: 0, end: length, total: length, encoded: coding.clone() };
         let road = Road::Counted(self.lane.clone());
-        let transfer = Transfer::new(placed, body, road, origin, self.idle_timeout, self.metrics.clone());
-        let received = timeout(BODY_LIMIT, collect(transfer)).await.map_err(|_| Cause::IdleTimeout)??;
+        let idle_timeout = self.idle_timeout.min(BODY_IDLE);
+        let transfer = Transfer::new(placed, body, road, origin.clone(), idle_timeout, self.metrics.clone());
+        let received = timeout(BODY_LIMIT, collect(transfer)).await.map_err(|_| origin.too_slow())??;
         let body = match coding {
             Some(coding) if is_gzip(&coding) => gunzip(&received, MAX_MANIFEST_BYTES).unwrap_or(received),
             _ => received,

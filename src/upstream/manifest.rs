@@ -25,6 +25,9 @@ use super::whereabouts::Whereabouts;
 /// The longest that a manifest's body may take: it is small, and others wait for it. Blobs have no such limit.
 const BODY_LIMIT: Duration = Duration::from_secs(60);
 
+/// The longest that it may stand still: another endpoint may be asked in the time that clients wait.
+pub(super) const BODY_IDLE: Duration = Duration::from_secs(6);
+
 /// A manifest as upstream sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedManifest {
@@ -62,6 +65,7 @@ impl Upstream {
             match fetched {
                 // Too small to be continued: asked for once more.
                 Err(Failure::DidNotAnswer(Cause::Cut)) if left > 0 => {}
+                Err(Failure::DidNotAnswer(Cause::IdleTimeout)) if left > 0 && self.endpoints.len() > 1 => {}
                 // Another endpoint may have it right.
                 Ok((fetched, origin))
                     if left > 0 && !is_the_asked(reference, &fetched) && origin.sent_wrong() => {}
@@ -106,9 +110,9 @@ impl Upstream {
         let placed = placed(Ask::Whole, head.status, &head.headers)?;
         let (coding, told) = (placed.encoded.clone(), digest(&head.headers));
         let road = Road::Counted(self.lane.clone());
-        let transfer =
-            Transfer::new(placed, body, road, origin.clone(), self.idle_timeout, self.metrics.clone());
-        let received = timeout(BODY_LIMIT, collect(transfer)).await.map_err(|_| Cause::IdleTimeout)??;
+        let idle_timeout = self.idle_timeout.min(BODY_IDLE);
+        let transfer = Transfer::new(placed, body, road, origin.clone(), idle_timeout, self.metrics.clone());
+        let received = timeout(BODY_LIMIT, collect(transfer)).await.map_err(|_| origin.too_slow())??;
         let wanted = match reference {
             Reference::Digest(digest) => Some(digest),
             Reference::Tag(_) => told.as_ref(),

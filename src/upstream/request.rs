@@ -124,6 +124,13 @@ impl Reply {
 }
 
 impl Upstream {
+    /// How long one request may take to its head: not so long that its silence goes unnoticed, nor, where there is
+    /// another endpoint, that there is no time left for that.
+    pub(super) fn patience(&self) -> Duration {
+        let most = if self.endpoints.len() > 1 { LONGEST / 2 } else { LONGEST };
+        self.header_timeout.min(most.saturating_sub(Duration::from_millis(500)))
+    }
+
     /// Limits the time of all that has to happen until a head is there.
     pub(super) async fn within<T>(
         &self,
@@ -141,7 +148,7 @@ impl Upstream {
 
     /// The same, with the endpoints before `first` coming last.
     pub(super) async fn ask_from(&self, first: usize, question: &Question<'_>) -> Result<Reply, Failure> {
-        let mut failed = None;
+        let (mut failed, mut denied) = (None, None);
         let mut resting = Vec::new();
         for place in in_order(first, self.endpoints.len()) {
             if !self.is_well(place) {
@@ -149,6 +156,10 @@ impl Upstream {
                 continue;
             }
             match self.ask_one(place, question).await {
+                // The one that should be asked first had it a moment ago. What another does not have says nothing.
+                ControlFlow::Break(Err(no @ Failure::SaidNo(_))) if first != 0 && place != 0 => {
+                    denied = Some(no)
+                }
                 ControlFlow::Break(answer) => return answer,
                 ControlFlow::Continue(failure) => failed = Some(sooner(failed, failure)),
             }
@@ -161,7 +172,7 @@ impl Upstream {
                 }
             }
         }
-        Err(failed.unwrap_or_else(|| self.left_alone()))
+        Err(failed.or(denied).unwrap_or_else(|| self.left_alone()))
     }
 
     /// Asks one endpoint: its answer, or why the next one is to be asked.

@@ -55,6 +55,12 @@ impl Origin {
         all > 1
     }
 
+    /// All of it took too long.
+    pub(super) fn too_slow(&self) -> Cause {
+        self.broke(&Cause::IdleTimeout);
+        Cause::IdleTimeout
+    }
+
     fn broke(&self, cause: &Cause) {
         if !self.crossed {
             self.endpoint.failed(cause);

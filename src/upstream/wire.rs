@@ -92,15 +92,15 @@ impl Upstream {
         let mut retried = false;
         loop {
             let request = ask.request(&uri, self.via());
-            let left = self.header_timeout.saturating_sub(begun.elapsed());
+            let left = self.patience().saturating_sub(begun.elapsed());
             let sent = timeout(left, self.net.send(kind, reach, request)).await;
             let sent = sent.unwrap_or(Err(Cause::HeaderTimeout));
             let pause = sent
                 .as_ref()
                 .err()
-                .and_then(|cause| retry::pause(cause, retried, begun.elapsed(), self.header_timeout));
+                .and_then(|cause| retry::pause(cause, retried, begun.elapsed(), self.patience()));
             let (Err(cause), Some(pause)) = (&sent, pause) else {
-                self.note_head(url, &sent);
+                self.note_head(kind, url, &sent);
                 return sent;
             };
             tracing::debug!(upstream = %self.name, url = %Bare(url), %cause, "a request is sent once more");

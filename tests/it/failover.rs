@@ -133,6 +133,30 @@ async fn g2_wrong_content_of_one_endpoint_is_had_right_from_the_next() {
 }
 
 #[tokio::test]
+async fn g6_a_manifest_that_stands_still_at_one_endpoint_is_had_from_the_next() {
+    let pair = Pair::new("idle_timeout = \"300ms\"").await;
+    let picture = image(8, &[100]);
+    pair.push(&picture);
+    pair.first.script(on().get().manifests(), act().stall(10));
+    for reference in [TAG, &picture.manifest.digest] {
+        pair.mirror.get(&manifest_path(reference)).send().await.expect_bytes(&picture.manifest.bytes);
+    }
+}
+
+#[tokio::test]
+async fn g10_what_one_endpoint_gave_a_moment_ago_is_not_denied_by_another_that_has_it_not() {
+    let pair = Pair::new("").await;
+    let (blob, picture) = (layer(9, 3_000_000), image(9, &[100]));
+    pair.first.push_blob(REPOSITORY, &blob);
+    pair.first.push(REPOSITORY, Some(TAG), &picture);
+    pair.first.script(on().blobs().nth(1), act().cut(1_000_000));
+    pair.first.script(on().get().manifests().nth(1), act().cut(20));
+    pair.mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
+    assert_eq!(pair.first.sent_of(&blob.digest), 3_000_000);
+    pair.mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&picture.manifest.bytes);
+}
+
+#[tokio::test]
 async fn g6_an_endpoint_that_says_no_is_well_and_its_word_is_final() {
     let pair = Pair::new("negative_ttl = \"0s\"").await;
     pair.second.push(REPOSITORY, Some(TAG), &image(4, &[100]));
@@ -232,6 +256,54 @@ async fn g1_a_blob_that_breaks_off_goes_on_at_another_upstream_that_has_it() {
     twins.mirror.get(&twins.layer()).send().await.expect_bytes(&layer.bytes);
     assert_eq!(twins.own.sent_of(&layer.digest), 200_000);
     assert_eq!(twins.other.sent_of(&layer.digest), 300_000);
+}
+
+#[tokio::test]
+async fn g6_an_upstream_that_is_away_for_a_moment_is_asked_again_when_the_other_has_the_blob_no_more() {
+    let twins = Twins::new("", None).await;
+    let layer = &twins.picture.layers[0];
+    twins.other.remove("copies/app", &layer.digest);
+    twins.own.script(on().blobs().nths(2..=3), status(502));
+    twins.own.script(on().blobs().nth(1), act().cut(200_000));
+    twins.mirror.get(&twins.layer()).send().await.expect_bytes(&layer.bytes);
+    assert_eq!(twins.own.sent_of(&layer.digest), 500_000);
+}
+
+#[tokio::test]
+async fn g9_a_pair_that_only_names_a_blob_is_not_shown_what_another_brings_with_a_login() {
+    let tokens = Tokens::new(TokenStyle::default());
+    tokens.ask_for("robot", "hidden");
+    let (own, secret, stranger) = (Upstream::start().await, Upstream::start().await, Upstream::start().await);
+    let picture = image(10, &[500_000]);
+    let layer = &picture.layers[0];
+    for upstream in [&own, &secret, &stranger] {
+        upstream.push(REPOSITORY, Some(TAG), &picture);
+    }
+    secret.serve_tokens(&tokens);
+    secret.require_bearer(None, &format!("{}/token", secret.url()), &tokens);
+    let mirror = Setup::of(&own)
+        .upstream("secret.test", &secret, "path = \"secret\"\nusername = \"robot\"\npassword = \"hidden\"")
+        .upstream("stranger.test", &stranger, "path = \"stranger\"")
+        .start()
+        .await;
+    for path in ["", "/secret", "/stranger"] {
+        mirror.get(&format!("{path}{}", manifest_path(TAG))).send().await.expect(200);
+    }
+    // The layer is a member of its own repository; it is not here any more, and its upstream is silent.
+    mirror.head(&blob_path(&layer.digest)).send().await.expect(200);
+    own.script(on().blobs(), status(500));
+    stranger.remove(REPOSITORY, &layer.digest);
+    let gate = secret.gate(&layer.digest);
+    gate.allow(100_000);
+    let mut reader = mirror.get(&blob_path(&layer.digest)).open().await;
+    reader.until(50_000).await;
+    mirror
+        .get(&format!("/stranger{}", blob_path(&layer.digest)))
+        .send()
+        .await
+        .expect_error(404, "BLOB_UNKNOWN");
+    gate.open();
+    reader.rest().await.expect_bytes(&layer.bytes);
 }
 
 #[tokio::test]

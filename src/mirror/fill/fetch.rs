@@ -59,6 +59,8 @@ pub(super) enum Ended {
     RangeIgnored(Box<Transfer>),
     /// Upstream tells another size now: what it sent before, or what it would send, is something else.
     Resized(u64),
+    /// Upstream is left alone for a moment, and there is somebody else to ask.
+    Away,
     /// Upstream could not or would not, and the budget is spent.
     Broken(Failure),
     /// The disk did not take it.
@@ -114,7 +116,7 @@ impl Order {
             };
             let rest = self.source.site.upstream().rest();
             if rest.is_some() && work.fill.has_another(&self.source) {
-                return Ended::Broken(broken);
+                return Ended::Away;
             }
             let Some(wait) = budget.spend_on(&broken, Instant::now(), rest) else {
                 return Ended::Broken(broken);

@@ -137,23 +137,40 @@ impl Driver {
                 crew.work.size
             ))),
             Ended::Disk(error) => Err(End::Unstored(error.to_string())),
+            Ended::Away => {
+                drop(turn);
+                self.fill.demote(&source);
+                self.go_on_elsewhere(crew, range, || Refusal::Internal {
+                    reason: "nobody is left".to_owned(),
+                })
+            }
             Ended::Broken(failure) => {
                 drop(turn);
                 let refusal = Refusal::from(failure);
                 self.fill.drop_source(&source, refusal.clone());
-                match self.fill.next_source() {
-                    None => Err(End::Refused(refusal)),
-                    Some(other) if crew.work.reading != Reading::AsSent => {
-                        // Ranges of a coding are no ranges of the content.
-                        crew.wait_for_turn(other, Some(range), &self.fill.share);
-                        Ok(())
-                    }
-                    Some(_) => {
-                        // It may take ranges; if not, that will be seen.
-                        crew.sequential = false;
-                        Ok(())
-                    }
-                }
+                self.go_on_elsewhere(crew, range, || refusal)
+            }
+        }
+    }
+
+    /// Has the next source bring what another could not.
+    fn go_on_elsewhere(
+        &self,
+        crew: &mut Crew,
+        range: Range<u64>,
+        refusal: impl FnOnce() -> Refusal,
+    ) -> Result<(), End> {
+        match self.fill.next_source() {
+            None => Err(End::Refused(refusal())),
+            Some(other) if crew.work.reading != Reading::AsSent => {
+                // Ranges of a coding are no ranges of the content.
+                crew.wait_for_turn(other, Some(range), &self.fill.share);
+                Ok(())
+            }
+            Some(_) => {
+                // It may take ranges; if not, that will be seen.
+                crew.sequential = false;
+                Ok(())
             }
         }
     }

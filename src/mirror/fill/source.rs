@@ -40,6 +40,8 @@ impl Eq for Source {}
 pub(in crate::mirror) enum Right {
     /// Nothing yet: its own upstream is being asked, and only its yes will do.
     Asked,
+    /// No request came through it: a manifest of it names the blob, and so it may have the blob to give.
+    Elsewhere,
     /// One of its manifests names the blob, which is enough while everything comes without credentials.
     Named,
     /// Its upstream has said yes.

@@ -46,7 +46,7 @@ struct Sources {
     /// Those whose upstream has said yes, dropped or not.
     confirmed: Vec<Source>,
     /// Pairs of other upstreams that have the blob as well: asked where those that requests came through do not answer.
-    elsewhere: Vec<Source>,
+    elsewhere: Vec<(Source, Right)>,
     /// The fill found the list empty and is ending: who comes now has to start another.
     closed: bool,
 }
@@ -120,6 +120,7 @@ impl Fill {
             sources.confirmed.push(source.clone());
         }
         if !sources.has(&source) {
+            sources.list.retain(|(other, _)| *other != source);
             sources.list.push((source.clone(), right));
         }
         // One lock at a time: who looks at the progress may ask for the sources.
@@ -148,8 +149,10 @@ impl Fill {
         // One lock at a time. Who said no has said it of the blob, as far as that pair goes; who is silent has not.
         let silent = self.progress.borrow().dropped.iter().any(|dropped| dropped.refusal.may_be_covered());
         let mut sources = self.sources();
-        if sources.list.is_empty() && silent {
-            for source in std::mem::take(&mut sources.elsewhere) {
+        let is_away = |source: &Source| source.site.upstream().rest().is_some();
+        let all_away = sources.list.iter().all(|(source, _)| is_away(source));
+        if all_away && (silent || !sources.list.is_empty()) {
+            for (source, right) in std::mem::take(&mut sources.elsewhere) {
                 tracing::info!(
                     digest = %self.digest, upstream = source.site.name(), repository = %source.repository,
                     "a blob is asked of another upstream, which has it as well"
@@ -158,12 +161,22 @@ impl Fill {
                     !source.site.upstream().is_anonymous_for(&source.repository),
                     Ordering::Relaxed,
                 );
-                sources.list.push((source, Right::Confirmed));
+                sources.list.push((source, right));
             }
         }
         sources.closed = sources.list.is_empty();
-        let awake = sources.list.iter().find(|(source, _)| source.site.upstream().rest().is_none());
-        awake.or_else(|| sources.list.first()).map(|(source, _)| source.clone())
+        // Who has not been answered yet is not passed over: what another says is not for him.
+        let next = sources.list.iter().find(|(source, right)| *right == Right::Asked || !is_away(source));
+        next.or_else(|| sources.list.first()).map(|(source, _)| source.clone())
+    }
+
+    /// A pair whose upstream is left alone at the moment comes after the others.
+    pub(super) fn demote(&self, source: &Source) {
+        let mut sources = self.sources();
+        if let Some(at) = sources.list.iter().position(|(other, _)| other == source) {
+            let entry = sources.list.remove(at);
+            sources.list.push(entry);
+        }
     }
 
     /// Whether there is somebody else to ask, who is not left alone at the moment or has not been asked yet.
@@ -227,8 +240,9 @@ impl Fill {
 }
 
 impl Sources {
+    /// Whether a request has come through this pair, or its upstream has said yes.
     fn has(&self, source: &Source) -> bool {
-        self.list.iter().any(|(other, _)| other == source)
+        self.list.iter().any(|(other, right)| other == source && *right != Right::Elsewhere)
     }
 }
 
@@ -237,7 +251,7 @@ fn decide(progress: &Progress, source: &Source, anonymous: bool) -> Option<Resul
     let own = progress.dropped.iter().find(|dropped| dropped.source == *source);
     if let Some(Dropped { refusal, right, .. }) = own {
         let entitled = match right {
-            Right::Asked => false,
+            Right::Asked | Right::Elsewhere => false,
             Right::Named => anonymous,
             Right::Confirmed => true,
         };
@@ -285,7 +299,7 @@ pub(in crate::mirror) struct Begin {
     /// What is known of that pair's right to the blob.
     pub(in crate::mirror) right: Right,
     /// Pairs of other upstreams that have it as well.
-    pub(in crate::mirror) elsewhere: Vec<Source>,
+    pub(in crate::mirror) elsewhere: Vec<(Source, Right)>,
     /// What its first reader wants.
     pub(in crate::mirror) opening: Wanted,
 }

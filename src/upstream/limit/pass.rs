@@ -156,7 +156,10 @@ impl Upstream {
         realm: &Url,
         login: Option<&Login>,
     ) -> Result<Pass, Failure> {
-        let place = Place { upstream: self.name.clone(), endpoint: realm.clone(), who: Who::of(login, "") };
+        // The server, and not what it is asked: upstream chooses that.
+        let mut endpoint = realm.clone();
+        endpoint.set_query(None);
+        let place = Place { upstream: self.name.clone(), endpoint, who: Who::of(login, "") };
         let (limits, post) = (self.limits.clone(), self.limits.post(place.clone()));
         Pass::enter(limits, place, post, Sort::Token).await.map_err(|left| {
             self.metrics.withheld();

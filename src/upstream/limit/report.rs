@@ -27,7 +27,9 @@ impl Upstream {
     pub(in crate::upstream) fn prospect(&self, repository: &Repository) -> Prospect {
         let now = self.limits.instant();
         let mut limited: Option<Duration> = None;
-        for place in 0..self.endpoints.len() {
+        let places = 0..self.endpoints.len();
+        let all_away = self.is_down();
+        for place in places.filter(|place| all_away || self.is_well(*place)) {
             let post = self.limits.post(self.limit_place(place, repository));
             let mut tap = post.tap();
             match tap.closed_for(Sort::Look, now) {
