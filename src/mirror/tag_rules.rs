@@ -72,8 +72,8 @@ impl TagPolicy {
 
     /// The same for a list of such tags, or of what such a tag lists. A list changes when any tag does.
     fn of_list(self) -> Self {
-        let ttl = self.ttl.min(MOST_ATTACHED);
-        Self { ttl, immutable: false, deleted: Deleted::Follow, while_revalidate: Duration::ZERO, ..self }
+        let (ttl, while_revalidate) = (self.ttl.min(MOST_ATTACHED), self.while_revalidate.min(MOST_ATTACHED));
+        Self { ttl, immutable: false, deleted: Deleted::Follow, while_revalidate, ..self }
     }
 }
 
@@ -109,7 +109,8 @@ impl TagRules {
         TagPolicy {
             ttl: first(&written, |rule| rule.ttl).unwrap_or_else(|| policy.ttl.min(MOST_ATTACHED)),
             immutable: first(&written, |rule| rule.immutable).unwrap_or(false),
-            while_revalidate: first(&written, |rule| rule.while_revalidate).unwrap_or_default(),
+            while_revalidate: first(&written, |rule| rule.while_revalidate)
+                .unwrap_or_else(|| policy.while_revalidate.min(MOST_ATTACHED)),
             ..policy
         }
     }

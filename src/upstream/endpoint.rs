@@ -73,7 +73,7 @@ fn is_ill(status: StatusCode) -> bool {
 /// Whether an outcome shows that an endpoint does its work. Bytes have to come for that: see [`Origin`].
 fn is_well(kind: Kind, outcome: Result<&Reply, &Failure>) -> bool {
     match outcome {
-        Ok(reply) => matches!(kind, Kind::ManifestHead | Kind::BlobHead | Kind::Token) || reply.crossed,
+        Ok(reply) => kind != Kind::Blob || reply.crossed,
         Err(Failure::SaidNo(_) | Failure::RefusedUs { .. } | Failure::RangeNotSatisfiable { .. }) => true,
         // Where a limit is known of, nothing was asked.
         Err(Failure::NoLogin { .. } | Failure::Limited { .. } | Failure::DidNotAnswer(_)) => false,

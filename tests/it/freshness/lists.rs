@@ -69,7 +69,7 @@ async fn g5_while_a_list_is_asked_for_the_last_one_is_served_at_once() {
     let hold = Hold::new();
     let lists = on().kind(Kind::Tags);
     scene.world.upstream.script(lists.clone(), act().hold(&hold));
-    scene.pass(2 * MINUTE);
+    scene.pass(3 * MINUTE / 2);
     for _ in 0..10 {
         let answer = tags().await.expect_bytes(&first);
         assert_eq!(answer.cache_status(), "hit; detail=stale");

@@ -124,6 +124,9 @@ async fn header_log_and_metrics_have_one_word_for_each_answer() {
         watched.upstream.script(on(), given);
         let answer = watched.expect(watched.manifest("unknown"), outcome, header).await;
         assert!(answer.status >= 400);
+        // An upstream that answers nothing three times in a row is left alone.
+        watched.upstream.behave();
+        watched.expect(watched.manifest(TAG), "revalidated", "hit; detail=revalidated").await.expect(200);
     }
     for (given, header) in [
         (status(503), "hit; detail=stale; fwd-status=503"),
