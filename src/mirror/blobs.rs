@@ -261,6 +261,33 @@ impl Mirror {
         Ok(fill.add_source(source.clone(), right))
     }
 
+    /// A range behind the end that upstream tells of is no mistake of the client where a manifest tells of more: nobody has
+    /// proven upstream right yet (G10).
+    fn check_told_size(
+        &self,
+        fill: &Fill,
+        source: &Source,
+        told: Option<u64>,
+        wanted: &Wanted,
+    ) -> Result<(), Turned> {
+        let first = match wanted {
+            Wanted::From(first) | Wanted::Closed { first, .. } => *first,
+            Wanted::Whole | Wanted::Suffix(_) | Wanted::Several(_) => return Ok(()),
+        };
+        let named = self.recent().named(self.store(), &source.site, &source.repository, fill.digest());
+        match (told, named) {
+            (Some(told), Some(named)) if first >= told && first < named => {
+                let upstream = source.site.name();
+                let reason = format!(
+                    "{upstream} tells {told} bytes of {} where a manifest has {named}",
+                    fill.digest()
+                );
+                Err(Turned::Refused(Refusal::WrongContent { reason }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What is known of a repository's right to a blob before its upstream is asked.
     fn right_of(&self, target: &Target, digest: &Digest) -> Right {
         let (store, site) = (self.store(), &target.site);
@@ -295,6 +322,7 @@ impl Mirror {
     ) -> Result<Served<BlobAnswer>, Turned> {
         let client = fill.client(wanted).ok_or(Turned::Away)?;
         let verdict = fill.verdict(&source).await?;
+        self.check_told_size(fill, &source, verdict.size, wanted)?;
         let direct = self.direct(fill.digest(), verdict.size, source);
         let (outcome, origin) = if verdict.unstored {
             (Outcome::Bypass, Origin::Upstream)

@@ -157,6 +157,32 @@ async fn g10_what_one_endpoint_gave_a_moment_ago_is_not_denied_by_another_that_h
 }
 
 #[tokio::test]
+async fn g10_a_range_behind_a_size_that_upstream_makes_too_small_is_no_mistake_of_the_client() {
+    let pair = Pair::new("negative_ttl = \"0s\"").await;
+    let picture = image(11, &[3_000_000]);
+    let layer = &picture.layers[0];
+    pair.push(&picture);
+    pair.mirror.get(&manifest_path(TAG)).send().await.expect(200);
+    pair.first.script(on().blobs(), act().truncate(1_000_000));
+    let gate = pair.first.gate(&layer.digest);
+    gate.allow(500_000);
+    let mut reader = pair.mirror.get(&blob_path(&layer.digest)).open().await;
+    reader.until(100_000).await;
+    pair.mirror
+        .get(&blob_path(&layer.digest))
+        .range("2000000-")
+        .send()
+        .await
+        .expect_error(502, "UNAVAILABLE");
+    gate.open();
+    assert_ne!(reader.rest().await.end, End::Complete);
+    soon("it is had right from the other", async {
+        while pair.mirror.get(&blob_path(&layer.digest)).send().await.body != layer.bytes {}
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn g6_an_endpoint_that_says_no_is_well_and_its_word_is_final() {
     let pair = Pair::new("negative_ttl = \"0s\"").await;
     pair.second.push(REPOSITORY, Some(TAG), &image(4, &[100]));
