@@ -38,7 +38,7 @@ use counts::Counts;
 use game::Game;
 
 /// How many games `make test` plays.
-const GAMES: u64 = 120;
+const GAMES: u64 = 180;
 /// How many are played at a time: they spend most of their time waiting.
 const AT_ONCE: usize = 4;
 /// A game that takes longer hangs.
