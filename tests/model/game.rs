@@ -438,10 +438,15 @@ impl Game {
             answers: vec![Vec::new(); places],
             incidents: vec![Vec::new(); places],
             limits: Vec::new(),
+            silences: Vec::new(),
         };
         for seen in self.upstream.seen() {
             if Fault::of(&seen) == Some(Fault::Limited) {
                 record.limits.push((seen.began, seen.ended.unwrap_or_else(Instant::now) + LIMITED_FOR));
+            }
+            let is_silence = |fault| fault != Fault::Limited && fault != Fault::RangeIgnored;
+            if Fault::of(&seen).is_some_and(is_silence) {
+                record.silences.push((seen.began, seen.ended.unwrap_or_else(Instant::now) + LEFT_ALONE_FOR));
             }
             let digest = match seen.asked.kind {
                 Kind::Blob => Some(seen.asked.reference.clone()),
@@ -478,6 +483,7 @@ struct Record {
     answers: Vec<Vec<Answered>>,
     incidents: Vec<Vec<Incident>>,
     limits: Vec<(Instant, Instant)>,
+    silences: Vec<(Instant, Instant)>,
 }
 
 impl Record {
@@ -488,6 +494,7 @@ impl Record {
             seen: &self.seen[blob],
             answers: &self.answers[blob],
             limits: &self.limits,
+            silences: &self.silences,
             incidents: &self.incidents[blob],
             restarts: &game.restarts,
             full: &game.full,
@@ -496,6 +503,9 @@ impl Record {
         }
     }
 }
+
+/// The longest that an upstream is left alone, with a probe after it.
+const LEFT_ALONE_FOR: Duration = Duration::from_secs(11);
 
 /// Whether it is about the bytes of a blob, and not about what is noted beside them.
 fn is_content(incident: &Incident) -> bool {

@@ -74,10 +74,16 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), 
                 .limits
                 .iter()
                 .any(|&(began, over)| answered.began <= over + LAG && began <= answered.ended + LAG);
+        // So is that it did not answer three times in a row.
+        let silent = evidence
+            .silences
+            .iter()
+            .filter(|&&(began, over)| answered.began <= over + LAG && began <= answered.ended + LAG);
+        let left_alone = matches!(answered.status, 502..=504) && silent.count() >= 3;
         let stopping = restarted && answered.status == 503 || torn && answered.status == 500;
         // What is past the end is known when the size is: not from an upstream that says another.
         let misled = matches!(part, Part::Beyond(_)) && !lies.is_empty() && answered.status == 502;
-        return if lied || excused || limited || stopping || misled {
+        return if lied || excused || limited || left_alone || stopping || misled {
             Ok(())
         } else {
             Err(format!("{} instead of {expected}", answered.status))

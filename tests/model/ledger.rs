@@ -54,6 +54,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) answers: &'a [Answered],
     /// When upstream had told the mirror to ask less, whatever it was asked.
     pub(crate) limits: &'a [(Instant, Instant)],
+    /// When upstream did not answer, whatever it was asked, and for how long it may be left alone for that.
+    pub(crate) silences: &'a [(Instant, Instant)],
     /// What happened to its files, and failures at those that are of no blob in particular.
     pub(crate) incidents: &'a [Incident],
     pub(crate) restarts: &'a [Restart],
