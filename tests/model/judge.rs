@@ -6,7 +6,7 @@ use crate::support::disk::{IncidentKind, Op};
 use crate::support::upstream::Seen;
 use crate::trouble::Fault;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a client may wait for the head of an answer (G3).
 const HEADERS: Duration = Duration::from_secs(15);
@@ -40,11 +40,21 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), 
         .filter(|(fault, seen)| fault.is_lie() && seen.began <= answered.ended)
         .map(|(fault, _)| fault)
         .collect();
+    let meanwhile = |spans: &[(Instant, Instant)]| {
+        let overlap = |&&(began, over): &&(Instant, Instant)| {
+            answered.began <= over + LAG && began <= answered.ended + LAG
+        };
+        spans.iter().filter(overlap).count()
+    };
+    // A limit is about all blobs, and so is that upstream did not answer three times in a row.
+    let (limited, left_alone) = (meanwhile(evidence.limits) > 0, meanwhile(evidence.silences) >= 3);
     match answered.end {
         Ending::Silent => return Err("nothing came, for as long as clients wait".to_owned()),
         // A body that turns out to be wrong at once takes the head that was on its way with it.
         Ending::Nobody if !restarted && lies.is_empty() => return Err("there was no answer".to_owned()),
         Ending::Nobody => return Ok(()),
+        // Nobody waits for ever for who asks to be asked later.
+        Ending::Cut if limited || left_alone => return Ok(()),
         Ending::Cut if !restarted && lies.is_empty() && !is_unprovable(answered, evidence) => {
             return Err(format!("cut after {} bytes", answered.came));
         }
@@ -68,18 +78,8 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), 
             let told = statuses(fault).contains(&answered.status);
             told && over && seen.began <= answered.ended + LAG
         });
-        // A limit is about all blobs.
-        let limited = answered.status == 429
-            && evidence
-                .limits
-                .iter()
-                .any(|&(began, over)| answered.began <= over + LAG && began <= answered.ended + LAG);
-        // So is that it did not answer three times in a row.
-        let silent = evidence
-            .silences
-            .iter()
-            .filter(|&&(began, over)| answered.began <= over + LAG && began <= answered.ended + LAG);
-        let left_alone = matches!(answered.status, 502..=504) && silent.count() >= 3;
+        let limited = limited && answered.status == 429;
+        let left_alone = left_alone && matches!(answered.status, 502..=504);
         let stopping = restarted && answered.status == 503 || torn && answered.status == 500;
         // What is past the end is known when the size is: not from an upstream that says another.
         let misled = matches!(part, Part::Beyond(_)) && !lies.is_empty() && answered.status == 502;
