@@ -207,6 +207,18 @@ impl Mirror {
         Ok(Target { site, repository: selected.repository, by_ns: selected.by_ns })
     }
 
+    /// Finds what an image that somebody names is: its upstream and its repository there. The name is what stands behind
+    /// the registry.
+    ///
+    /// # Errors
+    /// Images of upstreams that are not configured.
+    pub fn select_image(&self, registry: Option<&str>, name: &str) -> Result<Target, SelectError> {
+        let sites = self.sites();
+        let selected = sites.namespaces.select_image(registry, name)?;
+        let site = Arc::clone(&sites.list[selected.index]);
+        Ok(Target { site, repository: selected.repository, by_ns: selected.by_ns })
+    }
+
     /// Whether a ping under these names means an upstream that is configured, or none in particular.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 use super::digest::Digest;
 use super::json::Object;
+use super::platform::Platform;
 
 /// A reference from one document to other content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,19 +22,6 @@ pub struct Descriptor {
     pub artifact_type: Option<String>,
 }
 
-/// The machines that an image is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Platform {
-    /// `linux`, `windows`; `unknown` for attestations.
-    pub os: String,
-    /// `amd64`, `arm64`.
-    pub architecture: String,
-    /// `v7`, `v8`.
-    pub variant: Option<String>,
-    /// The build of Windows.
-    pub os_version: Option<String>,
-}
-
 impl Descriptor {
     /// Reads a descriptor; none if its digest cannot be read or verified here, since nobody can then ask for it either.
     pub(super) fn read(object: Object<'_>) -> Option<Self> {
@@ -44,17 +32,6 @@ impl Descriptor {
             platform: object.object("platform").map(|platform| Platform::read(&platform)),
             artifact_type: object.get("artifactType"),
         })
-    }
-}
-
-impl Platform {
-    fn read(object: &Object<'_>) -> Self {
-        Self {
-            os: object.get("os").unwrap_or_default(),
-            architecture: object.get("architecture").unwrap_or_default(),
-            variant: object.get("variant"),
-            os_version: object.get("os.version"),
-        }
     }
 }
 

@@ -79,6 +79,19 @@ impl Tag {
         Self(format!("{}-{}", subject.algorithm(), &hex[..hex.len().min(64)]).into())
     }
 
+    /// The tag that is meant where none is named.
+    pub fn latest() -> Self {
+        Self("latest".into())
+    }
+
+    /// The tags under which tools put a signature, attestations and a list of contents beside a manifest, where they do
+    /// not make it known as a referrer: `sha256-<hex>.sig` and the like.
+    pub fn of_attached(subject: &Digest) -> Vec<Self> {
+        let tag = |end: &str| format!("{}-{}{end}", subject.algorithm(), subject.hex());
+        // With a SHA-512 the tag would be longer than a tag can be, so there is none.
+        ATTACHED.iter().filter_map(|end| tag(end).parse().ok()).collect()
+    }
+
     /// Whether the tag, by custom, holds what was attached to another manifest: the fallback tag of referrers, and the
     /// tags of signatures, attestations and SBOMs. Such a tag may have a digest in it, and moves all the same (T89).
     pub fn is_attached(&self) -> bool {
@@ -142,10 +155,13 @@ impl fmt::Display for TagError {
 
 impl std::error::Error for TagError {}
 
+/// How tags of attached signatures, attestations and lists of contents end.
+const ATTACHED: [&str; 3] = [".sig", ".att", ".sbom"];
+
 /// Whether a tag, or a pattern of tags, is of the kind of [`Tag::is_attached`].
 pub(super) fn is_attached(text: &str) -> bool {
     ["sha256-", "sha512-"].iter().any(|start| text.starts_with(start))
-        || [".sig", ".att", ".sbom"].iter().any(|end| text.ends_with(end))
+        || ATTACHED.iter().any(|end| text.ends_with(end))
 }
 
 /// Whether this is one component of a repository name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
@@ -198,6 +214,18 @@ mod tests {
             assert_eq!(made.as_str(), tag);
             assert_eq!(made.as_str().parse(), Ok(made));
         }
+    }
+
+    #[test]
+    fn tags_of_signatures_are_made_from_the_digest() {
+        let hex = "ab".repeat(32);
+        let tags = Tag::of_attached(&format!("sha256:{hex}").parse().unwrap());
+        let tags: Vec<_> = tags.iter().map(Tag::as_str).collect();
+        assert_eq!(
+            tags,
+            [format!("sha256-{hex}.sig"), format!("sha256-{hex}.att"), format!("sha256-{hex}.sbom")]
+        );
+        assert_eq!(Tag::of_attached(&format!("sha512:{hex}{hex}").parse().unwrap()), []);
     }
 
     #[test]

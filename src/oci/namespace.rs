@@ -21,14 +21,12 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::code::Code;
+use super::image::DOCKER;
 use super::name::{NameError, Repository, quoted};
 
 mod tables;
 
 pub use tables::{Key, NamespaceConflict};
-
-/// The upstream whose repositories of one component are in `library/`.
-const DOCKER: &str = "docker.io";
 
 /// What requests may call one upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,12 +112,38 @@ impl Namespaces {
                 (by_host.or(self.default).ok_or(SelectError::NoDefault)?, name)
             }
         };
-        let repository = if self.names.get(DOCKER) == Some(&index) && !repository.contains('/') {
-            format!("library/{repository}").parse()
-        } else {
-            repository.parse()
+        Ok(Selected { index, repository: self.repository(index, repository)?, by_ns: ns.is_some() })
+    }
+
+    /// Which upstream and which repository an image is of. One that names no registry is on docker.io, unless its first
+    /// component is the name of an upstream; where docker.io is no upstream, it is where requests go that name none.
+    ///
+    /// # Errors
+    /// Images of upstreams that are not configured.
+    pub fn select_image(&self, registry: Option<&str>, name: &str) -> Result<Selected, SelectError> {
+        let own = name.split_once('/').filter(|(first, _)| self.names.contains_key(*first));
+        let (index, name) = match (registry, own) {
+            (Some(registry), _) => {
+                let index = self.names.get(&registry.to_ascii_lowercase()).copied();
+                (index.ok_or_else(|| SelectError::UnknownNamespace(quoted(registry)))?, name)
+            }
+            (None, Some((first, rest))) => (self.names[first], rest),
+            (None, None) => match self.names.get(DOCKER) {
+                Some(&docker) => (docker, name),
+                None => return self.select(None, None, None, name),
+            },
         };
-        Ok(Selected { index, repository: repository.map_err(SelectError::NameInvalid)?, by_ns: ns.is_some() })
+        Ok(Selected { index, repository: self.repository(index, name)?, by_ns: false })
+    }
+
+    /// A repository of an upstream, by a name that may leave out `library/`.
+    fn repository(&self, index: usize, name: &str) -> Result<Repository, SelectError> {
+        let repository = if self.names.get(DOCKER) == Some(&index) && !name.contains('/') {
+            format!("library/{name}").parse()
+        } else {
+            name.parse()
+        };
+        repository.map_err(SelectError::NameInvalid)
     }
 
     /// Whether a call without a repository names no unknown upstream, and not two.

@@ -98,6 +98,34 @@ fn t73_ns_wins_and_a_path_name_has_to_agree() {
 }
 
 #[test]
+fn an_image_is_of_the_registry_that_it_names_or_of_docker_io() {
+    let mut names = configured();
+    names.push(Namespace { name: "inner".into(), default: false, ..Namespace::default() });
+    let all = Namespaces::new(&names).unwrap();
+    let mut others = names.split_off(1);
+    others[0].default = true;
+    let without_docker = Namespaces::new(&others).unwrap();
+    for (image, of_all, of_others) in [
+        ("nginx", Some((HUB, "library/nginx")), Some((0, "nginx"))),
+        ("team/app", Some((HUB, "team/app")), Some((0, "team/app"))),
+        ("index.docker.io/nginx", Some((HUB, "library/nginx")), None),
+        ("registry.local:5000/app", Some((LOCAL, "app")), Some((0, "app"))),
+        ("quay.io/a/b", Some((QUAY, "a/b")), Some((1, "a/b"))),
+        ("inner/app", Some((3, "app")), Some((2, "app"))),
+        // A path name is a word of this mirror's clients; to people it is a name on docker.io.
+        ("local/app", Some((HUB, "local/app")), Some((0, "app"))),
+        ("ghcr.io/a/b", None, None),
+    ] {
+        let image: crate::oci::ImageRef = image.parse().unwrap();
+        for (namespaces, expected) in [(&all, of_all), (&without_docker, of_others)] {
+            let selected = namespaces.select_image(image.written_registry(), image.written_name().as_str());
+            let selected = selected.map(|selected| (selected.index, selected.repository.to_string())).ok();
+            assert_eq!(selected, expected.map(|(index, name)| (index, name.to_owned())), "{image}");
+        }
+    }
+}
+
+#[test]
 fn t72_an_unknown_ns_is_unknown_whatever_else_is_said() {
     let odd =
         ["169.254.169.254", "localhost:6379", "evil.com/path", "a@b", "docker%2Eio", "", "local", "é", "\0"];
