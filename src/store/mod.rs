@@ -24,6 +24,7 @@
 
 mod blobs;
 mod candidates;
+mod catalogue;
 mod core;
 mod doubt;
 mod error;
@@ -48,9 +49,10 @@ mod watched;
 mod tests;
 
 pub use blobs::{BlobFile, BlobInfo};
+pub use catalogue::{Closure, Kept, Kind, Machine, MachineError, Needed, Standing, Tagged, Wanted, Why};
 pub use error::{OpenError, StoreError};
 pub use manifests::{Seen, StoredManifest};
-pub use model::Binding;
+pub use model::{Binding, Link, Role};
 pub use partial::{Partial, Recorded};
 pub use ranges::Ranges;
 pub use scrub::Scrub;

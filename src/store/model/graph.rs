@@ -12,18 +12,34 @@ pub(in crate::store) struct Graph {
     pub(in crate::store) blobs: Vec<Link>,
     /// The manifest that this one is about.
     pub(in crate::store) subject: Option<Digest>,
-    /// What kind of artifact it is.
+    /// What kind of artifact it is: by its own word, else by the type of its configuration where that is no image's.
     pub(in crate::store) artifact_type: Option<String>,
 }
 
 /// A digest that a manifest names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::store) struct Link {
-    pub(in crate::store) digest: Digest,
+pub struct Link {
+    /// What is named.
+    pub digest: Digest,
     /// The size that the manifest says, 0 where it says none.
-    pub(in crate::store) size: u64,
+    pub size: u64,
     /// `os/architecture[/variant]`, in an index.
-    pub(in crate::store) platform: Option<String>,
+    pub platform: Option<String>,
+    /// As what it is named.
+    pub role: Role,
+}
+
+/// As what a manifest names a digest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A layer of an image or a blob of an artifact; in an index, a manifest.
+    #[default]
+    Part,
+    /// The configuration of an image.
+    Config,
+    /// A layer that its registry may not hand out, and that clients may have from elsewhere.
+    Foreign,
 }
 
 /// How a [`Graph`] is written in the index: text, in a shape that can get more fields.
@@ -45,17 +61,34 @@ struct LinkRow {
     size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     platform: Option<String>,
+    #[serde(default, skip_serializing_if = "Role::is_part")]
+    role: Role,
+}
+
+impl Role {
+    fn is_part(&self) -> bool {
+        *self == Self::Part
+    }
+
+    fn of_layer(media_type: &str) -> Self {
+        let foreign = media_type.contains(".nondistributable.") || media_type.contains(".foreign.");
+        if foreign { Self::Foreign } else { Self::Part }
+    }
 }
 
 impl Graph {
     /// Reads a manifest's descriptors. Content that is no manifest we know names nothing, and is kept all the same.
     pub(in crate::store) fn of(media_type: &str, bytes: &[u8]) -> Self {
         let Ok(manifest) = Manifest::parse(media_type, bytes) else { return Self::default() };
+        let config = manifest.config.iter().map(|config| Link { role: Role::Config, ..Link::from(config) });
+        let layers = manifest.layers.iter();
+        let layers =
+            layers.map(|layer| Link { role: Role::of_layer(&layer.media_type), ..Link::from(layer) });
         Self {
             children: manifest.children().map(Link::from).collect(),
-            blobs: manifest.blobs().map(Link::from).collect(),
+            blobs: config.chain(layers).collect(),
             subject: manifest.subject.as_ref().map(|subject| subject.digest.clone()),
-            artifact_type: manifest.artifact_type,
+            artifact_type: artifact_type(&manifest),
         }
     }
 
@@ -74,6 +107,17 @@ impl Graph {
     }
 }
 
+/// Where a manifest does not say what it is, its configuration does.
+fn artifact_type(manifest: &Manifest) -> Option<String> {
+    const OF_IMAGES: [&str; 2] =
+        ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+    let by_config = || {
+        let config = manifest.config.as_ref().map(|config| &config.media_type);
+        config.filter(|config| !config.is_empty() && !OF_IMAGES.contains(&config.as_str())).cloned()
+    };
+    manifest.artifact_type.clone().or_else(by_config)
+}
+
 impl From<&Descriptor> for Link {
     fn from(descriptor: &Descriptor) -> Self {
         let platform = descriptor.platform.as_ref().map(|platform| {
@@ -84,13 +128,18 @@ impl From<&Descriptor> for Link {
             }
             text
         });
-        Self { digest: descriptor.digest.clone(), size: descriptor.size, platform }
+        Self { digest: descriptor.digest.clone(), size: descriptor.size, platform, role: Role::Part }
     }
 }
 
 impl From<&Link> for LinkRow {
     fn from(link: &Link) -> Self {
-        Self { digest: link.digest.to_string(), size: link.size, platform: link.platform.clone() }
+        Self {
+            digest: link.digest.to_string(),
+            size: link.size,
+            platform: link.platform.clone(),
+            role: link.role,
+        }
     }
 }
 
@@ -110,6 +159,7 @@ impl GraphRow {
 
 impl LinkRow {
     fn link(self) -> Option<Link> {
-        Some(Link { digest: self.digest.parse().ok()?, size: self.size, platform: self.platform })
+        let digest = self.digest.parse().ok()?;
+        Some(Link { digest, size: self.size, platform: self.platform, role: self.role })
     }
 }

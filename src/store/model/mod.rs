@@ -1,8 +1,8 @@
 //! What the store knows, in memory: the authority for every question that is not about bytes.
 //!
 //! Plain data under one lock; no method here does I/O. It is loaded from the index once, at start; every change marks
-//! what the index has to be told (see [`Dirty`]). Invariants: `parents` is the reverse of every manifest's graph; the
-//! ledger's sums are those of the entries; a binding's digest is a member of its repository.
+//! what the index has to be told (see [`Dirty`]). Invariants: `parents` is the reverse of every manifest's graph, and
+//! `referrers` that of their subjects; the ledger's sums are those of the entries; a binding's digest is a member of its repository.
 
 mod dirty;
 mod graph;
@@ -12,6 +12,7 @@ mod partials;
 
 pub(in crate::store) use dirty::Dirty;
 pub(in crate::store) use graph::{Graph, GraphRow};
+pub use graph::{Link, Role};
 pub(in crate::store) use names::{Names, RepoId};
 pub(in crate::store) use objects::{BlobEntry, ManifestEntry};
 #[cfg(test)]
@@ -58,7 +59,9 @@ pub(in crate::store) struct Model {
     /// Stored manifests, the least recently used last.
     pub(in crate::store) manifests: LruCache<Digest, ManifestEntry>,
     /// The stored manifests that name a digest.
-    parents: HashMap<Digest, Vec<Digest>>,
+    pub(in crate::store) parents: HashMap<Digest, Vec<Digest>>,
+    /// The stored manifests that have a digest for their subject.
+    pub(in crate::store) referrers: HashMap<Digest, Vec<Digest>>,
     /// Blobs that are not whole, filling or left by an earlier fill.
     pub(in crate::store) unfinished: HashMap<Digest, Unfinished>,
     /// Files without a name that somebody still reads, with what they take.
@@ -78,6 +81,7 @@ impl Model {
             blobs: LruCache::unbounded(),
             manifests: LruCache::unbounded(),
             parents: HashMap::new(),
+            referrers: HashMap::new(),
             unfinished: HashMap::new(),
             lingering: Vec::new(),
             quarantine: VecDeque::new(),
@@ -247,7 +251,7 @@ pub(in crate::store) fn millis(time: SystemTime) -> Millis {
 }
 
 /// A time that was written down; one that no clock can show is the beginning of time.
-fn time(millis: Millis) -> SystemTime {
+pub(in crate::store) fn time(millis: Millis) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
 }
 

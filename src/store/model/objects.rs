@@ -96,6 +96,9 @@ impl Model {
                 parents.push(digest.clone());
             }
         }
+        if let Some(subject) = &entry.graph.subject {
+            self.referrers.entry(subject.clone()).or_default().push(digest.clone());
+        }
         self.ledger.manifests += entry.space();
         self.manifests.put(digest.clone(), entry);
         self.dirty.manifests.insert(digest.clone());
@@ -109,6 +112,14 @@ impl Model {
         self.dirty.manifests.insert(digest.clone());
         self.dirty.access.insert(digest.clone());
         self.dirty.sidecars.remove(digest);
+        if let Some(subject) = &entry.graph.subject
+            && let Some(referrers) = self.referrers.get_mut(subject)
+        {
+            referrers.retain(|referrer| referrer != digest);
+            if referrers.is_empty() {
+                self.referrers.remove(subject);
+            }
+        }
         for link in entry.graph.links() {
             if let Some(parents) = self.parents.get_mut(&link.digest) {
                 parents.retain(|parent| parent != digest);

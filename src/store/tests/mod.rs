@@ -1,5 +1,6 @@
 //! The store as its users see it, over a real directory and over one that fails.
 
+mod catalogue;
 mod content;
 mod doubt;
 mod faults;
