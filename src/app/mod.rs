@@ -6,7 +6,9 @@
 //! go on, up to a limit; fills stop and what they brought stays; the index is written; the admin listener, on which
 //! all this can be watched, goes last.
 
+mod admin;
 mod build;
+mod desk;
 mod running;
 mod serve;
 

@@ -2,24 +2,30 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Desk;
 use crate::clock::Clock;
 use crate::config::{Changes, Config};
 use crate::http::window;
 use crate::mirror::{Mirror, Options};
 use crate::server::admin::{AdminState, Phase, Readiness};
-use crate::server::{self, Drained, Limits, Service};
+use crate::server::api::Api;
+use crate::server::{self, Drained, Limits, OwnerSocket, Service, SocketError};
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
 use crate::telemetry::{Metrics, StoreFigures};
 
+use super::admin;
 use super::build::{self, Shared};
+use super::desk::{Office, trouble};
 
 /// Starts mirrors.
 #[derive(Debug)]
@@ -37,9 +43,10 @@ pub struct Running {
     shared: Shared,
     listeners: JoinSet<Drained>,
     stop_listeners: CancellationToken,
-    admin: Option<JoinHandle<()>>,
+    admin: JoinSet<()>,
     stop_admin: CancellationToken,
     draining: Arc<AtomicBool>,
+    started: SystemTime,
 }
 
 /// Why the mirror did not start.
@@ -53,6 +60,13 @@ pub enum StartError {
         address: SocketAddr,
         /// What the system said.
         error: std::io::Error,
+    },
+    /// The socket of the admin listener could not be listened at.
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        error: SocketError,
     },
     /// The upstreams of the configuration do not go together, or cannot be set up.
     Upstreams(String),
@@ -69,6 +83,9 @@ impl fmt::Display for StartError {
                 "cannot listen on {address}: {error}; is another roadstead running, or should another address be \
                  configured (server.listen, admin.listen)?"
             ),
+            Self::Socket { path, error } => {
+                write!(f, "cannot listen at the socket {} (admin.socket): {error}", path.display())
+            }
             Self::Upstreams(why) => f.write_str(why),
             Self::Process(why) => f.write_str(why),
         }
@@ -95,6 +112,7 @@ impl App {
         let shared = build::shared(&config.uplink, &clock);
         let (namespaces, sites) = build::sites(&config.upstreams, &shared, &metrics)?;
         let options = build::store_options(&config.store);
+        let started = clock.now();
         let store = spawn_blocking(move || Store::open(disk, options))
             .await
             .map_err(|error| StartError::Process(error.to_string()))?
@@ -116,9 +134,10 @@ impl App {
             shared,
             listeners: JoinSet::new(),
             stop_listeners: CancellationToken::new(),
-            admin: None,
+            admin: JoinSet::new(),
             stop_admin: CancellationToken::new(),
             draining: Arc::default(),
+            started,
             config: Mutex::new(config.clone()),
         };
         match running.listen(&config).await {
@@ -186,10 +205,8 @@ impl Running {
             tracing::error!(%error, "the store could not be closed; the next start checks it");
         }
         self.stop_admin.cancel();
-        if let Some(admin) = self.admin.take() {
-            // A listener that panicked has nothing left to stop.
-            let _ = admin.await;
-        }
+        // A listener that panicked has nothing left to stop.
+        while self.admin.join_next().await.is_some() {}
     }
 
     async fn listen(&mut self, config: &Config) -> Result<(), StartError> {
@@ -212,15 +229,34 @@ impl Running {
             let run = server::run(listener, service.clone(), self.stop_listeners.clone(), limits);
             self.listeners.spawn(run);
         }
+        let desk = self.desk();
         if let Some((listener, address)) = admin {
             self.admin_address = Some(address);
-            let run = server::admin::run(listener, self.admin_state(), self.stop_admin.clone());
-            self.admin = Some(tokio::spawn(run));
+            let state = self.admin_state(admin::at_address(&config.admin, address, &desk));
+            self.admin.spawn(server::admin::run(listener, state, self.stop_admin.clone()));
+        }
+        if let Some(path) = &config.admin.socket {
+            let socket = OwnerSocket::bind(path);
+            let socket = socket.map_err(|error| StartError::Socket { path: path.clone(), error })?;
+            let state = self.admin_state(admin::at_socket(&config.admin, &desk));
+            self.admin.spawn(server::admin::run(socket, state, self.stop_admin.clone()));
         }
         Ok(())
     }
 
-    fn admin_state(&self) -> AdminState {
+    /// Where operators ask what this mirror has, and have things done.
+    pub fn desk(&self) -> Arc<dyn Desk> {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::new(Office {
+            store: self.store.clone(),
+            mirror: self.mirror.clone(),
+            path: config.store.path.clone(),
+            started: self.started,
+            draining: Arc::clone(&self.draining),
+        })
+    }
+
+    fn admin_state(&self, api: Option<Api>) -> AdminState {
         let (store, mirror, metrics) = (self.store.clone(), self.mirror.clone(), self.metrics.clone());
         let encode = move || {
             show_store(&store, &metrics);
@@ -233,7 +269,7 @@ impl Running {
             phase: if draining.load(Ordering::Relaxed) { Phase::Draining } else { Phase::Ready },
             parts: parts(&store, &mirror),
         };
-        AdminState { metrics: Arc::new(encode), readiness: Arc::new(readiness) }
+        AdminState { metrics: Arc::new(encode), readiness: Arc::new(readiness), api }
     }
 }
 
@@ -262,11 +298,7 @@ fn show_store(store: &Store, metrics: &Metrics) {
 
 fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
     let stats = store.stats();
-    let state = match (stats.writes_failing, stats.index_degraded) {
-        (true, _) => "the disk takes no writes",
-        (false, true) => "the index cannot be written",
-        (false, false) => "ok",
-    };
+    let state = trouble(stats.writes_failing, stats.index_degraded).unwrap_or("ok");
     let mut parts = vec![(
         "store".to_owned(),
         format!(

@@ -25,7 +25,7 @@ pub async fn serve(
         tracing::info!(%address, "serving");
     }
     if let Some(address) = running.admin() {
-        tracing::info!(%address, "admin: /livez /readyz /metrics");
+        tracing::info!(%address, "admin: /livez /readyz /metrics /api/v1/");
     }
     loop {
         tokio::select! {

@@ -18,12 +18,12 @@ mod source;
 pub use changes::Changes;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
-    Account, Admin, Budget, Config, Credentials, DeletedTags, Extent, Log, LogFormat, Memory, Resume, Server,
-    Store, TagRule, Tags, Unread, Uplink, Upstream,
+    Account, Admin, AdminApi, Budget, Config, Credentials, DeletedTags, Extent, Log, LogFormat, Memory,
+    Resume, Server, Store, TagRule, Tags, Unread, Uplink, Upstream,
 };
 pub use reach::{Endpoint, Http2, Identity, Proxies, Proxy};
 pub use secret::Secret;
-pub use source::Sources;
+pub use source::{Sources, Unreadable, read_token};
 
 impl Config {
     /// Reads the configuration from where it may come from. What is found is either without a mistake, or all of its

@@ -45,8 +45,25 @@ pub struct Server {
 /// `[admin]`: where operators come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Admin {
-    /// Where `/metrics`, `/livez` and `/readyz` are served; `None`: nowhere.
+    /// Where `/metrics`, `/livez`, `/readyz` and the API are served; `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// The socket in the file system where they are served too; `None`: nowhere.
+    pub socket: Option<PathBuf>,
+    /// Where the API is served.
+    pub api: AdminApi,
+    /// The file with the token that the API asks for at the address; `None`: it asks for none.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Where the API of the admin listener is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminApi {
+    /// At the address and at the socket.
+    On,
+    /// At the socket alone.
+    Socket,
+    /// Nowhere.
+    Off,
 }
 
 /// `[log]`: what is logged, and how.
@@ -312,7 +329,7 @@ impl Default for Server {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: Some(loopback(5001)) }
+        Self { listen: Some(loopback(5001)), socket: None, api: AdminApi::On, token_file: None }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs, io};
 
 use super::mistake::{Mistake, Mistakes, Place};
+use super::secret::Secret;
 
 const FILE_VARIABLE: &str = "ROADSTEAD_CONFIG";
 
@@ -41,9 +42,16 @@ impl Sources {
 
 /// Why a file cannot be used as text.
 #[derive(Debug)]
-pub(super) enum Unreadable {
+pub enum Unreadable {
+    /// What the system said.
     Io(io::Error),
-    NotUtf8 { line: usize },
+    /// It is no text.
+    NotUtf8 {
+        /// The first line that is none, counted from one.
+        line: usize,
+    },
+    /// It is a text that is not what is expected; why.
+    Unfit(&'static str),
 }
 
 impl fmt::Display for Unreadable {
@@ -51,8 +59,27 @@ impl fmt::Display for Unreadable {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::NotUtf8 { .. } => f.write_str("bytes that are not UTF-8"),
+            Self::Unfit(why) => f.write_str(why),
         }
     }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// The token that is alone in a file, as it can stand in a header. Blocks.
+///
+/// # Errors
+/// The file cannot be read, or has something else in it. What it has is not told.
+pub fn read_token(file: &Path) -> Result<Secret, Unreadable> {
+    let text = text(file)?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(Unreadable::Unfit("nothing is in it"));
+    }
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Unreadable::Unfit("a token is one word of visible ASCII"));
+    }
+    Ok(Secret::new(token))
 }
 
 /// The text of a file.
@@ -88,6 +115,7 @@ pub(super) fn unreadable(sources: &Sources, name: &str, problem: Unreadable) -> 
         Unreadable::Io(error) if sources.file.is_some() => {
             (Place::Flag("--config"), format!("{name:?} ({error})"))
         }
+        Unreadable::Unfit(_) => (Place::File(name.to_owned()), problem.to_string()),
         Unreadable::Io(error) => (Place::Variable(FILE_VARIABLE.to_owned()), format!("{name:?} ({error})")),
     };
     let expected = "a configuration file in TOML that can be read".to_owned();

@@ -135,7 +135,7 @@ fn config(data: &Path, upstream: SocketAddr, size: u64) -> io::Result<Config> {
             drain_timeout: Duration::from_millis(500),
             ..Server::default()
         },
-        admin: Admin { listen: None },
+        admin: Admin { listen: None, ..Admin::default() },
         store: Store {
             path: data.to_owned(),
             // Nothing is to be evicted.

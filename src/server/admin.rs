@@ -1,7 +1,7 @@
-//! The admin listener: is it alive, is it ready, and the metrics.
+//! The admin listener: is it alive, is it ready, the metrics, and the way to the API.
 //!
-//! Owns the paths and their formats. What the answers say comes through the two handles in [`AdminState`], so that this
-//! module needs to know neither the store nor who else reports. Readiness never depends on upstreams: a mirror whose
+//! Owns the paths and their formats; those of the API are in `api`. What the answers say comes through the handles in
+//! [`AdminState`], so that this module needs to know neither the store nor who else reports. Readiness never depends on upstreams: a mirror whose
 //! upstreams are all away serves what it has, and taking it out of service would take that away too.
 
 use std::fmt;
@@ -12,10 +12,10 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::listen::{self, Limits};
+use super::api::Api;
+use super::listen::{self, Limits, Listener};
 use super::respond;
 use crate::http::Body;
 use crate::telemetry;
@@ -27,6 +27,8 @@ pub struct AdminState {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The readiness of this moment.
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// The API, where it is served.
+    pub api: Option<Api>,
 }
 
 impl fmt::Debug for AdminState {
@@ -66,10 +68,15 @@ impl Phase {
 }
 
 /// Answers on `listener` until `stop`. It should be stopped last, so that the drain can be watched.
-pub async fn run(listener: TcpListener, state: AdminState, stop: CancellationToken) {
+pub async fn run<L: Listener>(listener: L, state: AdminState, stop: CancellationToken) {
     let handle = move |_, request: Request<Incoming>| {
-        let answer = answer(&state, request.method(), request.uri().path(), request.uri().query());
-        async move { answer }
+        let state = state.clone();
+        async move {
+            match &state.api {
+                Some(api) if Api::is_at(request.uri().path()) => api.answer(request).await,
+                _ => answer(&state, request.method(), request.uri().path(), request.uri().query()),
+            }
+        }
     };
     listen::serve(listener, handle, stop, LIMITS).await;
 }
@@ -91,7 +98,11 @@ fn answer(state: &AdminState, method: &Method, path: &str, query: Option<&str>) 
             text(status, TEXT, describe(&readiness, is_verbose(query)))
         }
         "/metrics" => text(StatusCode::OK, telemetry::CONTENT_TYPE, (state.metrics)()),
-        _ => text(respond::NOT_FOUND, TEXT, "here are /livez, /readyz and /metrics\n".to_owned()),
+        _ => text(
+            respond::NOT_FOUND,
+            TEXT,
+            "here are /livez, /readyz, /metrics and, if it is on, /api/v1/\n".to_owned(),
+        ),
     }
 }
 
@@ -135,6 +146,7 @@ mod tests {
         AdminState {
             metrics: Arc::new(|| "# EOF\n".to_owned()),
             readiness: Arc::new(move || Readiness { phase, parts: parts.clone() }),
+            api: None,
         }
     }
 

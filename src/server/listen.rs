@@ -1,5 +1,6 @@
 //! The accept loop: from a listening socket to connection tasks, whatever the system answers, until told to stop.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection;
 use super::drain::{Connections, Drained};
+use super::stall;
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,34 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+/// Where connections come from.
+pub trait Listener: Send {
+    /// A connection.
+    type Connection: stall::Socket + Send + 'static;
+    /// Who is at its other end.
+    type Peer: fmt::Debug + Copy + Send + Sync + 'static;
+
+    /// The next connection.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Connection, Self::Peer)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Connection = TcpStream;
+    type Peer = SocketAddr;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (socket, peer) = Self::accept(self).await?;
+        // Answers are written in whole pieces; waiting to fill a packet would only delay the last one.
+        if let Err(reason) = socket.set_nodelay(true) {
+            tracing::debug!(%reason, "TCP_NODELAY was not taken");
+        }
+        if let Err(reason) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT) {
+            tracing::debug!(%reason, "TCP_NOTSENT_LOWAT was not taken");
+        }
+        Ok((socket, peer))
+    }
+}
+
 /// How much the kernel takes of what a client is not ready for. Without a limit it is megabytes for each client that takes
 /// nothing; what is on its way to a client that takes it is not limited by this.
 const UNSENT: u32 = 128 * 1024;
@@ -32,14 +62,15 @@ const UNSENT: u32 = 128 * 1024;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Serves `listener` with `handle` until `stop`, then lets running answers finish within the limits.
-pub(super) async fn serve<H, F, B>(
-    listener: TcpListener,
+pub(super) async fn serve<L, H, F, B>(
+    listener: L,
     handle: H,
     stop: CancellationToken,
     limits: Limits,
 ) -> Drained
 where
-    H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    L: Listener,
+    H: Fn(L::Peer, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
     B: hyper::body::Body + Send + 'static,
     B::Data: Send,
@@ -47,13 +78,6 @@ where
 {
     let connections = Connections::new(stop);
     while let Some((socket, peer)) = accept(&listener, &connections.stop).await {
-        // Answers are written in whole pieces; waiting to fill a packet would only delay the last one.
-        if let Err(reason) = socket.set_nodelay(true) {
-            tracing::debug!(%reason, "TCP_NODELAY was not taken");
-        }
-        if let Err(reason) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT) {
-            tracing::debug!(%reason, "TCP_NOTSENT_LOWAT was not taken");
-        }
         let handle = handle.clone();
         let (stop, cut) = (connections.stop.clone(), connections.cut.clone());
         connections.spawn(async move {
@@ -67,7 +91,7 @@ where
 
 /// The next connection, or `None` once `stop` is called. Errors never end the loop: those of one connection are passed
 /// over, those of the system (no file descriptors, no memory) are waited out.
-async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+async fn accept<L: Listener>(listener: &L, stop: &CancellationToken) -> Option<(L::Connection, L::Peer)> {
     let mut pause = BACKOFF.0;
     loop {
         let accepted = tokio::select! {

@@ -13,6 +13,7 @@
 
 mod access;
 pub mod admin;
+pub mod api;
 mod blobs;
 mod connection;
 mod drain;
@@ -24,11 +25,13 @@ mod region;
 mod reply;
 mod request;
 mod respond;
+mod socket;
 mod stall;
 
 pub use drain::Drained;
 pub use handle::Service;
-pub use listen::Limits;
+pub use listen::{Limits, Listener};
+pub use socket::{OwnerSocket, SocketError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

@@ -17,6 +17,7 @@ use tracing::Level;
 
 use super::access::Subject;
 use super::reply::{JSON, Reply, ascii};
+use crate::api::ProblemCode;
 use crate::http::content_range::unsatisfied;
 use crate::mirror::Refusal;
 use crate::oci::{Code, RouteError, SelectError, error_body};
@@ -225,6 +226,23 @@ fn seconds(wait: Option<Duration>) -> u64 {
 
 /// What `Allow` says with a 405.
 pub(super) const ALLOWED: &str = "GET, HEAD";
+
+/// The status of a problem of the admin API.
+pub(super) fn of_problem(code: ProblemCode) -> StatusCode {
+    match code {
+        ProblemCode::BadRequest => StatusCode::BAD_REQUEST,
+        ProblemCode::UnknownPath | ProblemCode::NotFound => StatusCode::NOT_FOUND,
+        ProblemCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ProblemCode::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ProblemCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ProblemCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ProblemCode::Forbidden => StatusCode::FORBIDDEN,
+        ProblemCode::Conflict => StatusCode::CONFLICT,
+        ProblemCode::Refused | ProblemCode::Unreachable => StatusCode::BAD_GATEWAY,
+        ProblemCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ProblemCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
 
 // For the admin listener, whose answers are no registry's.
 pub(super) const METHOD_NOT_ALLOWED: StatusCode = StatusCode::METHOD_NOT_ALLOWED;

@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep};
 ///
 /// The runtime hears that a socket is writable only once a third of its send buffer is free, which can be a megabyte:
 /// for a client on a thin line that is minutes of steady progress. So before anyone is cut, the socket itself is asked.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
+pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Writes what fits now; `WouldBlock` when nothing does.
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
 }

@@ -10,6 +10,7 @@ mod support;
 mod access;
 mod accounts;
 mod addressing;
+mod api;
 mod blobs;
 mod body;
 mod chains;

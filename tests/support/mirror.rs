@@ -77,7 +77,7 @@ impl Setup {
         self
     }
 
-    /// A line of TOML in `[server]`, `[store]`, `[memory]`, `[uplink]` or `[log]`.
+    /// A line of TOML in `[server]`, `[admin]`, `[store]`, `[memory]`, `[uplink]` or `[log]`.
     pub fn set(mut self, table: &'static str, line: &str) -> Self {
         self.settings.push((table, line.to_owned()));
         self
@@ -188,10 +188,14 @@ impl Mirror {
         client::head(self.address, target)
     }
 
+    /// Where operators connect.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.running.as_ref().and_then(Running::admin).expect("an admin listener")
+    }
+
     /// The answer of the admin listener.
     pub async fn admin(&self, target: &str) -> Answer {
-        let admin = self.running.as_ref().and_then(Running::admin).expect("an admin listener");
-        client::get(admin, target).send().await
+        client::get(self.admin_address(), target).send().await
     }
 
     /// The sum of a metric over the labels that contain all of `labels`.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::section::Reading;
 use super::value::Item;
-use crate::config::{Config, Upstream};
+use crate::config::{Admin, AdminApi, Config, Upstream};
 
 /// An upstream with the places of what it may share with no other.
 pub(super) struct Placed {
@@ -27,6 +27,24 @@ pub(super) fn addresses(reading: &mut Reading<'_>, config: &Config) {
     let expected = "different addresses in server.listen and admin.listen";
     let _ = reading.mistake_where_given("admin.listen", &found, expected)
         || reading.mistake_where_given("server.listen", &found, expected);
+}
+
+/// Whoever reaches the API can take everything away: beyond this machine it asks who comes.
+pub(super) fn admin(reading: &mut Reading<'_>, admin: &Admin) {
+    let open = admin.listen.filter(|address| !address.ip().to_canonical().is_loopback());
+    match (admin.api, open, &admin.token_file, &admin.socket) {
+        (AdminApi::On, Some(open), None, _) => {
+            let found = format!("\"{open}\", where anybody could use the API");
+            let expected =
+                "an address of this machine alone, or admin.token_file beside it, or admin.api = \"off\"";
+            reading.mistake_where_given("admin.listen", &found, expected);
+        }
+        (AdminApi::Socket, _, _, None) => {
+            let found = "\"socket\" without a socket";
+            reading.mistake_where_given("admin.api", found, "admin.socket beside it, or \"on\", or \"off\"");
+        }
+        _ => {}
+    }
 }
 
 /// What names one upstream may not name another, and at most one is the default.

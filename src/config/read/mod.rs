@@ -23,6 +23,7 @@ use toml::de::DeTable;
 use self::section::{Over, Reading, Section};
 use self::value::{bytes, filled, number, one, or_empty};
 use super::mistake::{Mistake, Mistakes, Place};
+use super::source::read_token;
 use super::{Admin, Config, Log, Memory, Proxies, Server, Sources, Store, Uplink, Upstream};
 
 /// Reads `text`, which is the file `name`, under what `sources` has beside the file.
@@ -55,6 +56,7 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
     };
     reading.close(root);
     conflicts::addresses(&mut reading, &config);
+    conflicts::admin(&mut reading, &config.admin);
     if let Some(data) = &sources.data {
         config.store.path.clone_from(data);
     }
@@ -107,9 +109,24 @@ fn server<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Server {
 
 fn admin<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Admin {
     let mut section = reading.section(root, "admin");
-    let listen = reading.get(&mut section, "listen", or_empty(one(text::address)));
+    let s = &mut section;
+    let default = Admin::default();
+    let admin = Admin {
+        listen: reading.get(s, "listen", or_empty(one(text::address))).unwrap_or(default.listen),
+        socket: reading.get(s, "socket", or_empty(one(text::socket))).unwrap_or(default.socket),
+        api: reading.get(s, "api", one(text::admin_api)).unwrap_or(default.api),
+        token_file: reading
+            .get(s, "token_file", or_empty(one(text::some_text)))
+            .map_or(default.token_file, |file| file.map(PathBuf::from)),
+    };
+    if let Some(file) = &admin.token_file
+        && let Err(problem) = read_token(file)
+    {
+        let found = format!("{file:?} ({problem})");
+        reading.mistake_where_given("admin.token_file", &found, "a file with a token, on a line of its own");
+    }
     reading.close(section);
-    Admin { listen: listen.unwrap_or_else(|| Admin::default().listen) }
+    admin
 }
 
 fn log<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Log {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::config::{Budget, DeletedTags, Extent, Http2, LogFormat, Proxy, Resume, Secret, Unread};
+use crate::config::{AdminApi, Budget, DeletedTags, Extent, Http2, LogFormat, Proxy, Resume, Secret, Unread};
 use crate::oci::{Pattern, Repository};
 
 /// What should have been there, for a mistake to say.
@@ -306,6 +306,25 @@ pub(super) fn helper(text: &str) -> Result<PathBuf, Expected> {
             .into());
     }
     Ok(PathBuf::from(format!("docker-credential-{}", text.trim_start_matches("docker-credential-"))))
+}
+
+/// `"on"`, `"socket"` or `"off"`.
+pub(super) fn admin_api(text: &str) -> Result<AdminApi, Expected> {
+    match text {
+        "on" => Ok(AdminApi::On),
+        "socket" => Ok(AdminApi::Socket),
+        "off" => Ok(AdminApi::Off),
+        _ => Err("\"on\", \"socket\" or \"off\"".into()),
+    }
+}
+
+/// The path of a socket. The system has room for no more.
+pub(super) fn socket(text: &str) -> Result<PathBuf, Expected> {
+    const MOST: usize = 107;
+    if text.is_empty() || text.len() > MOST || text.contains('\0') {
+        return Err(format!("a path of at most {MOST} bytes").into());
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// `"text"` or `"json"`.

@@ -1,0 +1,62 @@
+//! What a request says: its query by name, its content by shape. What is not known is a mistake, and told.
+
+use serde::de::DeserializeOwned;
+use url::form_urlencoded;
+
+use super::answer::Asking;
+use crate::api::Problem;
+
+/// The query of a read, of which each name is given once at the most.
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Asking {
+    /// The query, in which only these names may be.
+    pub(super) fn query(&self, known: &[&str]) -> Result<Query, Problem> {
+        let mut given: Vec<(String, String)> = Vec::new();
+        for (name, value) in form_urlencoded::parse(self.query.as_bytes()) {
+            if !known.contains(&&*name) {
+                let hint = match known {
+                    [] => "there are no parameters here".to_owned(),
+                    known => format!("the parameters here are {}", known.join(", ")),
+                };
+                return Err(Problem::bad_request(format!("unknown parameter {name:?}")).hint(hint));
+            }
+            if given.iter().any(|(other, _)| *other == name) {
+                return Err(Problem::bad_request(format!("the parameter {name:?} is given twice")));
+            }
+            given.push((name.into_owned(), value.into_owned()));
+        }
+        Ok(Query(given))
+    }
+
+    /// The content of a write.
+    pub(super) fn content<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // The crate's words quote what is there; it came from whoever reads them.
+        serde_json::from_slice(&self.content).map_err(|error| {
+            Problem::bad_request(format!("the content is not what is expected: {error}"))
+                .hint("docs/openapi.json describes it, and GET /api/v1/openapi.json")
+        })
+    }
+}
+
+impl Query {
+    /// A parameter, if it is given and not empty.
+    pub(super) fn one(&self, name: &str) -> Option<&str> {
+        let value = self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// A parameter that has to be there.
+    pub(super) fn must(&self, name: &str) -> Result<&str, Problem> {
+        self.one(name).ok_or_else(|| Problem::bad_request(format!("the parameter {name:?} is missing")))
+    }
+
+    /// A parameter that is `true` or `false`; not given is `false`.
+    pub(super) fn truth(&self, name: &str) -> Result<bool, Problem> {
+        match self.one(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(other) => Err(Problem::bad_request(format!("{name} is {other:?}, neither true nor false"))),
+        }
+    }
+}

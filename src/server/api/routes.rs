@@ -1,0 +1,86 @@
+//! The table of the API: every path with its method, and the call that it means.
+//!
+//! A read is a `GET` whose parameters are in the query; a write is a `POST` with JSON. `docs/openapi.json` describes them
+//! all, and a test holds the two together.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Asking};
+use super::method_of;
+use crate::api::{Problem, ProblemCode};
+
+/// One path, one method.
+struct Route {
+    path: &'static str,
+    run: Run,
+}
+
+/// What is done about a request, and with it which method it has.
+#[derive(Clone, Copy)]
+pub(super) enum Run {
+    /// Tells of the API itself.
+    Open(fn() -> Answer),
+    /// Asks the desk.
+    Read(fn(&Asking) -> Result<Answer, Problem>),
+    /// Tells the desk to do something.
+    Write(fn(&Asking) -> Result<Answer, Problem>),
+}
+
+impl Run {
+    /// Does it. Blocks.
+    pub(super) fn call(self, asking: &Asking) -> Result<Answer, Problem> {
+        match self {
+            Self::Open(tell) => Ok(tell()),
+            Self::Read(call) | Self::Write(call) => call(asking),
+        }
+    }
+}
+
+const fn open(path: &'static str, tell: fn() -> Answer) -> Route {
+    Route { path, run: Run::Open(tell) }
+}
+
+const fn read(path: &'static str, call: fn(&Asking) -> Result<Answer, Problem>) -> Route {
+    Route { path, run: Run::Read(call) }
+}
+
+#[expect(dead_code, reason = "the first write is yet to come")]
+const fn write(path: &'static str, call: fn(&Asking) -> Result<Answer, Problem>) -> Route {
+    Route { path, run: Run::Write(call) }
+}
+
+/// All of them.
+const ROUTES: &[Route] = &[
+    open("/api/v1/", list),
+    open("/api/v1/openapi.json", describe),
+    read("/api/v1/status", |asking| {
+        asking.query(&[])?;
+        Answer::of(&asking.desk.status()?)
+    }),
+];
+
+/// The call that a request means.
+pub(super) fn find(method: &Method, path: &str) -> Result<Run, Problem> {
+    let mut at_path = ROUTES.iter().filter(|route| route.path == path).peekable();
+    if at_path.peek().is_none() {
+        return Err(Problem::new(ProblemCode::UnknownPath, format!("the API has no path {path:?}"))
+            .hint("GET /api/v1/ lists its paths"));
+    }
+    // Whoever wants the head alone gets that of the same answer.
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    at_path.find(|route| method_of(&route.run) == method).map(|route| route.run).ok_or_else(|| {
+        Problem::new(ProblemCode::MethodNotAllowed, format!("{path} has no method {method}"))
+            .hint("reads are GET, writes are POST")
+    })
+}
+
+fn list() -> Answer {
+    let routes =
+        ROUTES.iter().map(|route| json!({ "method": method_of(&route.run).as_str(), "path": route.path }));
+    Answer::Json(json!({ "routes": routes.collect::<Vec<Value>>() }).to_string().into_bytes())
+}
+
+fn describe() -> Answer {
+    Answer::Json(include_bytes!("../../../docs/openapi.json").to_vec())
+}
