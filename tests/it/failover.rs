@@ -134,7 +134,7 @@ async fn g2_wrong_content_of_one_endpoint_is_had_right_from_the_next() {
 
 #[tokio::test]
 async fn g6_a_manifest_that_stands_still_at_one_endpoint_is_had_from_the_next() {
-    let pair = Pair::new("idle_timeout = \"300ms\"").await;
+    let pair = Pair::new("idle_timeout = \"2s\"").await;
     let picture = image(8, &[100]);
     pair.push(&picture);
     pair.first.script(on().get().manifests(), act().stall(10));

@@ -12,7 +12,7 @@ use crate::world::{REPOSITORY, TAG, World, manifest_path};
 
 /// The world with a tag that is asked for anew each time.
 async fn without_ttl(image: &Image) -> World {
-    let world = World::with("tag_ttl = \"0s\"\nrevalidate_timeout = \"300ms\"").await;
+    let world = World::with("tag_ttl = \"0s\"").await;
     world.upstream.push(REPOSITORY, Some(TAG), image);
     world
 }

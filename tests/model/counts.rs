@@ -15,6 +15,8 @@ pub(crate) enum Group {
     Upstream,
     Disk,
     Answer,
+    /// Why clients did not get what they wanted.
+    Excuse,
 }
 
 /// What there has to be at least [`LEAST`] of.

@@ -19,7 +19,7 @@ use crate::support::eventually;
 use crate::support::images::{Object, sha256};
 use crate::support::mirror::{Setup, files_under};
 use crate::support::upstream::{Kind, Seen};
-use crate::trouble::{BREAKS, Fault, LIES, LIMITED_FOR, Trouble, happened};
+use crate::trouble::{DEALT, Fault, LIES, LIMITED_FOR, Trouble, happened};
 use crate::upstreams::Upstreams;
 
 /// How many clients there are at once, and how many more there may be.
@@ -136,8 +136,8 @@ impl Game {
         let theme = self.setting.theme;
         for blob in 0..self.setting.blobs.len() {
             if theme.has_breaks() && self.trouble.waiting(blob) < 2 && self.dice.percent(90) {
-                for _ in 0..2 + self.dice.below(3) {
-                    let fault = self.dice.pick(&BREAKS);
+                for _ in 0..3 + self.dice.below(3) {
+                    let fault = self.dice.pick(&DEALT);
                     self.trouble.arm(blob, fault, &mut self.dice);
                 }
             }
@@ -282,8 +282,10 @@ impl Game {
     fn judge_from(&self, first: usize) {
         let record = self.record();
         for answered in &self.answers[first..] {
-            if let Err(why) = judge(answered, &record.of(self, answered.ask.blob)) {
-                self.history.lose(Some(answered.ask.blob), &format!("{answered}: {why}"));
+            match judge(answered, &record.of(self, answered.ask.blob)) {
+                Err(why) => self.history.lose(Some(answered.ask.blob), &format!("{answered}: {why}")),
+                Ok(Some(excuse)) => self.counts.add(Group::Excuse, excuse),
+                Ok(None) => {}
             }
             if answered.end == Ending::Complete && answered.right && matches!(answered.status, 200 | 206) {
                 let word = if answered.ask.part == Part::Whole { "whole body right" } else { "part right" };
@@ -445,7 +447,8 @@ impl Game {
                 record.limits.push((seen.began, seen.ended.unwrap_or_else(Instant::now) + LIMITED_FOR));
             }
             let is_silence = |fault| fault != Fault::Limited && fault != Fault::RangeIgnored;
-            if Fault::of(&seen).is_some_and(is_silence) {
+            // What storage does says nothing of the registry.
+            if seen.asked.kind == Kind::Blob && Fault::of(&seen).is_some_and(is_silence) {
                 record.silences.push((seen.began, seen.ended.unwrap_or_else(Instant::now) + LEFT_ALONE_FOR));
             }
             let digest = match seen.asked.kind {

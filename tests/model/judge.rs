@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 /// How long a client may wait for the head of an answer (G3).
 const HEADERS: Duration = Duration::from_secs(15);
-/// Trouble with an exchange reaches a client a little before or after upstream notes it.
-const LAG: Duration = Duration::from_millis(500);
+/// Trouble with an exchange reaches a client a little before or after upstream notes it, on a machine that is busy with
+/// other things.
+const LAG: Duration = Duration::from_secs(2);
 
 /// What a fault may do to a client, beside costing it time.
 fn statuses(fault: Fault) -> &'static [u16] {
@@ -27,8 +28,9 @@ fn statuses(fault: Fault) -> &'static [u16] {
     }
 }
 
-/// Says what is wrong with an answer, by all that happened to its blob.
-pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), String> {
+/// Says what is wrong with an answer, by all that happened to its blob; of one that is not what its client wanted, the word
+/// for why it may be so.
+pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<Option<&'static str>, String> {
     let mut meanwhile = evidence
         .restarts
         .iter()
@@ -52,9 +54,10 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), 
         Ending::Silent => return Err("nothing came, for as long as clients wait".to_owned()),
         // A body that turns out to be wrong at once takes the head that was on its way with it.
         Ending::Nobody if !restarted && lies.is_empty() => return Err("there was no answer".to_owned()),
-        Ending::Nobody => return Ok(()),
+        Ending::Nobody => return Ok(Some("nobody there")),
         // Nobody waits for ever for who asks to be asked later.
-        Ending::Cut if limited || left_alone => return Ok(()),
+        Ending::Cut if limited => return Ok(Some("cut for a limit")),
+        Ending::Cut if left_alone => return Ok(Some("cut for silence")),
         Ending::Cut if !restarted && lies.is_empty() && !is_unprovable(answered, evidence) => {
             return Err(format!("cut after {} bytes", answered.came));
         }
@@ -83,11 +86,15 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), 
         let stopping = restarted && answered.status == 503 || torn && answered.status == 500;
         // What is past the end is known when the size is: not from an upstream that says another.
         let misled = matches!(part, Part::Beyond(_)) && !lies.is_empty() && answered.status == 502;
-        return if lied || excused || limited || left_alone || stopping || misled {
-            Ok(())
-        } else {
-            Err(format!("{} instead of {expected}", answered.status))
-        };
+        let reasons = [
+            (stopping, "refused at an end"),
+            (lied || misled, "refused for a lie"),
+            (excused, "refused for a fault"),
+            (limited, "refused for a limit"),
+            (left_alone, "refused for silence"),
+        ];
+        let reason = reasons.into_iter().find_map(|(is, reason)| is.then_some(reason));
+        return reason.map(Some).ok_or_else(|| format!("{} instead of {expected}", answered.status));
     }
     if let Some(complaint) = &answered.complaint
         && (lies.is_empty() || answered.is_hit())
@@ -105,7 +112,7 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<(), 
     if !answered.right && (claims_to_be_right || !may_be_wrong) {
         return Err(format!("wrong bytes, {:?} after {}", answered.end, answered.came));
     }
-    Ok(())
+    Ok((answered.end == Ending::Cut).then_some("cut for another reason"))
 }
 
 /// Whether what was sent of a body cannot be proven any more: it cannot be read again, nor can the fill that brought it

@@ -16,6 +16,7 @@
 //! | an eviction | the blob |
 //! | a body that is streamed past the store, from its beginning or since a failure of the disk | that body; if it has to be proven, all before it, too |
 //! | a fill that finds no room | what was sent on its connection until that was known |
+//! | a head that could not wait for that, where room may be short | the bodies of all who were served meanwhile |
 //! | an orderly stop | what was sent on connections that were open then |
 //! | an abrupt end | what was sent, unless the blob was stored |
 //!
@@ -30,8 +31,10 @@ use crate::trouble::{Fault, span};
 
 /// What upstream has sent may stay in sockets for so long before the mirror takes it.
 const UNREAD: Duration = Duration::from_secs(2);
-/// Within this time the mirror closes what it has to close.
-const RECALL: Duration = Duration::from_millis(500);
+/// Within this time the mirror closes what it has to close, on a machine that is busy with other things.
+const RECALL: Duration = Duration::from_secs(2);
+/// A head that waits for so long goes out before it is known whether the store has room, and says that the body is stored.
+const UNTOLD: Duration = Duration::from_millis(900);
 /// The most that upstream writes at once.
 const LAST_WRITE: u64 = 16 << 10;
 
@@ -197,16 +200,32 @@ impl Evidence<'_> {
         for answer in self.answers.iter().filter(|answer| answer.is_bypass()) {
             losses.push(self.streamed(answer, "it was streamed past the store"));
         }
+        for untold in self.answers.iter().filter(|answer| self.is_untold(answer)) {
+            let meanwhile = self.answers.iter().filter(|answer| {
+                let has_body = !matches!(answer.ask.part, Part::Head | Part::Beyond(_));
+                has_body && answer.began <= untold.ended && untold.began <= answer.ended
+            });
+            losses.extend(
+                meanwhile.map(|answer| self.streamed(answer, "may have been streamed past the store")),
+            );
+        }
         let unroomed = |at: Instant| {
             self.is_full(at)
                 || self.answers.iter().any(|answer| {
                     // Who asks for what lies behind the end is not told that there is no room.
                     let unkept = answer.is_bypass() || matches!(answer.ask.part, Part::Beyond(_));
-                    unkept && answer.began <= at && at <= answer.headed
+                    let until = if self.is_untold(answer) { answer.ended } else { answer.headed };
+                    (unkept || self.is_untold(answer)) && answer.began <= at && at <= until
                 })
         };
         let begun = self.seen.iter().filter(|seen| unroomed(seen.began));
         losses.extend(begun.map(|seen| of(seen, "there was no room")));
+    }
+
+    /// Whether its head went out before it was known whether there is room, and there may have been none.
+    fn is_untold(&self, answer: &Answered) -> bool {
+        let is_short = self.is_small || self.is_full(answer.began) || self.is_full(answer.headed);
+        is_short && answer.headed - answer.began >= UNTOLD
     }
 
     /// Whether the disk was smaller than the budget.

@@ -35,14 +35,37 @@ pub(crate) enum Fault {
     Dropped,
 }
 
-/// Those that break what is on its way.
-pub(crate) const BREAKS: [Fault; 7] = [
+/// Those that break what is on its way, once each.
+const BREAKS: [Fault; 7] = [
     Fault::Cut,
     Fault::Reset,
     Fault::Stall,
     Fault::Unavailable,
     Fault::Limited,
     Fault::RangeIgnored,
+    Fault::Dropped,
+];
+/// The same as they are dealt: those more often that do not fit every answer, and those less that keep others from
+/// happening, because upstream is left alone for them.
+pub(crate) const DEALT: [Fault; 19] = [
+    Fault::Cut,
+    Fault::Cut,
+    Fault::Cut,
+    Fault::Reset,
+    Fault::Reset,
+    Fault::Reset,
+    Fault::Stall,
+    Fault::Stall,
+    Fault::Stall,
+    Fault::RangeIgnored,
+    Fault::RangeIgnored,
+    Fault::RangeIgnored,
+    Fault::RangeIgnored,
+    Fault::Unavailable,
+    Fault::Unavailable,
+    Fault::Limited,
+    Fault::Limited,
+    Fault::Dropped,
     Fault::Dropped,
 ];
 /// Those that are about other content.

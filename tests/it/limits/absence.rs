@@ -42,7 +42,7 @@ fn paths(image: &Image) -> [String; 5] {
     .map(|path| format!("/v2/{REPOSITORY}/{path}"))
 }
 
-const LINES: &str = "negative_ttl = \"1h\"\nheader_timeout = \"500ms\"";
+const LINES: &str = "negative_ttl = \"1h\"\n";
 
 #[tokio::test]
 async fn t63_no_trouble_of_upstream_is_remembered_as_absence() {
@@ -50,7 +50,9 @@ async fn t63_no_trouble_of_upstream_is_remembered_as_absence() {
     for (what, trouble) in troubles() {
         for path in paths(&image) {
             let clock = clock_by_hand();
-            let world = World::by(&clock, LINES).await;
+            // Short where it is waited for; the others have all the time that a busy machine may take.
+            let quick = if what == "silence" { "header_timeout = \"2s\"" } else { "" };
+            let world = World::by(&clock, &format!("{LINES}{quick}")).await;
             world.upstream.push(REPOSITORY, Some(TAG), &image);
             world.upstream.script(on(), trouble.clone());
             let answer = world.mirror.get(&path).send().await;

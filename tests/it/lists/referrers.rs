@@ -342,8 +342,7 @@ async fn t90_the_fallback_tag_of_a_sha512_subject_is_cut_to_its_first_64_digits(
 
 #[tokio::test]
 async fn t85_g6_while_upstream_is_away_the_last_list_is_served_as_stale() {
-    let lines = "tag_ttl = \"0s\"\nrevalidate_timeout = \"200ms\"";
-    let scene = Scene::with(lines).await;
+    let scene = Scene::with("tag_ttl = \"0s\"").await;
     scene.list();
     scene.ask("").send().await.expect(200);
     for trouble in [status(503), status(429), act().status(200).body("{}")] {

@@ -22,7 +22,7 @@ struct Watched {
 impl Watched {
     async fn new() -> Self {
         let upstream = Upstream::start().await;
-        let lines = "tag_ttl = \"0s\"\nnegative_ttl = \"0s\"\nheader_timeout = \"300ms\"";
+        let lines = "tag_ttl = \"0s\"\nnegative_ttl = \"0s\"\nheader_timeout = \"2s\"";
         let setup =
             Setup::with(&upstream, lines).set("log", "format = \"json\"").set("store", "max_blob = \"1MB\"");
         Self { mirror: setup.spawn().await, upstream, seen: BTreeSet::new(), lines: 0 }

@@ -40,7 +40,7 @@ async fn t54_t76_t77_g9_no_secret_is_ever_logged_told_or_passed_on() {
         let setup = Setup::empty();
         let file = setup.file("password", PASSWORD);
         let lines = format!(
-            "default = true\nredirect_hosts = [\"127.0.0.1\"]\nusername = \"ann\"\npassword_file = {file:?}\nheader_timeout = \"500ms\""
+            "default = true\nredirect_hosts = [\"127.0.0.1\"]\nusername = \"ann\"\npassword_file = {file:?}\nheader_timeout = \"2s\""
         );
         let logging = format!("format = {format:?}\nlevel = \"trace\"");
         let mirror = setup.upstream(REGISTRY, &upstream, &lines).set("log", &logging).spawn().await;
