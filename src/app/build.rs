@@ -12,8 +12,8 @@ use crate::oci::{Namespace, Namespaces};
 use crate::store;
 use crate::telemetry::Metrics;
 use crate::upstream::{
-    Account, Credentials, EndpointSettings, Http2, Identity, Limits, LoginSource, Proxies, Proxy, Settings,
-    Trust, Uplink, Upstream,
+    Account, Credentials, EndpointSettings, Http2, Identity, Limits, LoginSource, Proxies, Proxy, Refreshed,
+    Settings, Trust, Uplink, Upstream,
 };
 
 use super::StartError;
@@ -24,6 +24,7 @@ pub(super) struct Shared {
     pub(super) pseudonym: Pseudonym,
     pub(super) uplink: Uplink,
     pub(super) limits: Limits,
+    pub(super) refreshed: Refreshed,
 }
 
 /// The upstreams of a configuration, and which requests mean which.
@@ -74,6 +75,7 @@ fn site(upstream: &config::Upstream, shared: &Shared, metrics: &Metrics) -> Resu
         max_rate: upstream.max_rate,
         pull_reserve: upstream.pull_reserve,
         limits: shared.limits.clone(),
+        refreshed: shared.refreshed.clone(),
         uplink: shared.uplink.clone(),
     };
     for endpoint in upstream.endpoints.iter().filter(|endpoint| endpoint.insecure) {
@@ -186,6 +188,7 @@ pub(super) fn shared(uplink: &config::Uplink, clock: &Clock) -> Shared {
         pseudonym: Pseudonym::random(),
         uplink: Uplink::new(uplink.max_connections, uplink.max_rate),
         limits: Limits::new(clock.clone()),
+        refreshed: Refreshed::new(),
     }
 }
 

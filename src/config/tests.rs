@@ -336,6 +336,10 @@ fn mistakes_in_rules_of_tags_are_told_where_they_are() {
     let rule = |keys: &str| {
         format!("[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n[[upstream.tags]]\n{keys}\n")
     };
+    let ruled = |above: &str, keys: &str| {
+        let upstream = format!("[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n{above}");
+        format!("{upstream}\n[[upstream.tags]]\n{keys}\n")
+    };
     let rows: Vec<(String, &str, &str)> = vec![
         (
             rule("tags = [\"latest\",\n\"v[0-\"]\ntag_ttl = \"1s\""),
@@ -380,6 +384,16 @@ fn mistakes_in_rules_of_tags_are_told_where_they_are() {
             rule("tags = [\"a\"]\nstale_while_revalidate = \"2m\"\nmax_stale = \"1m\""),
             "f.toml:6: upstream.tags.stale_while_revalidate: found a longer time",
             "no more than",
+        ),
+        (
+            ruled("max_stale = \"1m\"", "tags = [\"a\"]\nstale_while_revalidate = \"2m\""),
+            "f.toml:7: upstream.tags.stale_while_revalidate: found a longer time",
+            "no more than",
+        ),
+        (
+            ruled("stale_while_revalidate = \"2m\"", "tags = [\"a\"]\nmax_stale = \"1m\""),
+            "f.toml:7: upstream.tags.max_stale: found a shorter time",
+            "no less than",
         ),
         (
             "[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\ntags = [\"latest\"]".into(),

@@ -74,6 +74,7 @@ impl Scene {
             max_rate: None,
             pull_reserve: 0,
             limits: crate::upstream::Limits::new(Clock::system()),
+            refreshed: crate::upstream::Refreshed::new(),
             uplink: crate::upstream::Uplink::unlimited(),
         };
         let namespace = Namespace {

@@ -20,6 +20,7 @@ use crate::oci::Repository;
 use super::accounts::Login;
 use super::connect::Reach;
 use super::failure::{Failure, SaidNo};
+use super::health::Subject;
 use super::places::Places;
 use super::redirect::Bare;
 use super::settings::Credentials;
@@ -59,6 +60,18 @@ impl Realm {
             scope: self.scope.clone(),
             account: login.cloned(),
         }
+    }
+
+    /// The server, and not what it is asked: upstream chooses that.
+    pub(super) fn server(&self) -> Url {
+        let mut server = self.url.clone();
+        server.set_query(None);
+        server
+    }
+
+    /// What it is asked about.
+    pub(super) fn subject(&self) -> Subject {
+        Subject::of(&self.scope)
     }
 
     /// The URL that grants the token.

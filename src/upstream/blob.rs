@@ -104,7 +104,7 @@ impl Upstream {
         self.within(async {
             let reply = self.ask_where_it_is(&question, whereabouts).await?;
             let placed = place(ask, &reply)?;
-            let origin = self.origin(&reply, whereabouts);
+            let origin = self.origin(&reply, &question, whereabouts);
             let body = reply.response.into_body();
             let road = Road::Paced(turn.keep());
             Ok(Transfer::new(placed, body, road, origin, self.idle_timeout, self.metrics.clone()))
@@ -164,7 +164,7 @@ impl Upstream {
     /// Asks where the bytes were found before. `None`: they are to be looked for again.
     async fn ask_storage(&self, target: &Storage, question: &Question<'_>) -> Result<Option<Reply>, Failure> {
         let (get, headers) = (http::Method::GET, question.headers());
-        let followed = self.follow(question.kind, Reach::Guarded, &target.url, &get, &headers, None).await;
+        let followed = self.follow(question.topic(), Reach::Guarded, &target.url, &get, &headers, None).await;
         let answer = match followed {
             Ok(reply) => {
                 self.judge(question, Reply { crossed: true, by: target.by, ..reply }, None, None).await

@@ -13,9 +13,9 @@ use crate::telemetry::{Kind, Up};
 use super::Upstream;
 use super::connect::{Net, Reach};
 use super::failure::{Cause, Failure};
-use super::health::Health;
+use super::health::{Epoch, Health, Subject};
 use super::redirect::{Bare, same_origin};
-use super::request::Reply;
+use super::request::{Question, Reply};
 use super::transfer::Origin;
 use super::whereabouts::Whereabouts;
 use super::wire::{drain, plain_get};
@@ -39,22 +39,58 @@ impl Endpoint {
         Arc::new(Self { upstream, url, health: Arc::new(Health::new(up)) })
     }
 
+    /// It is asked about this from now on.
+    pub(super) fn asked(self: &Arc<Self>, subject: Subject) -> Witness {
+        Witness { endpoint: Arc::clone(self), since: self.health.epoch(), subject }
+    }
+}
+
+/// Somebody who asks an endpoint, and tells how that went.
+#[derive(Clone, Debug)]
+pub(super) struct Witness {
+    endpoint: Arc<Endpoint>,
+    since: Epoch,
+    subject: Subject,
+}
+
+impl Witness {
     /// It did its work.
     pub(super) fn answered(&self) {
-        if self.health.answered() {
-            tracing::info!(
-                upstream = %self.upstream, endpoint = %Bare(&self.url), "an endpoint answers again"
-            );
+        let Endpoint { url, upstream, health } = &*self.endpoint;
+        if health.answered() {
+            tracing::info!(%upstream, endpoint = %Bare(url), "an endpoint answers again");
         }
     }
 
-    /// It did not; `why`, for the operator.
+    /// It did not; `why`, for the operator too.
     pub(super) fn failed(&self, why: &Cause) {
-        if self.health.failed(why) {
+        let Endpoint { url, upstream, health } = &*self.endpoint;
+        if health.failed(why, self.since, self.subject) {
             tracing::warn!(
-                upstream = %self.upstream, endpoint = %Bare(&self.url), last = %why,
+                %upstream, endpoint = %Bare(url), last = %why,
                 "an endpoint did not answer several times: it is left alone, and probed when something is wanted of it"
             );
+        }
+    }
+}
+
+impl Witness {
+    /// Notes what a head, or its absence, says of it.
+    pub(super) fn heard<T>(&self, kind: Kind, head: &Result<Response<T>, Cause>) {
+        match head {
+            // It may be a limit, which its body tells.
+            Ok(head) if head.headers().contains_key(RETRY_AFTER) => {}
+            // What not every registry has says nothing of the rest.
+            Ok(_) if matches!(kind, Kind::Tags | Kind::Referrers | Kind::Token) => {}
+            Ok(head) => self.heard_status(head.status()),
+            Err(cause) => self.failed(cause),
+        }
+    }
+
+    /// Notes what a status says of it.
+    pub(super) fn heard_status(&self, status: StatusCode) {
+        if is_ill(status) {
+            self.failed(&Cause::Status(status.as_u16()));
         }
     }
 }
@@ -70,10 +106,11 @@ fn is_ill(status: StatusCode) -> bool {
     status.is_server_error() && status.as_u16() != 501
 }
 
-/// Whether an outcome shows that an endpoint does its work. Bytes have to come for that: see [`Origin`].
+/// Whether an outcome shows that an endpoint does its work. Where there is a body to come, that has to come for it: see
+/// [`Origin`].
 fn is_well(kind: Kind, outcome: Result<&Reply, &Failure>) -> bool {
     match outcome {
-        Ok(reply) => kind != Kind::Blob || reply.crossed,
+        Ok(reply) => reply.crossed || matches!(kind, Kind::ManifestHead | Kind::BlobHead),
         Err(Failure::SaidNo(_) | Failure::RefusedUs { .. } | Failure::RangeNotSatisfiable { .. }) => true,
         // Where a limit is known of, nothing was asked.
         Err(Failure::NoLogin { .. } | Failure::Limited { .. } | Failure::DidNotAnswer(_)) => false,
@@ -93,46 +130,23 @@ fn garbage<'a>(kind: Kind, outcome: Result<&Reply, &'a Failure>) -> Option<&'a C
 }
 
 impl Upstream {
-    /// Notes what a head, or its absence, says of the endpoint that it was asked of; of storage and token servers nothing
-    /// is noted.
-    pub(super) fn note_head<T>(&self, kind: Kind, url: &Url, head: &Result<Response<T>, Cause>) {
-        match head {
-            // It may be a limit, which its body tells.
-            Ok(head) if head.headers().contains_key(RETRY_AFTER) => {}
-            // What not every registry has says nothing of the rest.
-            Ok(_) if matches!(kind, Kind::Tags | Kind::Referrers | Kind::Token) => {}
-            Ok(head) => self.note_status(url, head.status()),
-            Err(cause) => self.note_ill(url, cause),
-        }
-    }
-
-    /// Notes what a status says of the endpoint that it came from.
-    pub(super) fn note_status(&self, url: &Url, status: StatusCode) {
-        if is_ill(status) {
-            self.note_ill(url, &Cause::Status(status.as_u16()));
-        }
-    }
-
-    fn note_ill(&self, url: &Url, cause: &Cause) {
-        if let Some(endpoint) = self.endpoint_of(url) {
-            endpoint.failed(cause);
-        }
-    }
-
-    /// Notes that an endpoint told of a limit, whatever its status was: it does its work, and is asked when the time comes.
-    pub(super) fn note_limit(&self, url: &Url) {
-        if let Some(endpoint) = self.endpoint_of(url) {
-            endpoint.answered();
-        }
-    }
-
     /// Notes what an outcome says of the endpoint that was asked.
-    pub(super) fn note_outcome(&self, place: usize, kind: Kind, outcome: Result<&Reply, &Failure>) {
+    pub(super) fn note_outcome(witness: &Witness, kind: Kind, outcome: Result<&Reply, &Failure>) {
         if is_well(kind, outcome) {
-            self.endpoints[place].answered();
+            witness.answered();
         } else if let Some(cause) = garbage(kind, outcome) {
-            self.endpoints[place].failed(cause);
+            witness.failed(cause);
         }
+    }
+
+    /// Who asks the endpoint at this place about this, from now on.
+    pub(super) fn witness(&self, place: usize, subject: Subject) -> Witness {
+        self.endpoints[place].asked(subject)
+    }
+
+    /// Who asks at this URL, if it is an endpoint's.
+    pub(super) fn witness_at(&self, url: &Url, subject: Subject) -> Option<Witness> {
+        self.endpoint_of(url).map(|endpoint| endpoint.asked(subject))
     }
 
     /// The endpoint that a URL is of: where two have one origin, the one whose path is the longest.
@@ -175,23 +189,23 @@ impl Upstream {
     }
 
     /// By whom the bytes of a reply come.
-    pub(super) fn origin(&self, reply: &Reply, whereabouts: &Whereabouts) -> Origin {
+    pub(super) fn origin(&self, reply: &Reply, question: &Question<'_>, whereabouts: &Whereabouts) -> Origin {
         Origin {
-            endpoint: Arc::clone(&self.endpoints[reply.by]),
+            witness: self.witness(reply.by, question.topic().subject),
             place: (reply.by, self.endpoints.len()),
             crossed: reply.crossed,
             whereabouts: whereabouts.clone(),
         }
     }
 
-    /// The endpoints that are left alone, and why.
+    /// The endpoints and token servers that are left alone, and why.
     #[must_use]
     pub fn away(&self) -> Vec<(String, String)> {
         let away = self.endpoints.iter().filter(|endpoint| !endpoint.health.is_well());
         let line = |endpoint: &Arc<Endpoint>| {
             (Bare(&endpoint.url).to_string(), Cause::Resting(Box::new(endpoint.health.last())).to_string())
         };
-        away.map(line).collect()
+        away.map(line).chain(self.granters.away()).collect()
     }
 
     /// How many endpoints there are.

@@ -1,11 +1,18 @@
-//! Whether an endpoint is worth asking: a breaker that opens when it has not answered several times in a row.
+//! Whether a server is worth asking: a breaker that opens when it has not answered several times in a row.
 //!
-//! Only *did not answer* counts; who says no is well. While the breaker is open requests do not wait for the endpoint: they
+//! Only *did not answer* counts; who says no is well. Silence, and a connection that cannot be made or does not hold, cost
+//! whoever waits his time, and count whatever was asked. An answer that is none (5xx, something else than was asked for) is
+//! had at once, and may be about what was asked alone: such answers open the breaker only when they are about two
+//! repositories, so that one that is always 500 does not keep anybody from the others. What was begun before the breaker
+//! closed says nothing of how the server has been since.
+//!
+//! While the breaker is open requests do not wait for the server: they
 //! go to the next one, or are told at once. After a rest, which grows, and only when somebody wants something, a probe asks
 //! whether it is back; requests that have nowhere else to go wait for what the probe finds. So an upstream that is away
 //! costs one small question a rest, and nobody's time; and nothing at all while nobody wants anything of it.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,10 +32,27 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 /// The longest rest: for so long, at the most, nobody notices that an endpoint is back.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
+/// What a question was about: a repository, or a scope. Two that are taken for one only make the breaker slower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subject(u64);
+
+impl Subject {
+    pub(super) fn of(what: &impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+/// Which time of being asked as usual a question belongs to. Each ends when the breaker closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u32);
+
 /// The state machine, without clock and without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Breaker {
     state: State,
+    epoch: Epoch,
     /// How often it has opened since there was an answer to a request.
     rests: u32,
 }
@@ -36,16 +60,37 @@ struct Breaker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Asked as usual; so many times in a row it has not answered.
-    Closed { failures: u32 },
+    Closed { failures: u32, about: About },
     /// Left alone until then, and from then on until somebody wants something.
     Open { until: Instant },
     /// Left alone by requests while a probe asks.
     Probing,
 }
 
+/// What the failures in a row were about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    Nothing,
+    /// This alone.
+    One(Subject),
+    /// The server itself, for all that shows.
+    Server,
+}
+
+impl About {
+    /// The same, with one failure more; `subject` is what that one may have been about alone.
+    fn and(self, subject: Option<Subject>) -> Self {
+        match (self, subject) {
+            (Self::Nothing, Some(subject)) => Self::One(subject),
+            (Self::One(one), Some(subject)) if one == subject => self,
+            _ => Self::Server,
+        }
+    }
+}
+
 impl Breaker {
     const fn new() -> Self {
-        Self { state: State::Closed { failures: 0 }, rests: 0 }
+        Self { state: State::Closed { failures: 0, about: About::Nothing }, epoch: Epoch(0), rests: 0 }
     }
 
     const fn is_closed(&self) -> bool {
@@ -54,15 +99,21 @@ impl Breaker {
 
     /// A request had an answer, whatever it said.
     fn answered(&mut self) {
-        *self = Self::new();
+        self.close(0);
+        self.rests = 0;
     }
 
-    /// A request had none. What was under way when the breaker opened says nothing new.
-    fn failed(&mut self, now: Instant) {
-        match &mut self.state {
-            State::Closed { failures } if *failures + 1 < TRIPS_AT => *failures += 1,
-            State::Closed { .. } => self.open(now),
-            State::Open { .. } | State::Probing => {}
+    /// A request of that epoch had none. What was under way when the breaker opened says nothing new, and what still is
+    /// when it closes nothing of what comes after.
+    fn failed(&mut self, since: Epoch, subject: Option<Subject>, now: Instant) {
+        let State::Closed { failures, about } = &mut self.state else { return };
+        if since != self.epoch {
+            return;
+        }
+        *failures = failures.saturating_add(1);
+        *about = about.and(subject);
+        if *failures >= TRIPS_AT && *about == About::Server {
+            self.open(now);
         }
     }
 
@@ -70,6 +121,13 @@ impl Breaker {
         let rest = FIRST_REST.saturating_mul(1 << self.rests.min(16)).min(LONGEST_REST);
         self.state = State::Open { until: now + rest };
         self.rests += 1;
+    }
+
+    fn close(&mut self, failures: u32) {
+        if !self.is_closed() {
+            self.epoch = Epoch(self.epoch.0.wrapping_add(1));
+        }
+        self.state = State::Closed { failures, about: About::Nothing };
     }
 
     /// Whether a probe is to be sent now; then it is under way.
@@ -84,14 +142,30 @@ impl Breaker {
     /// What the probe found. Who has answered one question is believed one failure, not three.
     fn probed(&mut self, answered: bool, now: Instant) {
         match (self.state, answered) {
-            (State::Probing, true) => self.state = State::Closed { failures: TRIPS_AT - 1 },
+            (State::Probing, true) => self.close(TRIPS_AT - 1),
             (State::Probing, false) => self.open(now),
             _ => {}
         }
     }
 }
 
-/// How one endpoint has been.
+/// Whether a server may have failed for what it was asked, and not for how it is.
+fn is_about_the_question(why: &Cause) -> bool {
+    match why {
+        Cause::Status(_) | Cause::Garbage(_) | Cause::RedirectRefused(_) | Cause::TooLarge { .. } => true,
+        Cause::Resolve { .. }
+        | Cause::Connect(_)
+        | Cause::Proxy(_)
+        | Cause::Tls(_)
+        | Cause::ConnectTimeout
+        | Cause::HeaderTimeout
+        | Cause::IdleTimeout
+        | Cause::Cut
+        | Cause::Resting(_) => false,
+    }
+}
+
+/// How one server has been.
 pub(super) struct Health {
     breaker: watch::Sender<Breaker>,
     /// Why it did not answer the last time that it did not.
@@ -125,10 +199,16 @@ impl Health {
         self.change(|breaker, _| breaker.answered()) == Some(true)
     }
 
-    /// It did not answer; whether it is left alone from now on.
-    pub(super) fn failed(&self, why: &Cause) -> bool {
+    /// To be noted when something is asked, for how that goes.
+    pub(super) fn epoch(&self) -> Epoch {
+        self.breaker.borrow().epoch
+    }
+
+    /// It did not answer a question about this that was begun then; whether it is left alone from now on.
+    pub(super) fn failed(&self, why: &Cause, since: Epoch, subject: Subject) -> bool {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(why);
-        self.change(Breaker::failed) == Some(false)
+        let subject = Some(subject).filter(|_| is_about_the_question(why));
+        self.change(|breaker, now| breaker.failed(since, subject, now)) == Some(false)
     }
 
     /// Why it is left alone.
@@ -197,7 +277,12 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     enum Event {
         Answered,
+        /// Silence.
         Failed,
+        /// An answer that is none, about the repository of this number.
+        About(u64),
+        /// Silence of what was begun at the very beginning.
+        Late,
         /// Somebody wants something.
         Wanted,
         ProbeAnswered,
@@ -207,14 +292,19 @@ mod tests {
     }
     use Event::*;
 
+    const ONE: Subject = Subject(1);
+
     /// Whether it is closed after each event, and whether a probe is under way.
-    fn play(events: &[Event]) -> Vec<char> {
+    fn play(events: &[Event]) -> String {
         let (mut breaker, mut now) = (Breaker::new(), Instant::now());
-        let mut seen = Vec::new();
+        let first = breaker.epoch;
+        let mut seen = String::new();
         for event in events {
             match event {
                 Answered => breaker.answered(),
-                Failed => breaker.failed(now),
+                Failed => breaker.failed(breaker.epoch, None, now),
+                About(subject) => breaker.failed(breaker.epoch, Some(Subject(*subject)), now),
+                Late => breaker.failed(first, None, now),
                 Wanted => _ = breaker.begin_probe(now),
                 ProbeAnswered => breaker.probed(true, now),
                 ProbeFailed => breaker.probed(false, now),
@@ -229,6 +319,14 @@ mod tests {
         seen
     }
 
+    /// The same after three failures, a rest and a probe that was answered.
+    fn play_after_a_probe(events: &[Event]) -> String {
+        let before = [Failed, Failed, Failed, Wait(1000), Wanted, ProbeAnswered];
+        let seen = play(&[&before, events].concat());
+        assert_eq!(seen[..6], *"ccoopc");
+        seen[6..].to_owned()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn g6_a_breaker_opens_rests_and_closes_as_the_table_says() {
         for (why, events, states) in [
@@ -237,28 +335,6 @@ mod tests {
             ("it is not probed before it has rested", &[Failed, Failed, Failed, Wait(999), Wanted], "ccooo"),
             ("then it is, by who wants something", &[Failed, Failed, Failed, Wait(1000), Wanted], "ccoop"),
             ("nobody wants anything: nothing is sent", &[Failed, Failed, Failed, Wait(90_000)], "ccoo"),
-            (
-                "an answer to the probe closes it",
-                &[Failed, Failed, Failed, Wait(1000), Wanted, ProbeAnswered],
-                "ccoopc",
-            ),
-            (
-                "and one failure more opens it again, for twice as long",
-                &[
-                    Failed,
-                    Failed,
-                    Failed,
-                    Wait(1000),
-                    Wanted,
-                    ProbeAnswered,
-                    Failed,
-                    Wait(1999),
-                    Wanted,
-                    Wait(1),
-                    Wanted,
-                ],
-                "ccoopcoooop",
-            ),
             (
                 "a probe without an answer opens it for twice as long",
                 &[
@@ -281,6 +357,11 @@ mod tests {
                 "ccoccc",
             ),
             (
+                "and a failure that was under way with it does not count",
+                &[Failed, Failed, Failed, Answered, Failed, Failed, Late, Late],
+                "ccoccccc",
+            ),
+            (
                 "a failure that was under way changes nothing",
                 &[Failed, Failed, Failed, Failed, Wait(1000), Wanted],
                 "ccooop",
@@ -291,7 +372,52 @@ mod tests {
                 "ccooppc",
             ),
         ] {
-            assert_eq!(play(events).iter().collect::<String>(), states, "{why}");
+            assert_eq!(play(events), states, "{why}");
+        }
+        for (why, events, states) in [
+            ("one failure more opens it again", &[Failed][..], "o"),
+            ("for twice as long", &[Failed, Wait(1999), Wanted, Wait(1), Wanted], "oooop"),
+            ("but none that was begun before", &[Late, Late, Late, Late], "cccc"),
+            ("and an answer makes all good", &[Answered, Failed, Failed, Failed], "ccco"),
+        ] {
+            assert_eq!(play_after_a_probe(events), states, "after a probe: {why}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g6_answers_about_one_repository_keep_nobody_from_the_others() {
+        for (why, events, states) in [
+            ("one that is always 500", &[About(1), About(1), About(1), About(1), About(1)][..], "ccccc"),
+            ("two are the server's", &[About(1), About(1), About(2)], "cco"),
+            ("also when the other comes late", &[About(1), About(1), About(1), About(1), About(2)], "cccco"),
+            ("two failures are not three", &[About(1), About(2)], "cc"),
+            ("silence is the server's", &[About(1), About(1), Failed], "cco"),
+            ("and stays so", &[Failed, About(1), About(1)], "cco"),
+            ("an answer makes all good", &[About(1), About(2), Answered, About(1), About(1)], "ccccc"),
+        ] {
+            assert_eq!(play(events), states, "{why}");
+        }
+        for (why, events, states) in [
+            ("one that is always 500", &[About(1), About(1), About(1)][..], "ccc"),
+            ("two are the server's", &[About(1), About(2)], "co"),
+        ] {
+            assert_eq!(play_after_a_probe(events), states, "after a probe: {why}");
+        }
+    }
+
+    #[test]
+    fn g6_what_was_had_at_once_may_be_about_the_question() {
+        for (cause, about_the_question) in [
+            (Cause::Status(500), true),
+            (Cause::Garbage("a page".into()), true),
+            (Cause::Connect("refused".into()), false),
+            (Cause::ConnectTimeout, false),
+            (Cause::HeaderTimeout, false),
+            (Cause::IdleTimeout, false),
+            (Cause::Cut, false),
+            (Cause::Tls("unknown issuer".into()), false),
+        ] {
+            assert_eq!(is_about_the_question(&cause), about_the_question, "{cause:?}");
         }
     }
 
@@ -299,7 +425,7 @@ mod tests {
     async fn the_rests_grow_to_ten_seconds_and_no_further() {
         let (mut breaker, now) = (Breaker::new(), Instant::now());
         let mut rests = Vec::new();
-        (0..TRIPS_AT).for_each(|_| breaker.failed(now));
+        (0..TRIPS_AT).for_each(|_| breaker.failed(Epoch(0), None, now));
         for _ in 0..40 {
             let State::Open { until } = breaker.state else { panic!("{breaker:?}") };
             rests.push((until - now).as_secs());
@@ -313,7 +439,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_has_nowhere_else_to_go_waits_for_the_probe() {
         let health = Arc::new(Health::new(Up::default()));
-        let failed = || health.failed(&Cause::ConnectTimeout);
+        let failed = || health.failed(&Cause::ConnectTimeout, health.epoch(), ONE);
         assert!(!failed() && !failed() && failed(), "the third opens it");
         assert_eq!(health.last(), Cause::ConnectTimeout);
         assert!(health.rest().is_some() && health.probe().is_none() && !health.is_back().await);
@@ -327,7 +453,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_probe_that_is_given_up_leaves_nobody_waiting() {
         let health = Arc::new(Health::new(Up::default()));
-        (0..TRIPS_AT).for_each(|_| _ = health.failed(&Cause::Cut));
+        (0..TRIPS_AT).for_each(|_| _ = health.failed(&Cause::Cut, health.epoch(), ONE));
         tokio::time::advance(FIRST_REST).await;
         let probe = health.probe().expect("it is due");
         let (back, ()) = tokio::join!(health.is_back(), async { drop(probe) });

@@ -56,7 +56,7 @@ impl Upstream {
         whereabouts: &Whereabouts,
     ) -> Result<Listing, Failure> {
         let reply = self.within(self.ask_from(whereabouts.first(), question)).await?;
-        let origin = self.origin(&reply, whereabouts);
+        let origin = self.origin(&reply, question, whereabouts);
         let (head, body) = reply.response.into_parts();
         let links = head.headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
         let next = links.filter_map(next_link).next().map(str::to_owned);

@@ -105,7 +105,7 @@ impl Upstream {
     ) -> Result<(FetchedManifest, Origin), Failure> {
         let question = question(Kind::Manifest, repository, reference);
         let reply = self.within(self.ask_from(whereabouts.first(), &question)).await?;
-        let origin = self.origin(&reply, whereabouts);
+        let origin = self.origin(&reply, &question, whereabouts);
         let (head, body) = reply.response.into_parts();
         let placed = placed(Ask::Whole, head.status, &head.headers)?;
         let (coding, told) = (placed.encoded.clone(), digest(&head.headers));

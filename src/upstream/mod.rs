@@ -25,6 +25,7 @@ mod encoding;
 mod endpoint;
 mod errands;
 mod failure;
+mod granters;
 mod health;
 mod limit;
 mod listing;
@@ -69,6 +70,7 @@ pub use limit::Limits;
 pub use manifest::{FetchedManifest, ManifestHead};
 pub use outlook::Outlook;
 pub use referrers::Referrers;
+pub use refreshed::Refreshed;
 pub use settings::{
     Account, Credentials, EndpointSettings, Http2, Identity, LoginSource, Proxies, Proxy, Settings,
     SetupError, Trust,
@@ -83,10 +85,10 @@ use accounts::Accounts;
 use auth::Schemes;
 use connect::{Means, Net};
 use endpoint::Endpoint;
+use granters::Granters;
 use names::Names;
 use places::{NotAHost, Places};
 use proxy::Route;
-use refreshed::Refreshed;
 use refused::Refusals;
 use renewal::Renewals;
 use token::Tokens;
@@ -108,6 +110,7 @@ pub struct Upstream {
     shows_certificates: bool,
     schemes: Schemes,
     tokens: Tokens,
+    granters: Granters,
     renewals: Renewals,
     refreshed: Refreshed,
     refusals: Refusals,
@@ -146,6 +149,7 @@ impl Upstream {
         };
         let endpoints = urls.into_iter().map(endpoint).collect();
         Ok(Self {
+            granters: Granters::new(&settings.name),
             net: Arc::new(Net::new(means, &settings.endpoints)),
             lane,
             refusals: Refusals::new(&settings.name, accounts.prefixes(), metrics.clone()),
@@ -164,7 +168,7 @@ impl Upstream {
             schemes: Schemes::new(),
             tokens: Tokens::new(),
             renewals: Renewals::new(),
-            refreshed: Refreshed::new(),
+            refreshed: settings.refreshed,
         })
     }
 

@@ -21,10 +21,11 @@ use super::body::Received;
 use super::connect::Reach;
 use super::failure::{Cause, Failure, SaidNo, Voice, of_status};
 use super::limit::Pass;
+use super::manifest::BODY_IDLE;
 use super::redirect::Bare;
 use super::refused::Account;
 use super::renewal::Due;
-use super::request::{Question, Reply};
+use super::request::{Question, Reply, Topic};
 use super::token::{Secret, Token};
 use super::wire::{drain, small_body};
 
@@ -89,7 +90,7 @@ impl Upstream {
         let (endpoint, repository) = (&self.endpoints[place].url, question.repository);
         let url = question.url(endpoint, self.pass_ns.then_some(&self.name))?;
         let (method, headers) = (question.method(), question.headers());
-        let ask = |proof| self.follow(question.kind, Reach::Configured, &url, &method, &headers, proof);
+        let ask = |proof| self.follow(question.topic(), Reach::Configured, &url, &method, &headers, proof);
         let login = async || {
             let login = self.accounts.login(endpoint, repository).await;
             login.map_err(|trouble: Trouble| Failure::NoLogin { why: trouble.to_string() })
@@ -193,10 +194,12 @@ impl Upstream {
         }
     }
 
-    /// A token from whoever grants them, unless a limit of theirs forbids to ask.
+    /// A token from whoever grants them, unless a limit of theirs forbids to ask, or they have been silent.
     pub(super) async fn fetch_token(&self, realm: &Realm, login: Option<&Login>) -> Result<Token, Failure> {
-        let pass = self.token_pass(&realm.url, login).await?;
+        let pass = self.token_pass(realm, login).await?;
+        let visit = self.granters.visit(realm).await?;
         let granted = self.ask_granter(realm, login, &pass).await;
+        visit.over(granted.as_ref().err());
         self.count(Kind::Token, granted.as_ref().err());
         pass.over(granted.as_ref().err());
         granted
@@ -205,20 +208,38 @@ impl Upstream {
     async fn ask_granter(&self, realm: &Realm, login: Option<&Login>, pass: &Pass) -> Result<Token, Failure> {
         // Only a realm that the operator trusts is reached as configured; see `auth::choose`.
         let login = login.filter(|_| realm.reach == Reach::Configured);
-        let refresh = login.and_then(|login| self.refreshed.of(&realm.url, login));
-        let granted = self.fetch_token_with(realm, login, refresh.as_ref(), pass).await;
-        let granted = match (granted, login, &refresh) {
-            // What came beside a token is good no more; what the operator gave may be.
-            (Err(Failure::RefusedUs { .. }), Some(login), Some(refresh)) => {
-                self.refreshed.forget(&realm.url, login, refresh);
-                self.fetch_token_with(realm, Some(login), None, pass).await
+        let Some(login @ Login::Identity(_)) = login else {
+            return self.fetch_token_with(realm, login, None, pass).await;
+        };
+        let replaced = self.refreshed.of(&realm.url, login);
+        let show = async |refresh: Option<&Secret>| {
+            let granted = self.fetch_token_with(realm, Some(login), refresh, pass).await;
+            if let Ok(Token { refresh: Some(newest), .. }) = &granted {
+                replaced.keep(Some(newest.clone()));
             }
-            (granted, ..) => granted,
-        }?;
-        if let (Some(login @ Login::Identity(_)), Some(refresh)) = (login, &granted.refresh) {
-            self.refreshed.keep(&realm.url, login, refresh.clone());
+            granted
+        };
+        let mut refused = None;
+        if replaced.newest().is_none() {
+            let _shared = replaced.turn.read().await;
+            match show(None).await {
+                Err(failure @ Failure::RefusedUs { .. }) => refused = Some(failure),
+                granted => return granted,
+            }
         }
-        Ok(granted)
+        let _alone = replaced.turn.write().await;
+        // Who asked at the same time may have been given a new one for what was refused here.
+        if let Some(newest) = replaced.newest() {
+            match show(Some(&newest)).await {
+                Err(Failure::RefusedUs { .. }) => replaced.keep(None),
+                granted => return granted,
+            }
+        }
+        match refused {
+            Some(refused) => Err(refused),
+            // What came beside a token is good no more; what the operator gave may be.
+            None => show(None).await,
+        }
     }
 
     async fn fetch_token_with(
@@ -231,8 +252,8 @@ impl Upstream {
         let response = self.ask_for_token(realm, login, refresh).await?;
         let status = response.status();
         if status == StatusCode::OK {
-            let body =
-                timeout(self.idle_timeout, small_body(response)).await.map_err(|_| Cause::IdleTimeout)??;
+            let patience = self.idle_timeout.min(BODY_IDLE);
+            let body = timeout(patience, small_body(response)).await.map_err(|_| Cause::IdleTimeout)??;
             return Token::parse(&body, Instant::now());
         }
         let headers = response.headers().clone();
@@ -268,10 +289,11 @@ impl Upstream {
         login: Option<&Login>,
         refresh: Option<&Secret>,
     ) -> Result<Response<Received>, Failure> {
+        let topic = Topic { kind: Kind::Token, subject: realm.subject() };
         let proof = match login {
             Some(Login::Identity(token)) => {
                 let token = refresh.map_or(token, |Secret(refresh)| refresh);
-                return Ok(self.post(&realm.url, realm.form(token)).await?);
+                return Ok(self.post(topic, &realm.url, realm.form(token)).await?);
             }
             Some(Login::Password(credentials)) => Some(basic(credentials)),
             Some(Login::Registry(_)) | None => None,
@@ -279,7 +301,7 @@ impl Upstream {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let url = realm.request();
-        let reply = self.follow(Kind::Token, realm.reach, &url, &Method::GET, &headers, proof).await?;
+        let reply = self.follow(topic, realm.reach, &url, &Method::GET, &headers, proof).await?;
         Ok(reply.response)
     }
 }

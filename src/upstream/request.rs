@@ -16,8 +16,9 @@ use super::Upstream;
 use super::auth::UNAUTHORIZED;
 use super::blob::Ask;
 use super::body::Received;
-use super::endpoint::in_order;
+use super::endpoint::{Witness, in_order};
 use super::failure::{Cause, Failure, Voice, of_status};
+use super::health::Subject;
 use super::limit::Pass;
 use super::redirect::Bare;
 use super::wire::drain;
@@ -40,7 +41,18 @@ pub(super) struct Question<'a> {
     pub(super) ask: Ask,
 }
 
+/// What a request is about, as far as its outcome is counted by it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Topic {
+    pub(super) kind: Kind,
+    pub(super) subject: Subject,
+}
+
 impl Question<'_> {
+    pub(super) fn topic(&self) -> Topic {
+        Topic { kind: self.kind, subject: Subject::of(self.repository) }
+    }
+
     pub(super) fn method(&self) -> Method {
         match self.kind {
             Kind::ManifestHead | Kind::BlobHead => Method::HEAD,
@@ -110,6 +122,8 @@ pub(super) struct Reply {
     pub(super) crossed: bool,
     /// The endpoint that was asked, by its place in the list.
     pub(super) by: usize,
+    /// Who asked there, if it was an endpoint that answered.
+    pub(super) witness: Option<Witness>,
 }
 
 impl Reply {
@@ -181,9 +195,10 @@ impl Upstream {
         place: usize,
         question: &Question<'_>,
     ) -> ControlFlow<Result<Reply, Failure>, Failure> {
+        let witness = self.witness(place, question.topic().subject);
         let answer = self.ask_within_limits(place, question).await;
         let answer = answer.map(|reply| Reply { by: place, ..reply });
-        self.note_outcome(place, question.kind, answer.as_ref());
+        Self::note_outcome(&witness, question.kind, answer.as_ref());
         let endpoint = Bare(&self.endpoints[place].url);
         match answer {
             // Told when the limit was heard of.
@@ -234,15 +249,15 @@ impl Upstream {
             question.check(status, &headers)?;
             return Ok(reply);
         }
-        let url = reply.url;
+        let (url, witness) = (reply.url, reply.witness);
         let body = drain(reply.response).await;
         let limit = hear(body.as_deref().unwrap_or_default());
-        if limit.is_none() && headers.contains_key(RETRY_AFTER) {
+        match (&witness, &limit) {
+            // It does its work, and is asked when the time comes.
+            (Some(witness), Some(_)) => witness.answered(),
             // It wants to be asked later, and that is no limit of ours.
-            self.note_status(&url, status);
-        }
-        if limit.is_some() {
-            self.note_limit(&url);
+            (Some(witness), None) if headers.contains_key(RETRY_AFTER) => witness.heard_status(status),
+            _ => {}
         }
         let failure = limit.unwrap_or_else(|| of_status(status, &headers, voice, SystemTime::now()));
         if let Some(body) = body {

@@ -11,6 +11,7 @@ use url::Url;
 use crate::http::Pseudonym;
 
 use super::limit::Limits;
+use super::refreshed::Refreshed;
 use super::uplink::Uplink;
 
 /// One upstream, as configured.
@@ -50,6 +51,8 @@ pub struct Settings {
     pub pull_reserve: u64,
     /// What upstreams have said of how much we may ask.
     pub limits: Limits,
+    /// What token servers have given in place of accounts.
+    pub refreshed: Refreshed,
     /// What it shares with the other upstreams.
     pub uplink: Uplink,
 }

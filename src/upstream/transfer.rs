@@ -1,7 +1,6 @@
 //! A body of upstream's, as it comes.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use crate::telemetry::UpstreamMetrics;
 use super::body::Received;
 use super::connect::broken;
 use super::encoding::Gunzip;
-use super::endpoint::Endpoint;
+use super::endpoint::Witness;
 use super::failure::Cause;
 use super::uplink::{Lane, Turn};
 use super::whereabouts::Whereabouts;
@@ -30,7 +29,7 @@ pub(super) struct Placed {
 /// By whom the bytes come, who learns how that went.
 #[derive(Clone)]
 pub(super) struct Origin {
-    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) witness: Witness,
     /// The endpoint's place in the list, and how many there are.
     pub(super) place: (usize, usize),
     /// Whether they come from where the endpoint redirected to, which says nothing of it.
@@ -41,14 +40,14 @@ pub(super) struct Origin {
 impl Origin {
     fn gave_all(&self) {
         if !self.crossed {
-            self.endpoint.answered();
+            self.witness.answered();
         }
     }
 
     /// It sent something else than what was asked by digest. Whether there is another to ask.
     pub(super) fn sent_wrong(&self) -> bool {
         if !self.crossed {
-            self.endpoint.failed(&Cause::Garbage("something else than was asked for".to_owned()));
+            self.witness.failed(&Cause::Garbage("something else than was asked for".to_owned()));
         }
         let (place, all) = self.place;
         self.whereabouts.leave(place, all);
@@ -63,7 +62,7 @@ impl Origin {
 
     fn broke(&self, cause: &Cause) {
         if !self.crossed {
-            self.endpoint.failed(cause);
+            self.witness.failed(cause);
         }
         let (place, all) = self.place;
         self.whereabouts.leave(place, all);

@@ -19,9 +19,10 @@ use crate::telemetry::Kind;
 use super::Upstream;
 use super::body::Received;
 use super::connect::Reach;
+use super::endpoint::Witness;
 use super::failure::{Cause, Failure};
 use super::redirect::{Bare, MAX_HOPS, is_redirect, next, same_origin};
-use super::request::Reply;
+use super::request::{Reply, Topic};
 use super::retry;
 use super::trail::Trail;
 
@@ -38,7 +39,7 @@ impl Upstream {
     /// another origin.
     pub(super) async fn follow(
         &self,
-        kind: Kind,
+        topic: Topic,
         reach: Reach,
         start: &Url,
         method: &Method,
@@ -48,10 +49,11 @@ impl Upstream {
         let (mut url, mut reach) = (start.clone(), reach);
         for _ in 0..=MAX_HOPS {
             let ask = Sent { method, headers, proof: proof.as_ref(), body: &Bytes::new() };
-            let response = self.send(kind, reach, &url, ask).await?;
+            let witness = self.witness_at(&url, topic.subject);
+            let response = self.send(topic.kind, reach, &url, ask, witness.as_ref()).await?;
             if !is_redirect(response.status()) {
                 let crossed = !same_origin(start, &url);
-                return Ok(Reply { response, url, crossed, by: 0 });
+                return Ok(Reply { response, url, crossed, by: 0, witness });
             }
             let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
             let Some(location) = location else {
@@ -70,21 +72,29 @@ impl Upstream {
 
     /// Posts a form to a host that the operator named. It holds a secret, and so is sent nowhere else: a redirect is given
     /// back as it came.
-    pub(super) async fn post(&self, url: &Url, form: String) -> Result<Response<Received>, Cause> {
+    pub(super) async fn post(
+        &self,
+        topic: Topic,
+        url: &Url,
+        form: String,
+    ) -> Result<Response<Received>, Cause> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
         let ask = Sent { method: &Method::POST, headers: &headers, proof: None, body: &Bytes::from(form) };
-        self.send(Kind::Token, Reach::Configured, url, ask).await
+        let witness = self.witness_at(url, topic.subject);
+        self.send(topic.kind, Reach::Configured, url, ask, witness.as_ref()).await
     }
 
-    /// One request, sent again at once if its connection was lost before there was an answer.
+    /// One request, sent again at once if its connection was lost before there was an answer. What storage or a token
+    /// server does has no witness.
     async fn send(
         &self,
         kind: Kind,
         reach: Reach,
         url: &Url,
         ask: Sent<'_>,
+        witness: Option<&Witness>,
     ) -> Result<Response<Received>, Cause> {
         let uri = Uri::try_from(url.as_str())
             .map_err(|_| Cause::RedirectRefused(format!("{} does not fit into a request", Bare(url))))?;
@@ -100,7 +110,9 @@ impl Upstream {
                 .err()
                 .and_then(|cause| retry::pause(cause, retried, begun.elapsed(), self.patience()));
             let (Err(cause), Some(pause)) = (&sent, pause) else {
-                self.note_head(kind, url, &sent);
+                if let Some(witness) = witness {
+                    witness.heard(kind, &sent);
+                }
                 return sent;
             };
             tracing::debug!(upstream = %self.name, url = %Bare(url), %cause, "a request is sent once more");

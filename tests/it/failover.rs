@@ -6,10 +6,17 @@ use crate::support::client::End;
 use crate::support::images::{Image, image, layer};
 use crate::support::mirror::{Mirror, REGISTRY, Setup};
 use crate::support::soon;
-use crate::support::upstream::{TokenStyle, Tokens, Upstream, act, on, status};
+use crate::support::upstream::{Kind, TokenStyle, Tokens, Upstream, act, on, status};
 use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
 
 const UP: &str = "roadstead_upstream_endpoint_up";
+
+/// Another repository: what is wrong with one is not held against an endpoint.
+const OTHER: &str = "team/other";
+
+fn other_manifest() -> String {
+    format!("/v2/{OTHER}/manifests/{TAG}")
+}
 
 /// Two endpoints of one upstream that hold the same, and the mirror before them.
 struct Pair {
@@ -90,13 +97,42 @@ async fn g1_an_endpoint_that_dies_at_40_percent_of_a_blob_is_left_at_that_byte_a
 #[tokio::test]
 async fn g6_an_endpoint_that_is_being_mended_is_left_alone_whatever_time_it_names() {
     let pair = Pair::new("tag_ttl = \"0s\"").await;
-    pair.push(&image(7, &[100]));
+    let picture = image(7, &[100]);
+    pair.push(&picture);
+    pair.second.push(OTHER, Some(TAG), &picture);
     pair.first.script(on(), status(503).header("Retry-After", "600").body("we are being mended"));
-    for _ in 0..4 {
-        pair.mirror.get(&manifest_path(TAG)).send().await.expect(200);
+    for path in [manifest_path(TAG), other_manifest()].iter().cycle().take(4) {
+        pair.mirror.get(path).send().await.expect(200);
     }
     assert!(!pair.is_up(&pair.first).await);
     assert_eq!(pair.first.count(&on()), 3);
+}
+
+#[tokio::test]
+async fn g6_a_repository_that_is_always_500_does_not_keep_anybody_from_the_others() {
+    let upstream = Upstream::start().await;
+    let mirror = Setup::of(&upstream).start().await;
+    let picture = image(12, &[100]);
+    upstream.push(REPOSITORY, Some(TAG), &picture);
+    upstream.script(on().repository(OTHER), status(500));
+    for _ in 0..4 {
+        mirror.get(&other_manifest()).send().await.expect_error(503, "UNAVAILABLE");
+    }
+    assert_eq!(mirror.metric(UP, &[&upstream.url()]).await, 1.0);
+    mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&picture.manifest.bytes);
+    assert_eq!(upstream.count(&on().kind(Kind::Ping)), 0, "nor is it probed");
+}
+
+#[tokio::test]
+async fn g6_an_endpoint_whose_manifests_stand_still_is_left_alone() {
+    let pair = Pair::new("idle_timeout = \"300ms\"").await;
+    pair.first.script(on().get().manifests(), act().stall(10));
+    for picture in [13, 14, 15].map(|seed| image(seed, &[100])) {
+        pair.push(&picture);
+        let digest = &picture.manifest.digest;
+        pair.mirror.get(&manifest_path(digest)).send().await.expect_bytes(&picture.manifest.bytes);
+    }
+    assert!(!pair.is_up(&pair.first).await);
 }
 
 #[tokio::test]
@@ -200,14 +236,14 @@ async fn g6_who_has_nowhere_else_to_ask_waits_for_the_probe_of_an_endpoint_that_
     let picture = image(5, &[100]);
     upstream.push(REPOSITORY, Some(TAG), &picture);
     upstream.script(on().nths(1..=3), status(503));
-    for _ in 0..3 {
-        mirror.get(&manifest_path(TAG)).send().await.expect_error(503, "UNAVAILABLE");
+    for path in [manifest_path(TAG), other_manifest(), manifest_path(TAG)] {
+        mirror.get(&path).send().await.expect_error(503, "UNAVAILABLE");
     }
     assert_eq!(mirror.metric(UP, &[&upstream.url()]).await, 0.0);
     // It rests for a second; the request that comes now is held for so long, and then for the probe's word.
     mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&picture.manifest.bytes);
     assert_eq!(mirror.metric(UP, &[&upstream.url()]).await, 1.0);
-    assert_eq!(upstream.count(&on().path("/v2/").kind(crate::support::upstream::Kind::Ping)), 1, "one probe");
+    assert_eq!(upstream.count(&on().kind(Kind::Ping)), 1, "one probe");
 }
 
 #[tokio::test]
@@ -215,9 +251,10 @@ async fn g5_an_upstream_that_is_away_is_asked_nothing_while_nobody_wants_anythin
     let upstream = Upstream::start().await;
     let mirror = Setup::of(&upstream).start().await;
     upstream.script(on(), status(503));
-    for _ in 0..3 {
-        mirror.get(&manifest_path(TAG)).send().await.expect_error(503, "UNAVAILABLE");
+    for path in [manifest_path(TAG), other_manifest(), manifest_path(TAG)] {
+        mirror.get(&path).send().await.expect_error(503, "UNAVAILABLE");
     }
+    assert_eq!(mirror.metric(UP, &[&upstream.url()]).await, 0.0);
     let seen = upstream.count(&on());
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(upstream.count(&on()), seen);

@@ -12,6 +12,7 @@ use crate::oci::Pattern;
 pub(super) fn tags<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Tags {
     let default = Tags::default();
     let said = said(reading, section);
+    served_first(reading, section, &said, &TagRule::default());
     let rules = reading.sections_of(section, "tags", PATH).into_iter().flatten();
     Tags {
         ttl: said.ttl.unwrap_or(default.ttl),
@@ -20,7 +21,7 @@ pub(super) fn tags<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> 
         deleted: said.deleted.unwrap_or(default.deleted),
         keep_deleted_for: said.keep_deleted_for.unwrap_or(default.keep_deleted_for),
         stale_while_revalidate: said.stale_while_revalidate.unwrap_or(default.stale_while_revalidate),
-        rules: rules.map(|section| rule(reading, section)).collect(),
+        rules: rules.map(|section| rule(reading, section, &said)).collect(),
     }
 }
 
@@ -31,7 +32,7 @@ const SAID: [&str; 6] =
     ["tag_ttl", "max_stale", "immutable", "deleted_tags", "keep_deleted_for", "stale_while_revalidate"];
 
 fn said<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> TagRule {
-    let rule = TagRule {
+    TagRule {
         ttl: reading.get(section, "tag_ttl", one(text::duration)),
         max_stale: reading.get(section, "max_stale", or_empty(one(text::duration))),
         immutable: reading.get(section, "immutable", truth),
@@ -39,17 +40,38 @@ fn said<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> TagRule {
         keep_deleted_for: reading.get(section, "keep_deleted_for", one(text::positive)),
         stale_while_revalidate: reading.get(section, "stale_while_revalidate", one(text::duration)),
         ..TagRule::default()
-    };
-    let longest = rule.max_stale.flatten().unwrap_or(Duration::MAX);
-    if rule.stale_while_revalidate.is_some_and(|time| time > longest) {
-        let key = "stale_while_revalidate";
-        let found = "a longer time than max_stale";
-        reading.mistake(section.at(key), section.key(key), found, "no more than max_stale beside it");
     }
-    rule
 }
 
-fn rule<'t>(reading: &mut Reading<'t>, mut section: Section<'t>) -> TagRule {
+/// Tells of a time for tags that are served while they are asked for which goes on when they may not be served any more, by
+/// what is written here and, where it is not, `above`.
+fn served_first<'t>(reading: &mut Reading<'t>, section: &Section<'t>, said: &TagRule, above: &TagRule) {
+    let (while_asked, max_stale) = ("stale_while_revalidate", "max_stale");
+    let longest = said.max_stale.or(above.max_stale).flatten().unwrap_or(Duration::MAX);
+    let time = said.stale_while_revalidate.or(above.stale_while_revalidate).unwrap_or_default();
+    if time <= longest {
+        return;
+    }
+    if said.stale_while_revalidate.is_some() {
+        let expected = "no more than the max_stale that holds beside it";
+        reading.mistake(
+            section.at(while_asked),
+            section.key(while_asked),
+            "a longer time than max_stale",
+            expected,
+        );
+    } else if said.max_stale.is_some() {
+        let expected = "no less than the stale_while_revalidate that holds beside it";
+        reading.mistake(
+            section.at(max_stale),
+            section.key(max_stale),
+            "a shorter time than stale_while_revalidate",
+            expected,
+        );
+    }
+}
+
+fn rule<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, above: &TagRule) -> TagRule {
     let s = &mut section;
     let repositories = filled(text::repositories, "patterns, each once, at least one, as in [\"team/**\"]");
     let repositories = values(reading.get(s, "repositories", repositories));
@@ -65,6 +87,9 @@ fn rule<'t>(reading: &mut Reading<'t>, mut section: Section<'t>) -> TagRule {
         reading.mistake(s.start(), PATH, "a rule that says nothing of its tags", expected);
     }
     go_together(reading, s, &rule);
+    if rule.immutable != Some(true) {
+        served_first(reading, s, &rule, above);
+    }
     reading.close(section);
     rule
 }

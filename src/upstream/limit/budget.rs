@@ -9,7 +9,7 @@ use super::words::Allowance;
 
 /// While few pulls are left, cached tags are not asked about; but when nothing was told for so long they are, until an
 /// answer tells how many there are by now. That they are only looked at costs no pull.
-const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(10 * 60);
 
 /// The pulls of one endpoint and account.
 #[derive(Debug, Default)]

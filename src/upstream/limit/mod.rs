@@ -14,10 +14,11 @@ mod report;
 mod tap;
 mod words;
 
-use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use lru::LruCache;
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 use url::Url;
@@ -35,6 +36,10 @@ pub(super) use words::retry_after;
 /// How long is waited for what another question hears.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many taps are kept; beyond that the one used longest ago is begun anew. Configurations have a few, but upstreams name
+/// the servers that grant their tokens, and changed accounts are others.
+const KEPT: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
+
 /// The limits of all upstreams. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Limits(Arc<Shared>);
@@ -42,7 +47,7 @@ pub struct Limits(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     clock: Clock,
-    posts: Mutex<HashMap<Place, Arc<Post>>>,
+    posts: Mutex<LruCache<Place, Arc<Post>>>,
 }
 
 /// What a tap is for.
@@ -64,7 +69,7 @@ impl Limits {
     /// None so far, by this clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self(Arc::new(Shared { clock, posts: Mutex::default() }))
+        Self(Arc::new(Shared { clock, posts: Mutex::new(LruCache::new(KEPT)) }))
     }
 
     fn now(&self) -> SystemTime {
@@ -76,10 +81,10 @@ impl Limits {
     }
 
     fn post(&self, place: Place) -> Arc<Post> {
-        Arc::clone(self.posts().entry(place).or_default())
+        Arc::clone(self.posts().get_or_insert(place, Arc::default))
     }
 
-    fn posts(&self) -> MutexGuard<'_, HashMap<Place, Arc<Post>>> {
+    fn posts(&self) -> MutexGuard<'_, LruCache<Place, Arc<Post>>> {
         self.0.posts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -113,5 +118,26 @@ impl Post {
     fn leave(&self, going: &Going, answered: bool, told: bool, now: Instant) {
         self.tap().leave(going, answered, told, now);
         self.changed.send_replace(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_not_more_taps_than_are_of_use() {
+        let limits = Limits::new(Clock::system());
+        let place = |number: usize| Place {
+            upstream: "registry.example".to_owned(),
+            endpoint: format!("https://auth.example/{number}").parse().expect("a URL"),
+            who: Who::Anybody,
+        };
+        let first = limits.post(place(0));
+        for number in 1..2 * KEPT.get() {
+            limits.post(place(number));
+            assert!(Arc::ptr_eq(&first, &limits.post(place(0))), "one that is used stays");
+        }
+        assert_eq!(limits.posts().len(), KEPT.get());
     }
 }

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use url::Url;
 
 use crate::oci::Repository;
 use crate::telemetry::Kind;
 
 use super::super::Upstream;
 use super::super::accounts::{Login, Who};
+use super::super::auth::Realm;
 use super::super::failure::{Cause, Failure, Voice};
 use super::super::redirect::Bare;
 use super::super::request::{Question, Reply};
@@ -153,13 +153,10 @@ impl Upstream {
     /// The leave to ask whoever grants tokens.
     pub(in crate::upstream) async fn token_pass(
         &self,
-        realm: &Url,
+        realm: &Realm,
         login: Option<&Login>,
     ) -> Result<Pass, Failure> {
-        // The server, and not what it is asked: upstream chooses that.
-        let mut endpoint = realm.clone();
-        endpoint.set_query(None);
-        let place = Place { upstream: self.name.clone(), endpoint, who: Who::of(login, "") };
+        let place = Place { upstream: self.name.clone(), endpoint: realm.server(), who: Who::of(login, "") };
         let (limits, post) = (self.limits.clone(), self.limits.post(place.clone()));
         Pass::enter(limits, place, post, Sort::Token).await.map_err(|left| {
             self.metrics.withheld();

@@ -38,7 +38,7 @@ impl Upstream {
                 None => {
                     return Prospect {
                         limited: None,
-                        scarce: tap.budget.is_scarce(self.pull_reserve, now),
+                        scarce: tap.is_scarce(self.pull_reserve, now),
                         counted: tap.closed_for(Sort::Pull, now).is_none() && tap.budget.told(now).is_some(),
                     };
                 }

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::budget::{Budget, Ticket};
+use super::budget::{Budget, LOOK_AGAIN, Ticket};
 use super::reach::{Reach, Sort};
 use super::words::Allowance;
 
@@ -23,6 +23,8 @@ pub(super) struct Tap {
     all: Valve,
     sorts: [Valve; Sort::ALL.len()],
     pub(super) budget: Budget,
+    /// When upstream refused a pull, or was looked at since.
+    looked: Option<Instant>,
 }
 
 /// One of its valves.
@@ -74,7 +76,7 @@ impl Tap {
     pub(super) fn new() -> Self {
         let mut sorts = Sort::ALL.map(|_| Valve::new(State::Open));
         sorts[Sort::Pull as usize] = Valve::new(State::New);
-        Self { all: Valve::new(State::Open), sorts, budget: Budget::default() }
+        Self { all: Valve::new(State::Open), sorts, budget: Budget::default(), looked: None }
     }
 
     /// Whether a question of this sort may be sent. One that has been `patient` for long enough is told yes or no.
@@ -118,6 +120,7 @@ impl Tap {
             Reach::Only(sort) => {
                 if sort == Sort::Pull {
                     self.budget.spend();
+                    self.looked = Some(now);
                 }
                 self.sorts[sort as usize].close(told, now)
             }
@@ -142,12 +145,22 @@ impl Tap {
         if going.sort == Sort::Pull {
             self.budget.end(told);
         }
+        if going.sort == Sort::Look && answered {
+            self.looked = Some(now);
+        }
         if going.tries_all {
             self.all.end(answered, now);
         }
         if going.tries_sort {
             self.sorts[going.sort as usize].end(answered, now);
         }
+    }
+
+    /// Whether what is cached is better not asked about: fewer pulls are left than `reserve`, or upstream gives none, so
+    /// that a tag which has moved could not be had anyway. It is looked at again after a while all the same.
+    pub(super) fn is_scarce(&mut self, reserve: u64, now: Instant) -> bool {
+        let lately = self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < LOOK_AGAIN);
+        self.budget.is_scarce(reserve, now) || (lately && self.closed_for(Sort::Pull, now).is_some())
     }
 
     /// For how long questions of this sort are not sent.

@@ -168,6 +168,7 @@ fn settings(endpoints: &[&str]) -> Settings {
         max_rate: None,
         pull_reserve: 0,
         limits: Limits::new(Clock::system()),
+        refreshed: Refreshed::new(),
         uplink: Uplink::unlimited(),
     }
 }

@@ -146,9 +146,7 @@ async fn t66_an_identity_token_that_was_replaced_is_the_one_that_is_shown_and_no
         }
     })
     .await;
-    let pair = Credentials { username: "<token>".into(), password: "written".into() };
-    let account = Account { prefix: String::new(), login: LoginSource::Fixed(pair) };
-    let upstream = upstream(Settings { accounts: vec![account], ..settings(&[&server.url()]) });
+    let upstream = upstream(with_identity(&server.url()));
     for (name, voided) in [("a", false), ("b", false), ("c", true)] {
         void.store(voided, std::sync::atomic::Ordering::SeqCst);
         upstream.manifest(&name.parse().expect("a repository"), &tag()).await.expect("a manifest");
@@ -161,6 +159,66 @@ async fn t66_an_identity_token_that_was_replaced_is_the_one_that_is_shown_and_no
         .collect();
     assert_eq!(shown, ["written", "identity-1", "identity-4", "written"]);
     assert!(!format!("{upstream:?}").contains("identity-"), "{upstream:?}");
+}
+
+/// A token server that takes each identity token once, and gives the next one beside the token; it takes its time.
+async fn with_rotation() -> Server {
+    let good = Mutex::new("written".to_owned());
+    Server::start(move |seen, before| {
+        let host = seen.header("host").unwrap_or_default();
+        if seen.path.starts_with("/token") {
+            let mut good = good.lock().unwrap_or_else(PoisonError::into_inner);
+            if !seen.body.ends_with(&format!("={good}")) {
+                return say(400, &[], r#"{"error":"invalid_grant"}"#);
+            }
+            *good = format!("identity-{before}");
+            let body = format!(r#"{{"access_token":"{before}","refresh_token":"{good}","expires_in":300}}"#);
+            return Act::Drip(Duration::from_millis(50), vec![response(200, &[], &body)]);
+        }
+        match seen.header("authorization") {
+            Some(_) => manifest(),
+            None => say(401, &[&format!("www-authenticate: Bearer realm=\"http://{host}/token\"")], ""),
+        }
+    })
+    .await
+}
+
+fn with_identity(endpoint: &str) -> Settings {
+    let pair = Credentials { username: "<token>".into(), password: "written".into() };
+    let account = Account { prefix: String::new(), login: LoginSource::Fixed(pair) };
+    Settings { accounts: vec![account], ..settings(&[endpoint]) }
+}
+
+#[tokio::test]
+async fn t66_an_identity_token_that_was_replaced_outlives_the_upstream_that_it_came_to() {
+    let server = with_rotation().await;
+    let settings = with_identity(&server.url());
+    for name in ["a", "b"] {
+        // As after a reload of the configuration.
+        let upstream = upstream(settings.clone());
+        upstream.manifest(&name.parse().expect("a repository"), &tag()).await.expect("a manifest");
+    }
+    assert_eq!(tokens(&server), 2, "none was refused");
+}
+
+#[tokio::test]
+async fn t66_many_who_ask_at_once_are_served_though_each_identity_token_is_good_only_once() {
+    let server = with_rotation().await;
+    let upstream = Arc::new(upstream(with_identity(&server.url())));
+    for round in 0..2 {
+        let asked = (0..6).map(|number| {
+            let upstream = Arc::clone(&upstream);
+            async move {
+                let name = format!("team/{round}-{number}").parse().expect("a repository");
+                upstream.manifest(&name, &tag()).await
+            }
+        });
+        for fetched in futures_util::future::join_all(asked).await {
+            fetched.expect("a manifest");
+        }
+    }
+    let refused = tokens(&server) - 12;
+    assert!(refused <= 5, "{refused}: once it is known, none is shown twice");
 }
 
 #[tokio::test]

@@ -204,3 +204,20 @@ fn a_limit_without_numbers_is_tried_with_a_pull() {
     tap.close(Reach::Only(Sort::Pull), Some(SECOND), now);
     assert!(!tap.go(Sort::Pull, now + SECOND).look_first);
 }
+
+#[test]
+fn t62_while_pulls_are_refused_without_a_number_what_is_cached_is_asked_about_once_a_while() {
+    let now = Instant::now();
+    let mut tap = Tap::used(now);
+    assert!(!tap.is_scarce(0, now), "nothing is known");
+    tap.close(Reach::Only(Sort::Pull), Some(3600 * SECOND), now);
+    assert!(tap.is_scarce(0, now + LOOK_AGAIN - SECOND));
+    let later = now + LOOK_AGAIN;
+    assert!(!tap.is_scarce(0, later));
+    let look = tap.go(Sort::Look, later);
+    tap.leave(&look, false, false, later);
+    assert!(!tap.is_scarce(0, later), "it was not answered");
+    assert!(tap.is_open(Sort::Look, later));
+    assert!(tap.is_scarce(0, later));
+    assert!(!tap.is_scarce(0, now + 3600 * SECOND), "the limit is over");
+}
