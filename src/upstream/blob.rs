@@ -151,7 +151,7 @@ impl Upstream {
                 },
                 Way::Registry(asking) => asking,
             };
-            let reply = self.ask_from(whereabouts.first(), question).await?;
+            let reply = self.ask_by(whereabouts, question).await?;
             if reply.crossed {
                 whereabouts.remember(Storage { url: reply.url.clone(), by: reply.by });
             }

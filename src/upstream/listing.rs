@@ -55,7 +55,7 @@ impl Upstream {
         question: &Question<'_>,
         whereabouts: &Whereabouts,
     ) -> Result<Listing, Failure> {
-        let reply = self.within(self.ask_from(whereabouts.first(), question)).await?;
+        let reply = self.within(self.ask_by(whereabouts, question)).await?;
         let origin = self.origin(&reply, question, whereabouts);
         let (head, body) = reply.response.into_parts();
         let links = head.headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());

@@ -104,7 +104,7 @@ impl Upstream {
         whereabouts: &Whereabouts,
     ) -> Result<(FetchedManifest, Origin), Failure> {
         let question = question(Kind::Manifest, repository, reference);
-        let reply = self.within(self.ask_from(whereabouts.first(), &question)).await?;
+        let reply = self.within(self.ask_by(whereabouts, &question)).await?;
         let origin = self.origin(&reply, &question, whereabouts);
         let (head, body) = reply.response.into_parts();
         let placed = placed(Ask::Whole, head.status, &head.headers)?;

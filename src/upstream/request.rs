@@ -21,6 +21,7 @@ use super::failure::{Cause, Failure, Voice, of_status};
 use super::health::Subject;
 use super::limit::Pass;
 use super::redirect::Bare;
+use super::whereabouts::Whereabouts;
 use super::wire::drain;
 use super::{blob, listing, manifest};
 
@@ -157,14 +158,20 @@ impl Upstream {
     /// Asks the endpoints in their order until one answers; those that are left alone only where no other answers, and
     /// only if a probe finds them back. What one says is final, also when it says no.
     pub(super) async fn ask(&self, question: &Question<'_>) -> Result<Reply, Failure> {
-        self.ask_from(0, question).await
+        self.ask_by(&Whereabouts::default(), question).await
     }
 
-    /// The same, with the endpoints before `first` coming last.
-    pub(super) async fn ask_from(&self, first: usize, question: &Question<'_>) -> Result<Reply, Failure> {
+    /// The same, with the endpoints that did not do for this object coming last, or not at all.
+    pub(super) async fn ask_by(
+        &self,
+        whereabouts: &Whereabouts,
+        question: &Question<'_>,
+    ) -> Result<Reply, Failure> {
+        let first = whereabouts.first();
         let (mut failed, mut denied) = (None, None);
         let mut resting = Vec::new();
-        for place in in_order(first, self.endpoints.len()) {
+        let places = in_order(first, self.endpoints.len()).filter(|place| !whereabouts.is_left_out(*place));
+        for place in places {
             if !self.is_well(place) {
                 resting.push(place);
                 continue;

@@ -54,6 +54,15 @@ impl Origin {
         all > 1
     }
 
+    /// What it sends is something else than what others sent of it. Whether there is another to ask.
+    fn disagrees(&self) -> bool {
+        if !self.crossed {
+            self.witness.failed(&Cause::Garbage("another size than was told of it".to_owned()));
+        }
+        let (place, all) = self.place;
+        self.whereabouts.leave_out(place, all)
+    }
+
     /// All of it took too long.
     pub(super) fn too_slow(&self) -> Cause {
         self.broke(&Cause::IdleTimeout);
@@ -126,6 +135,13 @@ impl Transfer {
             idle_timeout,
             metrics,
         }
+    }
+
+    /// Gives it up, because what it tells of the blob cannot be true together with what came of it before: the endpoint that
+    /// it comes by is not asked for the blob any more. Whether there is another to ask.
+    #[must_use]
+    pub fn disagrees(self) -> bool {
+        self.origin.disagrees()
     }
 
     /// Takes the gzip coding off while the bytes come. Where they end is then unknown until they do.

@@ -1,14 +1,16 @@
 //! Where an object's bytes were found: by which endpoint, and at which storage it redirected to.
 //!
 //! An endpoint that broke off is asked last from then on, for as long as this object is fetched, whatever it says when it
-//! is asked: the next one goes on at the byte that was reached.
+//! is asked: the next one goes on at the byte that was reached. One that means something else by the object's digest is not
+//! asked any more, until the object is begun anew.
 //!
 //! A signed URL is resolved once a fill, is asked directly from then on, and is resolved again when it refuses: by one
 //! transfer for all that run at that moment. A registry that does not redirect keeps nobody waiting.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use url::Url;
@@ -22,6 +24,8 @@ pub struct Whereabouts(Arc<Parts>);
 struct Parts {
     /// The endpoint to begin with, by its place in the list.
     first: AtomicUsize,
+    /// The endpoints that are not asked any more, by their places.
+    left_out: Mutex<BTreeSet<usize>>,
     found: watch::Sender<Found>,
 }
 
@@ -72,6 +76,28 @@ impl Whereabouts {
             }
             left
         });
+    }
+
+    /// What comes by this endpoint is something else: it is not asked for this object any more. Whether there is another.
+    pub(super) fn leave_out(&self, place: usize, endpoints: usize) -> bool {
+        self.leave(place, endpoints);
+        let mut left_out = self.left_out();
+        left_out.insert(place);
+        left_out.len() < endpoints
+    }
+
+    /// Whether this endpoint is not asked any more.
+    pub(super) fn is_left_out(&self, place: usize) -> bool {
+        self.left_out().contains(&place)
+    }
+
+    /// The object is begun anew: all may be asked for it again.
+    pub fn begin_anew(&self) {
+        self.left_out().clear();
+    }
+
+    fn left_out(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.0.left_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where to ask, after `refused` has refused. Who is the first to say so of what is remembered asks the registry; the
@@ -220,6 +246,18 @@ mod tests {
         memo.leave(1, 3);
         memo.leave(2, 3);
         assert_eq!(memo.first(), 0, "and round again");
+    }
+
+    #[test]
+    fn g2_an_endpoint_that_means_something_else_is_left_out_until_all_is_begun_anew() {
+        let memo = Whereabouts::default();
+        memo.leave(0, 2);
+        assert!(memo.leave_out(1, 2), "there is the one before");
+        assert_eq!((memo.first(), memo.is_left_out(0), memo.is_left_out(1)), (0, false, true));
+        assert!(!memo.leave_out(0, 2), "nobody is left");
+        memo.begin_anew();
+        assert!(!memo.is_left_out(0) && !memo.is_left_out(1));
+        assert!(!memo.leave_out(0, 1), "there is no other");
     }
 
     #[test]

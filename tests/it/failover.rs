@@ -219,6 +219,38 @@ async fn g10_a_range_behind_a_size_that_upstream_makes_too_small_is_no_mistake_o
 }
 
 #[tokio::test]
+async fn g1_an_endpoint_that_tells_another_size_is_left_out_and_the_one_before_goes_on() {
+    const SIZE: u64 = 10_000_000;
+    let pair = Pair::new("").await;
+    let blob = layer(16, SIZE);
+    for upstream in [&pair.first, &pair.second] {
+        upstream.push_blob(REPOSITORY, &blob);
+    }
+    pair.first.script(on().blobs().nth(1), act().cut(4_000_000));
+    pair.second.script(on().blobs(), act().truncate(9_000_000));
+    pair.mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
+    assert_eq!(pair.first.sent_of(&blob.digest), SIZE, "each byte once");
+    assert_eq!(pair.second.count(&on().blobs()), 1);
+}
+
+#[tokio::test]
+async fn g2_a_blob_whose_size_nobody_tells_as_before_is_begun_anew() {
+    let pair = Pair::new("negative_ttl = \"0s\"").await;
+    let blob = layer(17, 3_000_000);
+    for upstream in [&pair.first, &pair.second] {
+        upstream.push_blob(REPOSITORY, &blob);
+    }
+    pair.first.script(on().blobs(), act().truncate(1_000_000));
+    pair.first.script(on().blobs().nth(1), act().truncate(2_000_000).cut(500_000));
+    let first = pair.mirror.get(&blob_path(&blob.digest)).send().await;
+    assert_ne!(first.end, End::Complete);
+    soon("it is had right from the other", async {
+        while pair.mirror.get(&blob_path(&blob.digest)).send().await.body != blob.bytes {}
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn g6_an_endpoint_that_says_no_is_well_and_its_word_is_final() {
     let pair = Pair::new("negative_ttl = \"0s\"").await;
     pair.second.push(REPOSITORY, Some(TAG), &image(4, &[100]));

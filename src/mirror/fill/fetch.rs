@@ -57,7 +57,8 @@ pub(super) enum Ended {
     Done,
     /// Upstream answered the whole blob to a range: this is the one transfer to go on with.
     RangeIgnored(Box<Transfer>),
-    /// Upstream tells another size now: what it sent before, or what it would send, is something else.
+    /// Upstream tells another size now, and nobody of it goes on with the one before: what was sent, or what would be, is
+    /// something else.
     Resized(u64),
     /// Upstream is left alone for a moment, and there is somebody else to ask.
     Away,
@@ -84,20 +85,30 @@ impl Order {
     pub(super) async fn run(mut self, work: Arc<Work>, turn: &Turn) -> Ended {
         let mut at = self.range.start;
         let mut budget = Budget::default();
+        let mut other_size = None;
+        // Without anybody to go on with, what is here was put where another size said, and nothing will make it right.
+        let without = |failure, other_size: Option<u64>| match other_size {
+            Some(total) => Ended::Resized(total),
+            None => Ended::Broken(failure),
+        };
         loop {
             let opened = self.open(&work, at, turn).await;
-            if let Some(total) = opened.as_ref().ok().and_then(|transfer| resized(transfer, &work)) {
-                // What is here was put where another size said, and no later answer will make it right.
-                return Ended::Resized(total);
-            }
-            let broken = match opened {
-                Ok(transfer) if transfer.start > at => {
+            let told = opened.as_ref().ok().and_then(|transfer| resized(transfer, &work));
+            let broken = match (opened, told) {
+                (Ok(transfer), Some(total)) => {
+                    if !transfer.disagrees() {
+                        return Ended::Resized(total);
+                    }
+                    other_size = told;
+                    Failure::DidNotAnswer(Cause::Garbage("another size of the blob than was told".into()))
+                }
+                (Ok(transfer), None) if transfer.start > at => {
                     Failure::DidNotAnswer(Cause::Garbage("the range begins beyond what was asked".into()))
                 }
-                Ok(transfer) if transfer.start < at && !self.sequential => {
+                (Ok(transfer), None) if transfer.start < at && !self.sequential => {
                     return Ended::RangeIgnored(transfer);
                 }
-                Ok(transfer) => {
+                (Ok(transfer), None) => {
                     work.note(&self.source);
                     match self.pump(&work, transfer, &mut at, &mut budget).await {
                         Ok(()) => return Ended::Done,
@@ -106,20 +117,20 @@ impl Order {
                     }
                 }
                 // A refusal of what upstream was sending a moment ago is more likely a trouble of its own.
-                Err(failure @ Failure::SaidNo(no))
+                (Err(failure @ Failure::SaidNo(no)), _)
                     if at == self.range.start
                         && !(no.is_about_access() && work.has_come_by(&self.source)) =>
                 {
-                    return Ended::Broken(failure);
+                    return without(failure, other_size);
                 }
-                Err(failure) => failure,
+                (Err(failure), _) => failure,
             };
             let rest = self.source.site.upstream().rest();
             if rest.is_some() && work.fill.has_another(&self.source) {
                 return Ended::Away;
             }
             let Some(wait) = budget.spend_on(&broken, Instant::now(), rest) else {
-                return Ended::Broken(broken);
+                return without(broken, other_size);
             };
             tracing::info!(
                 digest = %work.digest, at, upstream = self.source.site.name(), error = %broken,

@@ -131,11 +131,19 @@ impl Driver {
                 }
                 Ok(())
             }
-            Ended::Resized(total) => Err(End::WrongDigest(format!(
-                "{} says that it has {total} bytes, after it said {}",
-                source.site.name(),
-                crew.work.size
-            ))),
+            Ended::Resized(total) => {
+                drop(turn);
+                let site = source.site.name();
+                let reason =
+                    format!("{site} says that it has {total} bytes, after {} were told", crew.work.size);
+                if !self.fill.has_more_sources(&source) {
+                    return Err(End::WrongDigest(reason));
+                }
+                // The others may go on with what they began.
+                self.fills.wrong.note(&source.site, &self.fill.digest, &reason);
+                self.fill.drop_source(&source, Refusal::WrongContent { reason: reason.clone() });
+                self.go_on_elsewhere(crew, range, || Refusal::WrongContent { reason })
+            }
             Ended::Disk(error) => Err(End::Unstored(error.to_string())),
             Ended::Away => {
                 drop(turn);

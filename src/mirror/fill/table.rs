@@ -186,6 +186,12 @@ impl Fill {
         !sources.elsewhere.is_empty() || sources.list.iter().any(awake)
     }
 
+    /// Whether somebody else is known who may go on with what came so far.
+    pub(super) fn has_more_sources(&self, source: &Source) -> bool {
+        let sources = self.sources();
+        !sources.elsewhere.is_empty() || sources.list.iter().any(|(other, _)| other != source)
+    }
+
     /// Upstream has said yes to this pair, by sending, or when asked.
     pub(super) fn confirm(&self, source: &Source) {
         let mut sources = self.sources();
@@ -202,6 +208,7 @@ impl Fill {
     /// Lets another pair be asked first: what came through the one that was is wrong.
     pub(super) fn rotate_sources(&self) {
         let mut sources = self.sources();
+        sources.list.iter().for_each(|(source, _)| source.whereabouts.begin_anew());
         if let Some((source, _)) = sources.list.first() {
             source.site.upstream().distrust(&source.whereabouts);
             sources.list.rotate_left(1);

@@ -214,7 +214,12 @@ impl Pump {
                     return self.broken("the range begins beyond what was asked").await;
                 }
                 if transfer.total.zip(size).is_some_and(|(total, size)| total != size) {
-                    return self.broken("the size of the blob changed").await;
+                    let changed = "upstream tells another size of the blob than before";
+                    // Another endpoint may go on with what was begun.
+                    return match transfer.disagrees() {
+                        true => self.broken(changed).await,
+                        false => Err(ReadError(changed.to_owned())),
+                    };
                 }
                 self.ranges_ignored |= transfer.start < at;
                 (self.position, self.asked_at) = (transfer.start, at);
