@@ -164,6 +164,11 @@ impl Running {
         self.admin_address
     }
 
+    /// The mirror itself, for whoever asks it in this process.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
     /// The figures of this mirror.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics

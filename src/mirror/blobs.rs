@@ -43,6 +43,10 @@ impl BlobAnswer {
         self.size
     }
 
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// Reads `start..end`; an `end` of `u64::MAX` is that of a blob of unknown size.
     pub fn reader(&self, start: u64, end: u64, delivery: Delivery) -> BlobReader {
         let (origin, direct) = (self.origin.clone(), self.direct.clone());

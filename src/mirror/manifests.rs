@@ -165,16 +165,27 @@ impl Mirror {
         let mirror = self.clone();
         self.recent().is_being_stored(&manifest.digest);
         self.tasks().spawn(async move {
-            if !mirror.store_manifest(&target, &manifest).await {
-                return;
-            }
-            let (recent, digest) = (mirror.recent(), &manifest.digest);
-            let waiting = recent.bound_to(&target, digest);
-            for tag in tag.into_iter().chain(waiting) {
-                recent.hand_over(mirror.store(), &target, &tag, digest);
-            }
-            recent.is_stored(digest);
+            mirror.put_away(&target, &manifest, tag).await;
         });
+    }
+
+    /// Puts a manifest into the store, and after it the tags that wait for it. Whether the store has it.
+    pub(super) async fn put_away(
+        &self,
+        target: &Target,
+        manifest: &ManifestAnswer,
+        tag: Option<Tag>,
+    ) -> bool {
+        if !self.store_manifest(target, manifest).await {
+            return false;
+        }
+        let (recent, digest) = (self.recent(), &manifest.digest);
+        let waiting = recent.bound_to(target, digest);
+        for tag in tag.into_iter().chain(waiting) {
+            recent.hand_over(self.store(), target, &tag, digest);
+        }
+        recent.is_stored(digest);
+        true
     }
 
     /// Puts a manifest into the store. Whether that worked out.

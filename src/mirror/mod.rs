@@ -28,6 +28,7 @@ mod tag_rules;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 pub use crate::store::BlobFile;
 pub use crate::upstream::Trail;
@@ -39,3 +40,4 @@ pub use referrers::ReferrersAnswer;
 pub use site::{Mirror, Options, Site, SiteSettings, Target};
 pub use tag_list::TagList;
 pub use tag_rules::{Deleted, TagPolicy, TagRule, TagRules};
+pub use warm::{Lack, Ledger, Snapshot, UnderWay, Verdict, Warmed, Warming};

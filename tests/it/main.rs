@@ -45,5 +45,6 @@ mod tokens;
 mod transport;
 mod unreadable;
 mod uplink;
+mod warm;
 mod watching;
 mod world;

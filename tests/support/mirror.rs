@@ -178,6 +178,11 @@ impl Mirror {
         self.setup.data()
     }
 
+    /// The mirror behind the server.
+    pub fn inner(&self) -> &roadstead::mirror::Mirror {
+        self.running.as_ref().expect("a mirror that runs").mirror()
+    }
+
     /// A `GET`, to be sent or bent first.
     pub fn get(&self, target: &str) -> Request {
         client::get(self.address, target)

@@ -16,6 +16,7 @@ mod crew;
 mod driver;
 mod fetch;
 mod filling;
+mod follow;
 mod opening;
 mod pace;
 mod plan;
@@ -32,6 +33,7 @@ mod wrong;
 
 pub use reader::{BlobReader, Delivery, Piece, ReadError};
 
+pub(super) use follow::{Followed, Reached};
 pub(super) use progress::{Phase, Progress, WITHHELD};
 pub(super) use reader::Origin;
 pub(super) use retry::Budget;

@@ -139,9 +139,14 @@ impl Drop for Client {
 impl Want {
     /// The reader has received everything before `position`.
     pub(super) fn moved_to(&mut self, position: u64) {
-        self.place.position.store(position, Ordering::Relaxed);
         self.touched = true;
         self.client.touch();
+        self.looked_to(position);
+    }
+
+    /// The reader wants nothing before `position` any more, but has not received it: he can still be given another file.
+    pub(super) fn looked_to(&self, position: u64) {
+        self.place.position.store(position, Ordering::Relaxed);
         if self.client.wants.watched.load(Ordering::Relaxed) {
             self.client.wants.changed.notify_one();
         }
