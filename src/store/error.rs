@@ -59,7 +59,7 @@ impl OpenError {
 
 impl StoreError {
     /// Keeps a full disk apart from a broken one.
-    pub(super) fn io(doing: &'static str) -> impl Fn(io::Error) -> Self {
+    pub(crate) fn io(doing: &'static str) -> impl Fn(io::Error) -> Self {
         move |error| if is_full(&error) { Self::NoSpace } else { Self::Io { doing, error } }
     }
 }

@@ -303,6 +303,26 @@ impl Store {
         });
     }
 
+    /// Notes what digests belong to repositories, and what tags stand for, all at once: the index has all of it or nothing.
+    /// Durable within a second.
+    pub fn enter<'a>(
+        &self,
+        members: impl IntoIterator<Item = (&'a str, &'a Repository, &'a Digest)>,
+        bindings: impl IntoIterator<Item = (&'a str, &'a Repository, &'a Tag, &'a Digest)>,
+        confirmed: SystemTime,
+    ) {
+        self.core().change(|model| {
+            for (upstream, repository, digest) in members {
+                let repo = model.intern(upstream, repository);
+                model.add_member(repo, digest);
+            }
+            for (upstream, repository, tag, digest) in bindings {
+                let repo = model.intern(upstream, repository);
+                model.bind(repo, tag, digest, model::millis(confirmed));
+            }
+        });
+    }
+
     /// Notes since when upstream says that there is no such tag, for whoever serves it in spite of that. The first time
     /// counts, until the tag is bound anew; durable within a second.
     pub fn mark_gone(&self, upstream: &str, repository: &Repository, tag: &Tag, since: SystemTime) {

@@ -36,6 +36,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("config", &["oci"]),
     ("store", &["oci"]),
+    ("bundle", &["oci", "store"]),
     ("upstream", &["clock", "oci", "http", "telemetry"]),
     ("mirror", &["clock", "oci", "telemetry", "store", "upstream"]),
     ("server", &["api", "oci", "http", "telemetry", "mirror"]),
@@ -117,9 +118,15 @@ pub(crate) fn raw_requests(source: &Source) -> Vec<Violation> {
 }
 
 /// Where files are used: the store's seam, the reading of the configuration, and that of credentials, which change while
-/// the process runs; and where a listener's socket is one.
-const USES_FILES: &[&str] =
-    &["src/store/fs.rs", "src/config/", "src/upstream/accounts/files.rs", "src/server/socket.rs"];
+/// the process runs; where a listener's socket is one; and where archives are read from, without following what a stranger
+/// made a link.
+const USES_FILES: &[&str] = &[
+    "src/store/fs.rs",
+    "src/config/",
+    "src/upstream/accounts/files.rs",
+    "src/server/socket.rs",
+    "src/bundle/files.rs",
+];
 
 /// Uses of the file system outside the seam. An open file may be named and handed on, because a transport sends from
 /// it; opening one is using the file system.
