@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::carry;
+
 /// A pull-through caching mirror for OCI and Docker registries.
 ///
 /// Container clients pull through it instead of from the registries themselves: every byte crosses the uplink once,
@@ -36,6 +38,19 @@ pub(crate) enum Command {
     /// guarantee does not hold.
     #[command(verbatim_doc_comment)]
     Demo(Demo),
+    /// Carry images away in a bundle: a directory, or one archive, or volumes of it
+    ///
+    /// The bundle is an OCI image layout with all digests as they are, signatures and whatever else refers to the images
+    /// included, and a list for `docker load` beside it; skopeo, ctr, podman and docker read it as it is. The same images
+    /// make the same bytes. No mirror may be running on the store.
+    #[command(verbatim_doc_comment, after_long_help = EXPORT)]
+    Export(carry::Export),
+    /// Bring images in from a bundle, or from what other tools have written
+    ///
+    /// Every digest is verified before anything is shown, and what is there already is not written again: an import that
+    /// was stopped is simply run again. Of volumes, any one is named. No mirror may be running on the store.
+    #[command(verbatim_doc_comment, after_long_help = IMPORT)]
+    Import(carry::Import),
 }
 
 #[derive(Args, Debug)]
@@ -102,6 +117,21 @@ const CHECK: &str = "\
 Examples:
   roadstead check --config /etc/roadstead.toml && systemctl reload roadstead
   roadstead check --config roadstead.toml --json";
+
+const EXPORT: &str = "\
+Examples:
+  roadstead export alpine:3 ghcr.io/org/app:v1 -o site.tar.zst
+  roadstead export 'registry.k8s.io/**' --platform linux/arm64 -o site.tar
+  roadstead export --all --max-volume 4GiB -o /mnt/site.tar.zst
+  roadstead export --all --since monday.tar.zst -o tuesday.tar.zst";
+
+const IMPORT: &str = "\
+Examples:
+  roadstead import site.tar.zst
+  roadstead import /mnt/site.tar.zst.001
+  docker save alpine:3 -o alpine.tar && roadstead import alpine.tar
+  roadstead import --as quay.io/org/app:v1 skopeo-dir/
+  roadstead import --upstream docker.io /var/lib/registry";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! It turns what was typed into a call and what came of it into an exit code: 0 done, 1 failed, 64 wrong usage or
 //! configuration. Answers go to standard output, everything else to standard error.
 
+mod carry;
 mod check;
 mod cli;
 
@@ -44,6 +45,8 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(args),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo(&args),
+        Command::Export(args) => carry::export(args),
+        Command::Import(args) => carry::import(args),
     };
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,

@@ -42,7 +42,8 @@ pub(super) fn sites(
     Ok((namespaces, sites))
 }
 
-fn namespace(upstream: &config::Upstream) -> Namespace {
+/// What an upstream is called.
+pub(super) fn namespace(upstream: &config::Upstream) -> Namespace {
     Namespace {
         name: upstream.name.clone(),
         aliases: upstream.aliases.clone(),

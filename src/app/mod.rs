@@ -8,9 +8,11 @@
 
 mod admin;
 mod build;
+mod carrier;
 mod desk;
 mod running;
 mod serve;
 
+pub use carrier::Carrier;
 pub use running::{App, Running, StartError};
 pub use serve::serve;

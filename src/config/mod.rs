@@ -25,6 +25,14 @@ pub use reach::{Endpoint, Http2, Identity, Proxies, Proxy};
 pub use secret::Secret;
 pub use source::{Sources, Unreadable, read_token};
 
+/// A size as the configuration has it: `4GiB`.
+///
+/// # Errors
+/// What was expected.
+pub fn read_size(text: &str) -> Result<u64, String> {
+    read::size(text)
+}
+
 impl Config {
     /// Reads the configuration from where it may come from. What is found is either without a mistake, or all of its
     /// mistakes are returned.

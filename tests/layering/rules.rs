@@ -40,9 +40,24 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("upstream", &["clock", "oci", "http", "telemetry"]),
     ("mirror", &["clock", "oci", "telemetry", "store", "upstream"]),
     ("server", &["api", "oci", "http", "telemetry", "mirror"]),
-    ("app", &["api", "clock", "oci", "http", "telemetry", "config", "store", "upstream", "mirror", "server"]),
+    (
+        "app",
+        &[
+            "api",
+            "clock",
+            "oci",
+            "http",
+            "telemetry",
+            "config",
+            "store",
+            "bundle",
+            "upstream",
+            "mirror",
+            "server",
+        ],
+    ),
     ("demo", &["oci", "http", "config", "app"]),
-    ("main", &["telemetry", "config", "app", "demo"]),
+    ("main", &["oci", "telemetry", "config", "bundle", "app", "demo"]),
 ];
 
 /// Edges that are not in the table. Tests count: what a test needs of another module, its module needs.

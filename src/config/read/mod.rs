@@ -26,6 +26,11 @@ use super::mistake::{Mistake, Mistakes, Place};
 use super::source::read_token;
 use super::{Admin, Config, Log, Memory, Proxies, Server, Sources, Store, Uplink, Upstream};
 
+/// A size above zero, as on a command line.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    text::positive_size(text).map_err(|expected| format!("expected {expected}"))
+}
+
 /// Reads `text`, which is the file `name`, under what `sources` has beside the file.
 pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, Mistakes> {
     let (document, broken) = DeTable::parse_recoverable(text);
