@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::bundle::{
     self, ExportOptions, Exported, FromStore, ImportOptions, Imported, IntoStore, Naming, Progress,
@@ -13,6 +14,9 @@ use crate::store::fs::RealDisk;
 
 use super::StartError;
 use super::build;
+
+/// How long a walk through a large store may take, on a disk that is slow.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// A store that bundles are made from and brought into.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ impl Carrier {
         let mut options = build::store_options(&config.store);
         options.scrub = crate::store::Scrub::NEVER;
         let store = Store::open(Arc::new(RealDisk), options).map_err(StartError::Store)?;
+        // After a crash, what is not known yet would be missing from a bundle.
+        store.await_manifests(PATIENCE);
         Ok(Self { store, naming })
     }
 

@@ -13,6 +13,7 @@ mod addressing;
 mod api;
 mod blobs;
 mod body;
+mod carry;
 mod chains;
 mod cli;
 mod config;
