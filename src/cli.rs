@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::carry;
+use crate::commands;
 
 /// A pull-through caching mirror for OCI and Docker registries.
 ///
@@ -51,6 +52,14 @@ pub(crate) enum Command {
     /// was stopped is simply run again. Of volumes, any one is named. No mirror may be running on the store.
     #[command(verbatim_doc_comment, after_long_help = IMPORT)]
     Import(carry::Import),
+    /// List what is here: by upstream, repository, tag and platform
+    Ls(commands::Ls),
+    /// Tell who takes how much of the disk
+    Du(commands::Du),
+    /// List the tags of a repository that are known here
+    Tags(commands::Tags),
+    /// Ask upstream now what a tag stands for
+    Refresh(commands::Refresh),
 }
 
 #[derive(Args, Debug)]
@@ -97,9 +106,12 @@ Examples:
   roadstead serve                                     mirror the well-known registries on 127.0.0.1:5000
   roadstead serve --config /etc/roadstead.toml
   roadstead check --config /etc/roadstead.toml
+  roadstead ls ghcr.io                                what a running mirror has, or the store where none runs
 
 Environment:
   ROADSTEAD_CONFIG                the configuration, where --config is not given
+  ROADSTEAD_SERVER                the running mirror that commands ask, where --server is not given
+  ROADSTEAD_TOKEN_FILE            the token that they show it, where --token-file is not given
   ROADSTEAD_<TABLE>__<KEY>        one setting, as in ROADSTEAD_STORE__MAX_BYTES=10GiB; with commas for a list
 
 Flags win over the environment, the environment over the file, the file over the defaults. Every key is documented in

@@ -6,9 +6,11 @@
 pub mod api;
 pub mod app;
 pub mod bundle;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod desk;
 pub mod http;
 pub mod mirror;
 pub mod oci;

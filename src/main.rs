@@ -6,6 +6,7 @@
 mod carry;
 mod check;
 mod cli;
+mod commands;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -47,6 +48,10 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo(&args),
         Command::Export(args) => carry::export(args),
         Command::Import(args) => carry::import(args),
+        Command::Ls(args) => commands::ls(&args),
+        Command::Du(args) => commands::du(&args),
+        Command::Tags(args) => commands::tags(&args),
+        Command::Refresh(args) => commands::refresh(&args),
     };
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,

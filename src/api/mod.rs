@@ -6,19 +6,41 @@
 //!
 //! Leaves to others what is done (the composition root), HTTP (`server` and `client`), and how people are shown it.
 
+mod images;
 mod problem;
 mod status;
+mod tags;
 mod time;
+mod usage;
 
+pub use images::{Gap, GapKind, GapReason, Image, Images, Missing, Platform, State};
 pub use problem::{Problem, ProblemCode};
 pub use status::{Phase, Status, StoreStatus, UpstreamStatus};
+pub use tags::{Refresh, Refreshed, TagState, Tags};
 pub use time::Time;
+pub use usage::{RepositoryUsage, Usage};
 
 /// Where operators ask. All calls block.
+///
+/// Images are named as people name them: `nginx`, `ghcr.io/org/app:1.2`, `quay.io/team/*:v1.*`, an upstream alone, a digest
+/// alone.
+///
+/// # Errors
+/// Every call tells what could not be done, and what to do about it.
+#[expect(clippy::missing_errors_doc, reason = "told once, above")]
 pub trait Desk: Send + Sync {
     /// How the mirror is.
-    ///
-    /// # Errors
-    /// As every call here: what could not be done, and what to do about it.
     fn status(&self) -> Result<Status, Problem>;
+
+    /// What is here, of everything or of what is named.
+    fn images(&self, of: Option<&str>) -> Result<Images, Problem>;
+
+    /// Who takes how much of the disk, of everything or of what is named.
+    fn usage(&self, of: Option<&str>) -> Result<Usage, Problem>;
+
+    /// The tags of a repository that are known here, or one of them.
+    fn tags(&self, of: &str) -> Result<Tags, Problem>;
+
+    /// Asks upstream what a tag stands for, whatever is believed of it here.
+    fn refresh(&self, asked: &Refresh) -> Result<Refreshed, Problem>;
 }

@@ -9,7 +9,6 @@
 mod admin;
 mod build;
 mod carrier;
-mod desk;
 mod running;
 mod serve;
 

@@ -5,15 +5,17 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Desk;
 use crate::clock::Clock;
-use crate::config::{Changes, Config};
+use crate::config::{self, Changes, Config};
+use crate::desk::{Office, trouble};
 use crate::http::window;
 use crate::mirror::{Mirror, Options};
 use crate::server::admin::{AdminState, Phase, Readiness};
@@ -25,7 +27,6 @@ use crate::telemetry::{Metrics, StoreFigures};
 
 use super::admin;
 use super::build::{self, Shared};
-use super::desk::{Office, trouble};
 
 /// Starts mirrors.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub struct Running {
     stop_admin: CancellationToken,
     draining: Arc<AtomicBool>,
     started: SystemTime,
+    runtime: Handle,
 }
 
 /// Why the mirror did not start.
@@ -108,6 +110,42 @@ impl App {
     /// # Errors
     /// As [`App::start`].
     pub async fn start_on(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Running, StartError> {
+        let mut running = Self::build(config.clone(), disk, clock).await?;
+        match running.listen(&config).await {
+            Ok(()) => {
+                running.mirror.resume();
+                Ok(running)
+            }
+            Err(error) => {
+                running.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a mirror for a command: it listens nowhere and begins nothing by itself, but what is in its store is its own
+    /// as long as it runs. All that is in the store is known when it is there.
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn open(config: Config) -> Result<Running, StartError> {
+        let config = Config { store: config::Store { scrub_rate: 0, ..config.store }, ..config };
+        let running = Self::build(config, Arc::new(RealDisk), Clock::system()).await?;
+        let store = running.store.clone();
+        // A walk over all files, after a crash.
+        if let Err(error) = spawn_blocking(move || store.await_manifests(Duration::MAX)).await {
+            tracing::warn!(%error, "it is not known whether all of the store is known");
+        }
+        Ok(running)
+    }
+
+    /// Whether there is a store where the configuration says. Blocks.
+    #[must_use]
+    pub fn has_store(config: &Config) -> bool {
+        Store::is_at(&RealDisk, &config.store.path)
+    }
+
+    async fn build(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Running, StartError> {
         let metrics = Metrics::new();
         let shared = build::shared(&config.uplink, &clock);
         let (namespaces, sites) = build::sites(&config.upstreams, &shared, &metrics)?;
@@ -125,7 +163,7 @@ impl App {
             metrics: metrics.clone(),
             clock,
         });
-        let mut running = Running {
+        Ok(Running {
             addresses: Vec::new(),
             admin_address: None,
             mirror,
@@ -138,18 +176,9 @@ impl App {
             stop_admin: CancellationToken::new(),
             draining: Arc::default(),
             started,
-            config: Mutex::new(config.clone()),
-        };
-        match running.listen(&config).await {
-            Ok(()) => {
-                running.mirror.resume();
-                Ok(running)
-            }
-            Err(error) => {
-                running.stop().await;
-                Err(error)
-            }
-        }
+            runtime: Handle::current(),
+            config: Mutex::new(config),
+        })
     }
 }
 
@@ -255,6 +284,7 @@ impl Running {
         Arc::new(Office {
             store: self.store.clone(),
             mirror: self.mirror.clone(),
+            runtime: self.runtime.clone(),
             path: config.store.path.clone(),
             started: self.started,
             draining: Arc::clone(&self.draining),

@@ -40,4 +40,5 @@ pub use referrers::ReferrersAnswer;
 pub use site::{Mirror, Options, Site, SiteSettings, Target};
 pub use tag_list::TagList;
 pub use tag_rules::{Deleted, TagPolicy, TagRule, TagRules};
+pub use tags::Refreshed;
 pub use warm::{Lack, Ledger, Snapshot, UnderWay, Verdict, Warmed, Warming};

@@ -31,6 +31,15 @@ pub(super) enum Resolution {
     Failed(Refusal),
 }
 
+/// What upstream said of a tag when it was asked out of turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refreshed {
+    /// What it stood for here before.
+    pub before: Option<Digest>,
+    /// What it stands for.
+    pub digest: Digest,
+}
+
 impl Mirror {
     pub(super) async fn manifest_by_tag(
         &self,
@@ -149,6 +158,33 @@ impl Mirror {
                 self.serve_stale(target, tag, &bound.digest, refusal).await
             }
             Resolution::Failed(refusal) => self.serve_kept(target, tag, refusal).await,
+        }
+    }
+
+    /// Asks upstream at once what a tag stands for, whatever is believed of it here, and brings what it stands for if that is
+    /// news. Who pulls meanwhile is answered as ever.
+    ///
+    /// # Errors
+    /// Upstream has no such tag, or gave no answer; then everything is as it was, but for a tag that it has no more.
+    pub async fn refresh(&self, target: &Target, tag: &Tag) -> Result<Refreshed, Refusal> {
+        self.absent().forget(&tag_question(target, tag));
+        let bound = self.recent().binding(self.store(), target, tag);
+        let waiter = match &bound {
+            Some(bound) => self.tag_flights().join(tag_question(target, tag), |tell| {
+                let (mirror, target, tag, digest) =
+                    (self.clone(), target.clone(), tag.clone(), bound.digest.clone());
+                async move { mirror.confirm(&target, &tag, &digest, tell).await }
+            }),
+            None => self.tag_flights().join(tag_question(target, tag), |tell| {
+                let (mirror, target, tag) = (self.clone(), target.clone(), tag.clone());
+                async move { mirror.learn(&target, &tag, tell).await }
+            }),
+        };
+        let before = bound.map(|bound| bound.digest);
+        match waiter.answer().await.unwrap_or_else(lost) {
+            Resolution::Confirmed(digest) => Ok(Refreshed { before, digest }),
+            Resolution::Bound(manifest) => Ok(Refreshed { before, digest: manifest.digest }),
+            Resolution::Failed(refusal) => Err(refusal),
         }
     }
 

@@ -40,6 +40,11 @@ pub(super) fn acquire(disk: &dyn Disk, layout: &Layout) -> Result<Lock, OpenErro
     Ok(lock)
 }
 
+/// Whether something has made the directory a store.
+pub(super) fn is_store(disk: &dyn Disk, layout: &Layout) -> bool {
+    fs::read(disk, &layout.version()).is_ok()
+}
+
 fn hold(disk: &dyn Disk, layout: &Layout) -> Result<Lock, OpenError> {
     let path = layout.lock();
     let file = disk.open(&path, Access::Create).map_err(OpenError::io("open the lock", &path))?;

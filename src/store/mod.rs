@@ -64,7 +64,7 @@ use fs::Disk;
 use layout::Layout;
 use lock::Lock;
 use policy::Policy;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -148,6 +148,11 @@ impl Store {
     /// and two short directories, whatever the store's size.
     pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
         Self::open_with(disk, &options, Policy::default())
+    }
+
+    /// Whether a directory is a store, of whatever version. Blocks.
+    pub fn is_at(disk: &dyn Disk, path: &Path) -> bool {
+        lock::is_store(disk, &Layout::new(path))
     }
 
     fn open_with(disk: Arc<dyn Disk>, options: &Options, policy: Policy) -> Result<Self, OpenError> {
@@ -432,5 +437,5 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(run)
-        .map_err(OpenError::io("start a thread for", std::path::Path::new(name)))
+        .map_err(OpenError::io("start a thread for", Path::new(name)))
 }

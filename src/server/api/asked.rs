@@ -50,13 +50,4 @@ impl Query {
     pub(super) fn must(&self, name: &str) -> Result<&str, Problem> {
         self.one(name).ok_or_else(|| Problem::bad_request(format!("the parameter {name:?} is missing")))
     }
-
-    /// A parameter that is `true` or `false`; not given is `false`.
-    pub(super) fn truth(&self, name: &str) -> Result<bool, Problem> {
-        match self.one(name) {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(other) => Err(Problem::bad_request(format!("{name} is {other:?}, neither true nor false"))),
-        }
-    }
 }

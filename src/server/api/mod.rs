@@ -9,7 +9,6 @@
 //! have to say that they are JSON).
 
 mod answer;
-#[expect(dead_code, reason = "for calls with parameters")]
 mod asked;
 mod gate;
 #[cfg_attr(not(test), expect(dead_code, reason = "for calls that take long and tell how far they are"))]

@@ -45,7 +45,6 @@ const fn read(path: &'static str, call: fn(&Asking) -> Result<Answer, Problem>) 
     Route { path, run: Run::Read(call) }
 }
 
-#[expect(dead_code, reason = "the first write is yet to come")]
 const fn write(path: &'static str, call: fn(&Asking) -> Result<Answer, Problem>) -> Route {
     Route { path, run: Run::Write(call) }
 }
@@ -58,6 +57,10 @@ const ROUTES: &[Route] = &[
         asking.query(&[])?;
         Answer::of(&asking.desk.status()?)
     }),
+    read("/api/v1/images", |asking| Answer::of(&asking.desk.images(asking.query(&["of"])?.one("of"))?)),
+    read("/api/v1/usage", |asking| Answer::of(&asking.desk.usage(asking.query(&["of"])?.one("of"))?)),
+    read("/api/v1/tags", |asking| Answer::of(&asking.desk.tags(asking.query(&["of"])?.must("of")?)?)),
+    write("/api/v1/refresh", |asking| Answer::of(&asking.desk.refresh(&asking.content()?)?)),
 ];
 
 /// The call that a request means.

@@ -1,5 +1,7 @@
 //! The admin API: over the wire, and by the commands of the binary.
 
+mod commands;
 mod described;
 mod doors;
+mod here;
 mod wire;

@@ -1,0 +1,26 @@
+//! Every call of the desk, as a request.
+
+use super::Remote;
+use crate::api::{Desk, Images, Problem, Refresh, Refreshed, Status, Tags, Usage};
+
+impl Desk for Remote {
+    fn status(&self) -> Result<Status, Problem> {
+        self.get("/api/v1/status", &[])
+    }
+
+    fn images(&self, of: Option<&str>) -> Result<Images, Problem> {
+        self.get("/api/v1/images", &[("of", of)])
+    }
+
+    fn usage(&self, of: Option<&str>) -> Result<Usage, Problem> {
+        self.get("/api/v1/usage", &[("of", of)])
+    }
+
+    fn tags(&self, of: &str) -> Result<Tags, Problem> {
+        self.get("/api/v1/tags", &[("of", Some(of))])
+    }
+
+    fn refresh(&self, asked: &Refresh) -> Result<Refreshed, Problem> {
+        self.post("/api/v1/refresh", asked)
+    }
+}

@@ -1,0 +1,175 @@
+//! Requests to the admin API, and its answers.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use url::form_urlencoded;
+
+use super::Server;
+use crate::api::{Problem, ProblemCode};
+
+/// How long a connection may take to come up.
+const CONNECTING: Duration = Duration::from_secs(5);
+
+/// How long the head of an answer may take: a refresh waits for upstream, which has some 25 s.
+const ANSWERING: Duration = Duration::from_secs(120);
+
+/// The most that a document may take.
+const MOST: usize = 1 << 30;
+
+/// A server that answers, for as long as it does.
+pub struct Remote {
+    server: Server,
+    token: Option<String>,
+    runtime: Runtime,
+}
+
+/// Why a server was not reached.
+#[derive(Debug)]
+pub enum Connecting {
+    /// There is nobody: the socket is not there, or nobody listens.
+    Nobody(io::Error),
+    /// There may be somebody, but no connection came up.
+    Failed(io::Error),
+}
+
+impl Remote {
+    /// Finds out whether somebody listens there. `token` is what is shown.
+    ///
+    /// # Errors
+    /// Nobody does, or it cannot be found out.
+    pub fn find(server: Server, token: Option<String>) -> Result<Self, Connecting> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Connecting::Failed)?;
+        let connected = runtime.block_on(async {
+            match &server {
+                Server::Http(authority) => in_time(TcpStream::connect(authority)).await.map(drop),
+                Server::Unix(path) => in_time(UnixStream::connect(path)).await.map(drop),
+            }
+        });
+        match connected {
+            Ok(()) => Ok(Self { server, token, runtime }),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) =>
+            {
+                Err(Connecting::Nobody(error))
+            }
+            Err(error) => Err(Connecting::Failed(error)),
+        }
+    }
+
+    pub(super) fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, Option<&str>)],
+    ) -> Result<T, Problem> {
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        pairs.extend_pairs(query.iter().filter_map(|(name, value)| Some((name, (*value)?))));
+        let query = pairs.finish();
+        let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        self.runtime.block_on(self.document(Method::GET, &target, Bytes::new()))
+    }
+
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content: &impl Serialize,
+    ) -> Result<T, Problem> {
+        let content = serde_json::to_vec(content).map_err(Problem::bad_request)?;
+        self.runtime.block_on(self.document(Method::POST, path, content.into()))
+    }
+
+    async fn document<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &str,
+        content: Bytes,
+    ) -> Result<T, Problem> {
+        let (head, body) = self.exchange(method, target, content).await?.into_parts();
+        let body = http_body_util::Limited::new(body, MOST).collect().await;
+        let body = body.map_err(|error| self.broken(format!("its answer broke off: {error}")))?.to_bytes();
+        if head.status.is_success() {
+            return serde_json::from_slice(&body)
+                .map_err(|error| self.broken(format!("its answer is not what is expected: {error}")));
+        }
+        let problem = serde_json::from_slice::<Value>(&body)
+            .ok()
+            .and_then(|mut failure| serde_json::from_value::<Problem>(failure.get_mut("error")?.take()).ok());
+        Err(problem.unwrap_or_else(|| {
+            self.broken(format!("it answers {}, and no roadstead does so", head.status))
+                .hint("is its API off (admin.api), or is something else there?")
+        }))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        target: &str,
+        content: Bytes,
+    ) -> Result<Response<Incoming>, Problem> {
+        let host = match &self.server {
+            Server::Http(authority) => authority,
+            Server::Unix(_) => "localhost",
+        };
+        let mut request = Request::builder().method(&method).uri(target).header(HOST, host);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if method == Method::POST {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(content)).map_err(Problem::bad_request)?;
+        let answered = async {
+            match &self.server {
+                Server::Http(authority) => ask(in_time(TcpStream::connect(authority)).await?, request).await,
+                Server::Unix(path) => ask(in_time(UnixStream::connect(path)).await?, request).await,
+            }
+        };
+        answered.await.map_err(|error| self.broken(error.to_string()))
+    }
+
+    fn broken(&self, why: impl fmt::Display) -> Problem {
+        Problem::new(
+            ProblemCode::Unavailable,
+            format!("the mirror at {} did not answer as it should: {why}", self.server),
+        )
+    }
+}
+
+async fn in_time<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(CONNECTING, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    // Whatever ends it is told to whoever reads the answer.
+    drop(tokio::spawn(connection));
+    match timeout(ANSWERING, sender.send_request(request)).await {
+        Ok(answer) => answer.map_err(io::Error::other),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("server", &self.server).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,18 @@
+//! What operators type, beside `serve`: each command with its flags, its help, and how its answer is shown.
+//!
+//! A command asks a desk, and does not know whether that is a running server or a store that this process has opened
+//! ([`reach`]). It prints the API's own document with `--json`, and for people otherwise.
+
+mod du;
+mod ls;
+mod reach;
+mod refresh;
+mod show;
+mod table;
+mod tags;
+
+pub(crate) use du::{Du, du};
+pub(crate) use ls::{Ls, ls};
+pub(crate) use reach::{Reach, at_desk};
+pub(crate) use refresh::{Refresh, refresh};
+pub(crate) use tags::{Tags, tags};

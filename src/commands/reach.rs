@@ -1,0 +1,110 @@
+//! Where a command asks: at a server that is named, at the one that the configuration describes, or, where none runs, at
+//! the store itself.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use roadstead::api::{Desk, Problem};
+use roadstead::app::{App, StartError};
+use roadstead::client::{Connecting, Remote, Server};
+use roadstead::config::{self, AdminApi, Config, Sources};
+
+use crate::{Failure, environment, failed, misconfigured, runtime};
+
+/// The flags by which a server is found.
+#[derive(Args, Debug)]
+#[command(
+    next_help_heading = "Where it asks: a server, else the one of the configuration, else the store itself"
+)]
+pub(crate) struct Reach {
+    /// The running mirror, as in http://127.0.0.1:5001 or unix:/run/roadstead/admin.sock
+    #[arg(long, value_name = "URL", env = "ROADSTEAD_SERVER", hide_env_values = true)]
+    server: Option<Server>,
+    /// A file with the token that it asks for, in place of admin.token_file
+    #[arg(long, value_name = "FILE", env = "ROADSTEAD_TOKEN_FILE", hide_env_values = true)]
+    token_file: Option<PathBuf>,
+    /// The configuration, in TOML; without it $ROADSTEAD_CONFIG, else the built-in defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The directory of the store, in place of store.path
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Asks at the desk that is found.
+pub(crate) fn at_desk<T>(
+    reach: &Reach,
+    ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
+) -> Result<T, Failure> {
+    if let Some(server) = &reach.server {
+        let token = reach.token_file.as_deref().map(token).transpose()?;
+        let remote = Remote::find(server.clone(), token).map_err(|failure| {
+            let (Connecting::Nobody(why) | Connecting::Failed(why)) = failure;
+            failed(format!("no mirror answers at {server}: {why}"))
+        })?;
+        return ask(&remote).map_err(failed);
+    }
+    let sources = Sources {
+        file: reach.config.clone(),
+        env: environment(),
+        data: reach.data.clone(),
+        ..Sources::default()
+    };
+    let config = Config::load(&sources).map_err(misconfigured)?;
+    let mut tried = Vec::new();
+    for server in servers(&config) {
+        let token = match (reach.token_file.as_deref().or(config.admin.token_file.as_deref()), &server) {
+            (Some(file), Server::Http(_)) => Some(token(file)?),
+            _ => None,
+        };
+        match Remote::find(server.clone(), token) {
+            Ok(remote) => return ask(&remote).map_err(failed),
+            Err(Connecting::Nobody(_)) => tried.push(server.to_string()),
+            Err(Connecting::Failed(why)) => {
+                return Err(failed(format!("no mirror answers at {server}: {why}")));
+            }
+        }
+    }
+    by_ourselves(config, &tried, ask)
+}
+
+/// Where the mirror of a configuration would answer, the socket first, which asks for no token.
+fn servers(config: &Config) -> Vec<Server> {
+    let admin = &config.admin;
+    let socket = admin.socket.clone().map(Server::Unix).filter(|_| admin.api != AdminApi::Off);
+    let address = admin.listen.map(Server::at).filter(|_| admin.api == AdminApi::On);
+    socket.into_iter().chain(address).collect()
+}
+
+fn by_ourselves<T>(
+    config: Config,
+    tried: &[String],
+    ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
+) -> Result<T, Failure> {
+    let nobody = match tried {
+        [] => "the configuration has no API to ask (admin.listen, admin.socket, admin.api)".to_owned(),
+        tried => format!("no mirror answers at {}", tried.join(" or ")),
+    };
+    if !App::has_store(&config) {
+        let path = config.store.path.display();
+        return Err(failed(format!(
+            "{nobody}, and there is no store in {path}; name one by --server, --config or --data"
+        )));
+    }
+    let runtime = runtime()?;
+    let running = runtime.block_on(App::open(config)).map_err(|error| match error {
+        // The store says who has it.
+        StartError::Store(locked) => failed(format!("{nobody}, and {locked}")),
+        other => failed(other),
+    })?;
+    let asked = ask(&*running.desk());
+    runtime.block_on(running.stop());
+    asked.map_err(failed)
+}
+
+fn token(file: &Path) -> Result<String, Failure> {
+    let token = config::read_token(file);
+    token
+        .map(|token| token.expose().to_owned())
+        .map_err(|problem| failed(format!("the token in {} cannot be used: {problem}", file.display())))
+}

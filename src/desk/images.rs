@@ -1,0 +1,158 @@
+//! `ls`: what is here, image by image.
+
+use super::Office;
+use super::select::Selection;
+use crate::api::{Gap, GapKind, GapReason, Image, Images, Missing, Platform, Problem, State};
+use crate::oci::{Digest, Repository, Tag};
+use crate::store::{Closure, Kind, Needed, Standing, Tagged, Wanted, Why};
+
+/// How many of the objects that an image lacks are told one by one.
+const TOLD: usize = 20;
+
+/// An image of a repository, by its tag or by itself.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) upstream: String,
+    pub(super) repository: Repository,
+    pub(super) tagged: Option<Tagged>,
+    pub(super) digest: Digest,
+}
+
+impl Found {
+    /// How one pulls it.
+    pub(super) fn reference(&self) -> String {
+        let Self { upstream, repository, digest, .. } = self;
+        match self.tag() {
+            Some(tag) => format!("{upstream}/{repository}:{tag}"),
+            None => format!("{upstream}/{repository}@{digest}"),
+        }
+    }
+
+    pub(super) fn tag(&self) -> Option<&Tag> {
+        self.tagged.as_ref().map(|tagged| &tagged.tag)
+    }
+}
+
+impl Office {
+    pub(super) fn list(&self, of: Option<&str>) -> Result<Images, Problem> {
+        let selection = self.selection(of)?;
+        Ok(Images { images: self.find(&selection).iter().map(|found| self.describe(found)).collect() })
+    }
+
+    /// The images that are meant, in order: each tag, then what has none.
+    pub(super) fn find(&self, selection: &Selection) -> Vec<Found> {
+        let mut found = Vec::new();
+        for (upstream, repository) in self.store.repositories() {
+            if !selection.may_be_in(&upstream, &repository) {
+                continue;
+            }
+            for tagged in self.store.tagged(&upstream, &repository) {
+                if selection.means_tag(&repository, &tagged.tag, &tagged.digest) {
+                    let digest = tagged.digest.clone();
+                    let (upstream, repository) = (upstream.clone(), repository.clone());
+                    found.push(Found { upstream, repository, tagged: Some(tagged), digest });
+                }
+            }
+            for digest in self.store.untagged(&upstream, &repository) {
+                // What is attached to an image is listed with it, but for whoever asks for it by name.
+                let attached = || self.store.kept(&digest).is_some_and(|kept| kept.subject.is_some());
+                let by_name =
+                    matches!(selection, Selection::Digest(_) | Selection::One { digest: Some(_), .. });
+                if selection.means_untagged(&digest) && (by_name || !attached()) {
+                    let (upstream, repository) = (upstream.clone(), repository.clone());
+                    found.push(Found { upstream, repository, tagged: None, digest });
+                }
+            }
+        }
+        found
+    }
+
+    pub(super) fn closure(&self, found: &Found, root: &Digest, wanted: &Wanted) -> Closure {
+        self.store.closure(&found.upstream, &found.repository, root, wanted)
+    }
+
+    fn describe(&self, found: &Found) -> Image {
+        let Found { upstream, repository, tagged, digest } = found;
+        let closure = self.closure(found, digest, &Wanted::ALL);
+        let kept = self.store.kept(digest);
+        Image {
+            reference: found.reference(),
+            upstream: upstream.clone(),
+            repository: repository.to_string(),
+            tag: found.tag().map(Tag::to_string),
+            digest: digest.to_string(),
+            state: state(&closure),
+            platforms: self.platforms(found),
+            missing: missing(&closure),
+            size: closure.objects.iter().filter(|needed| is_on_disk(needed)).map(|needed| needed.size).sum(),
+            shared_size: self.store.shared_bytes(upstream, repository, &closure),
+            pulled: kept.as_ref().map(|kept| kept.accessed.into()),
+            media_type: kept.map(|kept| kept.media_type),
+            confirmed: tagged.as_ref().map(|tagged| tagged.confirmed.into()),
+            gone: tagged.as_ref().and_then(|tagged| tagged.gone).map(Into::into),
+        }
+    }
+
+    /// Each by itself: what two of them need, each of them needs.
+    fn platforms(&self, found: &Found) -> Vec<Platform> {
+        let own = Wanted { referrers: false, ..Wanted::ALL };
+        let whole = self.closure(found, &found.digest, &own);
+        let listed =
+            whole.objects.iter().filter(|needed| needed.kind == Kind::Manifest && needed.why == Why::Listed);
+        let of = |needed: &Needed| {
+            let platform = needed.platform.clone()?;
+            let closure = self.closure(found, &needed.digest, &own);
+            Some(Platform {
+                platform,
+                digest: needed.digest.to_string(),
+                state: state(&closure),
+                missing_bytes: closure.missing_bytes().max(if needed.standing == Standing::Absent {
+                    needed.size
+                } else {
+                    0
+                }),
+            })
+        };
+        listed.filter_map(of).collect()
+    }
+}
+
+/// Whether it takes room.
+pub(super) fn is_on_disk(needed: &Needed) -> bool {
+    matches!(needed.standing, Standing::Here | Standing::NoMember)
+}
+
+fn state(closure: &Closure) -> State {
+    let root = closure.objects.first().map(|root| root.standing);
+    match (closure.is_whole(), root) {
+        (true, _) => State::Complete,
+        (false, Some(Standing::Here)) => State::Partial,
+        (false, _) => State::Absent,
+    }
+}
+
+fn missing(closure: &Closure) -> Missing {
+    Missing {
+        objects: closure.gaps().count() as u64,
+        bytes: closure.missing_bytes(),
+        first: closure.gaps().filter_map(gap).take(TOLD).collect(),
+    }
+}
+
+/// An object that is not here; none of one that is.
+pub(super) fn gap(needed: &Needed) -> Option<Gap> {
+    let kind = match (&needed.why, needed.kind) {
+        (Why::Referrer | Why::Attached(_), _) => GapKind::Referrer,
+        (Why::Config, _) => GapKind::Config,
+        (Why::Layer | Why::ForeignLayer, _) | (_, Kind::Blob) => GapKind::Layer,
+        (Why::Root | Why::Listed, Kind::Manifest) => GapKind::Manifest,
+    };
+    let why = match needed.standing {
+        Standing::Here => return None,
+        Standing::Absent => GapReason::Absent,
+        Standing::Unfinished => GapReason::Unfinished,
+        Standing::NoMember => GapReason::NoMember,
+    };
+    let size = Some(needed.size).filter(|size| *size > 0);
+    Some(Gap { digest: needed.digest.to_string(), kind, size, platform: needed.platform.clone(), why })
+}

@@ -1,0 +1,64 @@
+//! What operators ask, answered: over the store and the mirror.
+//!
+//! Owns what each call of [`Desk`] does, and what the words of a request mean (`select`). Guarantees nothing that the store
+//! and the mirror do not: what is here is told from memory, as it is at some moment of the call. Leaves to others who may
+//! ask (the admin listener) and how people are shown it (the commands).
+
+mod images;
+mod refresh;
+mod select;
+mod status;
+mod tags;
+mod usage;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use tokio::runtime::Handle;
+
+use crate::api::{Desk, Images, Problem, Refresh, Refreshed, Status, Tags, Usage};
+use crate::mirror::Mirror;
+use crate::store::Store;
+
+pub use status::trouble;
+
+/// The desk of a mirror in this process.
+#[derive(Debug)]
+pub struct Office {
+    /// What is here.
+    pub store: Store,
+    /// The way to upstreams.
+    pub mirror: Mirror,
+    /// Where the mirror's own tasks run, and never a call of the desk.
+    pub runtime: Handle,
+    /// The directory of the store.
+    pub path: PathBuf,
+    /// When the process began to serve.
+    pub started: SystemTime,
+    /// Whether it was told to stop.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Desk for Office {
+    fn status(&self) -> Result<Status, Problem> {
+        Ok(self.tell_status())
+    }
+
+    fn images(&self, of: Option<&str>) -> Result<Images, Problem> {
+        self.list(of)
+    }
+
+    fn usage(&self, of: Option<&str>) -> Result<Usage, Problem> {
+        self.measure(of)
+    }
+
+    fn tags(&self, of: &str) -> Result<Tags, Problem> {
+        self.tags_of(of)
+    }
+
+    fn refresh(&self, asked: &Refresh) -> Result<Refreshed, Problem> {
+        self.ask_again(&asked.reference)
+    }
+}
