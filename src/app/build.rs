@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::http::Pseudonym;
 use crate::mirror::{
-    Deleted, Extent, FillPolicy, Policy, Resume, SiteSettings, TagPolicy, TagRule, TagRules, Unread,
+    Deleted, Denied, Extent, FillPolicy, Policy, Resume, SiteSettings, TagPolicy, TagRule, TagRules, Unread,
 };
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
@@ -90,6 +90,10 @@ fn site(upstream: &config::Upstream, shared: &Shared, metrics: &Metrics) -> Resu
         tags: tag_rules(&upstream.tags),
         revalidate_timeout: upstream.revalidate_timeout,
         negative_ttl: upstream.negative_ttl,
+        denied: match upstream.denied {
+            config::Denied::Tell => Denied::Tell,
+            config::Denied::Hide => Denied::Hide,
+        },
         fill: fill_policy(upstream),
     };
     let upstream = Upstream::new(settings, metrics)

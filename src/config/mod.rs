@@ -18,8 +18,8 @@ mod source;
 pub use changes::Changes;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
-    Account, Admin, AdminApi, Budget, Config, Credentials, DeletedTags, Extent, Log, LogFormat, Memory,
-    Resume, Server, Store, TagRule, Tags, Unread, Uplink, Upstream,
+    Account, Admin, AdminApi, Budget, Config, Credentials, DeletedTags, Denied, Extent, Log, LogFormat,
+    Memory, Resume, Server, Store, TagRule, Tags, Unread, Uplink, Upstream,
 };
 pub use reach::{Endpoint, Http2, Identity, Proxies, Proxy};
 pub use secret::Secret;

@@ -157,6 +157,8 @@ pub struct Upstream {
     pub tags: Tags,
     /// How long a true 404 is remembered; zero: not at all.
     pub negative_ttl: Duration,
+    /// What clients are told of what upstream does not let this mirror have.
+    pub denied: Denied,
     /// Below so many pulls left, cached tags are served without asking; zero: never for that.
     pub pull_reserve: u64,
     /// How long a connection may take to come up.
@@ -232,6 +234,15 @@ pub struct TagRule {
     pub keep_deleted_for: Option<Duration>,
     /// As [`Tags::stale_while_revalidate`].
     pub stale_while_revalidate: Option<Duration>,
+}
+
+/// What clients are told of what upstream does not let this mirror have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// That it is denied: 403.
+    Tell,
+    /// That it is not there: 404.
+    Hide,
 }
 
 /// How much of a blob is fetched when a part of it is asked for.
@@ -398,6 +409,7 @@ impl Upstream {
             proxies: Proxies::default(),
             tags: Tags::default(),
             negative_ttl: Duration::from_secs(5),
+            denied: Denied::Tell,
             pull_reserve: 10,
             connect_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),

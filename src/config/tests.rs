@@ -92,7 +92,7 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
         },
     ];
     assert_eq!(local.tags, Tags { rules, ..plain.tags });
-    assert_eq!(local.negative_ttl, plain.negative_ttl);
+    assert_eq!((local.negative_ttl, local.denied), (plain.negative_ttl, plain.denied));
     assert_eq!(local.connect_timeout, plain.connect_timeout);
     assert_eq!(local.header_timeout, plain.header_timeout);
     assert_eq!(local.idle_timeout, plain.idle_timeout);

@@ -35,7 +35,7 @@ pub use crate::upstream::Trail;
 pub use answer::{BlobHead, ManifestAnswer, Refusal, Served, Wanted};
 pub use blobs::BlobAnswer;
 pub use fill::{BlobReader, Delivery, Piece, ReadError};
-pub use policy::{Extent, FillPolicy, Policy, Resume, Unread};
+pub use policy::{Denied, Extent, FillPolicy, Policy, Resume, Unread};
 pub use referrers::ReferrersAnswer;
 pub use site::{Mirror, Options, Site, SiteSettings, Target};
 pub use tag_list::TagList;

@@ -13,8 +13,19 @@ pub struct Policy {
     pub revalidate_timeout: Duration,
     /// How long a true 404 is remembered; zero: never.
     pub negative_ttl: Duration,
+    /// What clients are told of what upstream does not let us have.
+    pub denied: Denied,
     /// How its blobs are brought in.
     pub fill: FillPolicy,
+}
+
+/// What clients are told of what upstream does not let us have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// That we may not have it.
+    Tell,
+    /// That it is not there. It is remembered no longer for that, and covered by nothing else.
+    Hide,
 }
 
 /// How the blobs of one upstream are brought in.

@@ -19,7 +19,7 @@ use super::fill::Fills;
 use super::flight::Flights;
 use super::lists::Lists;
 use super::memory::Memory;
-use super::policy::Policy;
+use super::policy::{Denied, Policy};
 use super::recent::Recent;
 use super::relay::Relays;
 use super::tags::Resolution;
@@ -62,6 +62,11 @@ impl Site {
     /// The name clients know it by.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What clients are told of what it does not let us have.
+    pub fn denied(&self) -> Denied {
+        self.policy.denied
     }
 
     pub(super) fn shared_name(&self) -> Arc<str> {

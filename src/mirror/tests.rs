@@ -17,8 +17,8 @@ use crate::telemetry::Metrics;
 use crate::upstream::{Http2, Proxies, Pseudonym, Settings, Upstream};
 
 use super::{
-    Deleted, Delivery, FillPolicy, Mirror, Options, Piece, Policy, SiteSettings, TagPolicy, TagRules, Target,
-    Wanted,
+    Deleted, Delivery, Denied, FillPolicy, Mirror, Options, Piece, Policy, SiteSettings, TagPolicy, TagRules,
+    Target, Wanted,
 };
 use upstream::{MANIFEST, Registry};
 
@@ -93,6 +93,7 @@ impl Scene {
                     tags: TagRules { rules: Vec::new(), rest: TAGS },
                     revalidate_timeout: second,
                     negative_ttl: second,
+                    denied: Denied::Tell,
                     fill: FillPolicy::default(),
                 },
             }],

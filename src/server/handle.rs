@@ -109,7 +109,7 @@ async fn dispatch(inner: &Inner, request: &Request, subject: &mut Subject) -> Re
     if goes_in_a_circle(&request.passed, inner.pseudonym) {
         return Err(Rejection::Loop);
     }
-    match &request.route.call {
+    let answered = match &request.route.call {
         Call::Manifest { reference, .. } => {
             subject.reference = Some(reference.to_string());
             manifests::manifest(mirror, request, &target, reference).await
@@ -123,7 +123,8 @@ async fn dispatch(inner: &Inner, request: &Request, subject: &mut Subject) -> Re
             lists::referrers(mirror, request, &target, digest).await
         }
         _ => lists::tags(mirror, request, &target, name).await,
-    }
+    };
+    answered.map_err(|rejection| rejection.as_told(target.site.denied()))
 }
 
 /// Whether a request that came by these mirrors has been here before, or has passed more than anybody puts in a row.

@@ -19,7 +19,7 @@ use super::access::Subject;
 use super::reply::{JSON, Reply, ascii};
 use crate::api::ProblemCode;
 use crate::http::content_range::unsatisfied;
-use crate::mirror::Refusal;
+use crate::mirror::{Denied, Refusal};
 use crate::oci::{Code, RouteError, SelectError, error_body};
 use crate::telemetry::Outcome;
 
@@ -38,6 +38,8 @@ pub(super) enum Rejection {
     Loop,
     /// The mirror has no answer.
     Refused(Object, Refusal),
+    /// Upstream does not let us have it, and the operator wants nobody to know that it is there.
+    Hidden(Object),
     /// The asked range lies outside the blob.
     Unsatisfiable {
         /// The size of the blob.
@@ -83,6 +85,16 @@ impl Verdict {
 }
 
 impl Rejection {
+    /// The same as this upstream's operator wants clients to be told it.
+    pub(super) fn as_told(self, denied: Denied) -> Self {
+        match self {
+            Self::Refused(object, Refusal::SaidNo { status: 401 | 403 }) if denied == Denied::Hide => {
+                Self::Hidden(object)
+            }
+            other => other,
+        }
+    }
+
     /// The answer, after the reason was logged.
     pub(super) fn reply(&self, subject: &Subject) -> Reply {
         let Verdict { status, code, level, outcome, says } = self.verdict();
@@ -120,6 +132,7 @@ impl Rejection {
                 "the request has come back to this mirror: it is configured as an endpoint of its own, maybe by way of others",
             ),
             Self::Refused(object, refusal) => verdict_of(*object, refusal),
+            Self::Hidden(object) => absent(*object),
             Self::Unsatisfiable { .. } => {
                 Verdict::refused(Code::RangeInvalid, "the range lies outside the blob")
             }
@@ -136,6 +149,9 @@ impl Rejection {
 
     /// Why, for the operator.
     fn reason(&self) -> Option<&str> {
+        if let Self::Hidden(_) = self {
+            return Some("upstream does not let this mirror have it, which `denied` says to hide");
+        }
         let Self::Refused(_, refusal) = self else { return None };
         match refusal {
             Refusal::DidNotAnswer { reason, .. }
@@ -146,8 +162,11 @@ impl Rejection {
         }
     }
 
-    /// What upstream answered.
+    /// What upstream answered, as clients may know it.
     fn fwd_status(&self) -> Option<u16> {
+        if let Self::Hidden(_) = self {
+            return Some(NOT_FOUND.as_u16());
+        }
         let Self::Refused(_, refusal) = self else { return None };
         match refusal {
             Refusal::SaidNo { status } => Some(*status),
@@ -177,11 +196,7 @@ fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
         Refusal::SaidNo { status: 401 | 403 } => {
             Verdict::refused(Code::Denied, "upstream does not let this mirror have it")
         }
-        Refusal::SaidNo { .. } => match object {
-            Object::Manifest => Verdict::refused(Code::ManifestUnknown, "upstream has no such manifest"),
-            Object::Blob => Verdict::refused(Code::BlobUnknown, "upstream has no such blob"),
-            Object::Repository => Verdict::refused(Code::NameUnknown, "upstream has no such repository"),
-        },
+        Refusal::SaidNo { .. } => absent(object),
         Refusal::DidNotAnswer { .. } => Verdict::failed(
             StatusCode::SERVICE_UNAVAILABLE,
             Level::WARN,
@@ -216,6 +231,15 @@ fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
             outcome: Outcome::Failed,
             ..Verdict::refused(Code::Unknown, "this mirror failed; its log says why")
         },
+    }
+}
+
+/// It is not there, as far as the client is told.
+fn absent(object: Object) -> Verdict {
+    match object {
+        Object::Manifest => Verdict::refused(Code::ManifestUnknown, "upstream has no such manifest"),
+        Object::Blob => Verdict::refused(Code::BlobUnknown, "upstream has no such blob"),
+        Object::Repository => Verdict::refused(Code::NameUnknown, "upstream has no such repository"),
     }
 }
 

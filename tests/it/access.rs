@@ -280,6 +280,47 @@ async fn t63_only_a_404_is_remembered_as_one() {
 }
 
 #[tokio::test]
+async fn g10_what_upstream_denies_is_told_to_be_absent_where_that_is_configured_and_nothing_else_is() {
+    let image = image(14, &[10]);
+    let lists = [
+        format!("/v2/{REPOSITORY}/tags/list"),
+        format!("/v2/{REPOSITORY}/referrers/{}", image.manifest.digest),
+    ];
+    for given in [401, 403] {
+        let world = World::with("denied = \"hide\"\nnegative_ttl = \"1h\"").await;
+        world.upstream.push(REPOSITORY, Some(TAG), &image);
+        world.upstream.script(on(), status(given));
+        let manifests = [TAG, &image.manifest.digest].map(|reference| world.manifest(reference));
+        for request in manifests {
+            let answer = request.send().await.expect_error(404, "MANIFEST_UNKNOWN");
+            assert!(!answer.cache_status().contains(&given.to_string()), "{:?}", answer.headers);
+        }
+        let blob = &image.layers[0];
+        world.blob(&blob.digest).send().await.expect_error(404, "BLOB_UNKNOWN");
+        assert_eq!(world.head_blob(&blob.digest).send().await.status, 404);
+        assert_eq!(world.head_manifest(TAG).send().await.status, 404);
+        for list in &lists {
+            world.mirror.get(list).send().await.expect_error(404, "NAME_UNKNOWN");
+        }
+        // It is told so, and is not so: who may have it the next moment gets it.
+        world.upstream.behave();
+        world.pull(&image).await;
+        let told = World::with("").await;
+        told.upstream.script(on(), status(given));
+        told.manifest(TAG).send().await.expect_error(403, "DENIED");
+    }
+    // What is wrong with us is no secret, and no absence.
+    for (trouble, told) in [(status(503), 503), (status(429).header("Retry-After", "1"), 429)] {
+        let world = World::with("denied = \"hide\"").await;
+        world.upstream.script(on(), trouble);
+        assert_eq!(world.manifest(TAG).send().await.status, told);
+    }
+    let world = World::with("denied = \"hide\"\nusername = \"ann\"\npassword = \"wrong\"").await;
+    world.upstream.require_basic(None, "ann", "right");
+    world.manifest(TAG).send().await.expect_error(503, "UNAVAILABLE");
+}
+
+#[tokio::test]
 async fn t63_a_true_404_is_remembered_for_its_time_and_no_longer() {
     let image = image(15, &[10]);
     let world = World::with("negative_ttl = \"1h\"").await;

@@ -9,7 +9,9 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::config::{AdminApi, Budget, DeletedTags, Extent, Http2, LogFormat, Proxy, Resume, Secret, Unread};
+use crate::config::{
+    AdminApi, Budget, DeletedTags, Denied, Extent, Http2, LogFormat, Proxy, Resume, Secret, Unread,
+};
 use crate::oci::{Pattern, Repository};
 
 /// What should have been there, for a mistake to say.
@@ -114,6 +116,15 @@ pub(super) fn pulls(text: &str) -> Result<u64, Expected> {
 pub(super) fn connections_per_blob(text: &str) -> Result<usize, Expected> {
     let number = text.trim().parse().ok().filter(|number| (1..=16).contains(number));
     number.ok_or_else(|| "a number of connections from 1 to 16".into())
+}
+
+/// `"tell"` or `"hide"`.
+pub(super) fn denied(text: &str) -> Result<Denied, Expected> {
+    match text {
+        "tell" => Ok(Denied::Tell),
+        "hide" => Ok(Denied::Hide),
+        _ => Err("\"tell\" or \"hide\"".into()),
+    }
 }
 
 /// `"whole"` or `"asked"`.

@@ -56,6 +56,7 @@ fn upstream<'t>(
         proxies: proxies::of_one(reading, s, proxies),
         tags: tags(reading, s),
         negative_ttl: reading.get(s, "negative_ttl", one(text::duration)).unwrap_or(default.negative_ttl),
+        denied: reading.get(s, "denied", one(text::denied)).unwrap_or(default.denied),
         pull_reserve: reading.get(s, "pull_reserve", number(text::pulls)).unwrap_or(default.pull_reserve),
         connect_timeout: reading
             .get(s, "connect_timeout", one(text::waited_for))

@@ -78,6 +78,9 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (no(Repository, 403), 403, "DENIED", debug, Refused),
         (no(Blob, 401), 403, "DENIED", debug, Refused),
         (no(Manifest, 403), 403, "DENIED", debug, Refused),
+        (Rejection::Hidden(Manifest), 404, "MANIFEST_UNKNOWN", debug, Refused),
+        (Rejection::Hidden(Blob), 404, "BLOB_UNKNOWN", debug, Refused),
+        (Rejection::Hidden(Repository), 404, "NAME_UNKNOWN", debug, Refused),
         (refused(Refusal::RefusedUs), 503, "UNAVAILABLE", Level::WARN, Failed),
         (
             refused(Refusal::DidNotAnswer { reason: reason(), status: Some(500) }),
