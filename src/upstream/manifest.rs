@@ -9,9 +9,10 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::time::timeout;
 
-use crate::oci::{Digest, MAX_MANIFEST_BYTES, Reference, Repository};
+use crate::oci::{Digest, MAX_MANIFEST_BYTES, ManifestKind, Reference, Repository};
 use crate::telemetry::Kind;
 
 use super::Upstream;
@@ -59,6 +60,7 @@ impl Upstream {
     ) -> Result<FetchedManifest, Failure> {
         let whereabouts = Whereabouts::default();
         let mut left = self.endpoints.len().max(2);
+        let mut doubted = None;
         loop {
             left -= 1;
             let fetched = self.fetch_manifest(repository, reference, &whereabouts).await;
@@ -66,9 +68,20 @@ impl Upstream {
                 // Too small to be continued: asked for once more.
                 Err(Failure::DidNotAnswer(Cause::Cut)) if left > 0 => {}
                 Err(Failure::DidNotAnswer(Cause::IdleTimeout)) if left > 0 && self.endpoints.len() > 1 => {}
-                // Another endpoint may have it right.
-                Ok((fetched, origin))
-                    if left > 0 && !is_the_asked(reference, &fetched) && origin.sent_wrong() => {}
+                Ok((fetched, origin)) if !is_the_asked(reference, &fetched) => {
+                    if is_sure(reference, &fetched, doubted.as_ref()) {
+                        return Ok(fetched);
+                    }
+                    // Another endpoint may have it right, or this one the next time.
+                    let is_another = origin.sent_wrong();
+                    match reference {
+                        Reference::Digest(_) if left == 0 || !is_another => return Ok(fetched),
+                        Reference::Tag(_) if left == 0 => {
+                            return Err(Failure::garbage("a manifest that is not what its own headers say"));
+                        }
+                        _ => doubted = Some(fetched.bytes),
+                    }
+                }
                 fetched => return fetched.map(|(fetched, _)| fetched),
             }
         }
@@ -134,12 +147,28 @@ fn question<'a>(kind: Kind, repository: &'a Repository, reference: &Reference) -
     Question { kind, repository, path, ask: Ask::Whole }
 }
 
-/// Whether the bytes are those that were asked for, as far as the reference tells.
+/// Whether the bytes are those that were asked for, as far as the reference tells, or upstream's own word.
 fn is_the_asked(reference: &Reference, fetched: &FetchedManifest) -> bool {
+    let has = |digest: &Digest| Digest::of(digest.algorithm(), &fetched.bytes) == *digest;
     match reference {
-        Reference::Digest(asked) => Digest::of(asked.algorithm(), &fetched.bytes) == *asked,
-        Reference::Tag(_) => true,
+        Reference::Digest(asked) => has(asked),
+        Reference::Tag(_) if !is_json(&fetched.bytes) => false,
+        // The old kind is named by other bytes than it consists of.
+        Reference::Tag(_) => {
+            ManifestKind::of_media_type(&fetched.content_type) == Some(ManifestKind::Schema1)
+                || fetched.digest.as_ref().is_none_or(has)
+        }
     }
+}
+
+/// Whether a tag is taken for these bytes although upstream names another digest for them: it does so twice over the same
+/// bytes, and so it is the name that is wrong (T4).
+fn is_sure(reference: &Reference, fetched: &FetchedManifest, doubted: Option<&Bytes>) -> bool {
+    matches!(reference, Reference::Tag(_)) && doubted == Some(&fetched.bytes) && is_json(&fetched.bytes)
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
 /// Whether a success may be a manifest: a 200 that is no web page.
@@ -201,7 +230,7 @@ fn own_type(bytes: &[u8]) -> String {
     struct Shape {
         #[serde(rename = "mediaType")]
         media_type: Option<String>,
-        manifests: Option<serde::de::IgnoredAny>,
+        manifests: Option<IgnoredAny>,
     }
     match serde_json::from_slice(bytes) {
         Ok(Shape { media_type: Some(own), .. }) => own,

@@ -6,7 +6,7 @@ use crate::support::client::Answer;
 use crate::support::images::{
     DOCKER_MANIFEST, DOCKER_SCHEMA1, Image, OCI_INDEX, OCI_MANIFEST, Object, heavy, image, index, odd,
 };
-use crate::support::mirror::Setup;
+use crate::support::mirror::{REGISTRY, Setup};
 use crate::support::upstream::{Upstream, act, on, status};
 use crate::world::{REPOSITORY, TAG, World, manifest_path};
 
@@ -119,6 +119,42 @@ async fn t04_the_digest_of_a_tag_is_computed_and_not_believed() {
         let answer = world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
         assert_eq!(answer.header("docker-content-digest"), Some(image.manifest.digest.as_str()));
     }
+}
+
+#[tokio::test]
+async fn t04_a_tag_whose_bytes_are_not_what_upstream_says_they_are_is_asked_for_once_more() {
+    let image = image(9, &[10]);
+    let size = image.manifest.size();
+    // A bit of a digest in it, its end, and something else altogether: with a digest that says otherwise.
+    for wrong in [act().flip(size - 80), act().truncate(size - 5), act().body("{\"schemaVersion\":2}")] {
+        let world = World::holding(&image).await;
+        world.upstream.script(on().get().manifests().nth(1), wrong.clone());
+        world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
+        assert_eq!(world.upstream.count(&on().get().manifests()), 2);
+
+        let (first, second) = (Upstream::start().await, Upstream::start().await);
+        for upstream in [&first, &second] {
+            upstream.push(REPOSITORY, Some(TAG), &image);
+        }
+        first.script(on().manifests(), wrong);
+        let setup = Setup::empty().upstream_at(REGISTRY, &[&first.url(), &second.url()], "default = true");
+        let mirror = setup.start().await;
+        mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&image.manifest.bytes);
+    }
+}
+
+#[tokio::test]
+async fn t04_a_tag_that_is_never_what_upstream_says_is_no_manifest() {
+    let image = image(9, &[10]);
+    let size = image.manifest.size();
+    let world = World::holding(&image).await;
+    world.upstream.script(on().get().manifests().nth(1), act().flip(size - 80));
+    world.upstream.script(on().get().manifests().nth(2), act().flip(size - 81));
+    world.manifest(TAG).send().await.expect_error(502, "UNAVAILABLE");
+
+    let world = World::holding(&image).await;
+    world.upstream.script(on().get().manifests(), act().truncate(size - 5));
+    world.manifest(TAG).send().await.expect_error(502, "UNAVAILABLE");
 }
 
 #[tokio::test]

@@ -63,6 +63,20 @@ fn expect_no_transfer(upstream: &Upstream, repository: &str, blob: &Object) {
 }
 
 #[tokio::test]
+async fn t35_t70_g9_a_web_page_lets_nobody_in_to_a_blob() {
+    let (upstream, mirror) = open_world().await;
+    let blob = layer(1, 100_000);
+    bring(&upstream, &mirror, &blob).await;
+    // As a portal does it: a page with 200, whatever is asked for.
+    upstream.script(on().repository(OTHER), status(200).html());
+    assert_eq!(mirror.get(&blob_of(OTHER, &blob)).send().await.status, 502);
+    assert_eq!(mirror.head(&blob_of(OTHER, &blob)).send().await.status, 502);
+    upstream.behave();
+    upstream.push_blob(OTHER, &blob);
+    mirror.get(&blob_of(OTHER, &blob)).send().await.expect_bytes(&blob.bytes);
+}
+
+#[tokio::test]
 async fn t35_g9_another_repository_gets_a_blob_after_upstream_said_yes_once() {
     let (upstream, mirror) = open_world().await;
     let blob = layer(1, 100_000);
