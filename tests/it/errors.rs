@@ -6,19 +6,20 @@ pub(crate) mod table;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::support::client::{Answer, End, Reading, Request};
-use crate::support::images::{Image, Object, image, layer};
+use crate::support::images::{Image, Object, artifact, image, layer};
 use crate::support::mirror::{Mirror, REGISTRY, Setup};
 use crate::support::upstream::{Act, Kind, TokenStyle, Tokens, Upstream, act, on, redirect, status};
 use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
-use table::{COLUMNS, NOTHING, ROWS};
+use table::{COLUMNS, MORE_COLUMNS, MORE_ROWS, NOTHING, ROWS};
 
 const MIB: u64 = 1 << 20;
 
-/// No head of an answer takes longer than this on whatever machine.
-const IN_TIME: Duration = Duration::from_secs(45);
+/// No head of an answer takes longer than this, whatever happens.
+const IN_TIME: Duration = Duration::from_secs(25);
 
 const LINES: &str = "default = true\ntag_ttl = \"0s\"\nnegative_ttl = \"0s\"\nsplit_above = \"1GiB\"\n";
 
@@ -30,6 +31,9 @@ const UNKNOWN: &str = "cold";
 
 /// The larger blob breaks here, after the trouble has begun.
 const BREAKS: u64 = 2 * MIB;
+
+/// Whatever has a body that is worth something.
+const BODIES: [Kind; 4] = [Kind::Manifest, Kind::Blob, Kind::Tags, Kind::Referrers];
 
 /// How upstream comes to do what a row says.
 enum Trouble {
@@ -95,7 +99,7 @@ async fn troubles(what: &str) -> Vec<Trouble> {
         }
         "says nothing" => every(act().hang()),
         "speaks no HTTP" => every(act().raw("220 mail.example ESMTP\r\n\r\n")),
-        "sends a web page with 200" => every(act().html()),
+        "sends a web page with 200" => every(status(200).html()),
         "sends an empty body" => vec![Trouble::Bodies(act().body(""))],
         "sends a manifest that is too large" => vec![Trouble::Bodies(act().body(vec![b' '; 40 << 20]))],
         "sends less than there is, and says so" => vec![Trouble::Less],
@@ -119,6 +123,8 @@ struct Scene {
     /// Never asked for before the trouble.
     new: Image,
     large: Object,
+    /// What refers to the new one.
+    artifact: Image,
 }
 
 impl Scene {
@@ -128,6 +134,9 @@ impl Scene {
         upstream.push(REPOSITORY, Some(TAG), &old);
         upstream.push(REPOSITORY, Some(UNKNOWN), &new);
         upstream.push_blob(REPOSITORY, &large);
+        let artifact = artifact(4, &new.manifest);
+        upstream.push(REPOSITORY, None, &artifact);
+        upstream.list_referrers();
         let credentials = Some(("ann".to_owned(), "secret".to_owned()));
         let tokens = Tokens::new(TokenStyle { credentials, ..TokenStyle::default() });
         let is_about_time =
@@ -147,7 +156,7 @@ impl Scene {
             _ => {}
         }
         let mirror = setup.upstream(REGISTRY, &upstream, &lines).start().await;
-        Self { upstream, tokens, mirror, lines, old, new, large }
+        Self { upstream, tokens, mirror, lines, old, new, large, artifact }
     }
 
     /// From now on upstream does what the row says.
@@ -159,13 +168,11 @@ impl Scene {
                 return self;
             }
             Trouble::Bodies(act) => {
-                script(on().get().manifests(), act);
-                script(on().get().blobs(), act);
+                BODIES.into_iter().for_each(|kind| script(on().get().kind(kind), act));
                 return self;
             }
             Trouble::Once(act) => {
-                script(on().get().manifests().nth(1), act);
-                script(on().get().blobs().nth(1), act);
+                BODIES.into_iter().for_each(|kind| script(on().get().kind(kind).nth(1), act));
                 return self;
             }
             Trouble::Less => {
@@ -226,6 +233,27 @@ impl Scene {
                 let path = blob_path(&scene.new.layers[0].digest);
                 scene.told(get(&scene, &path), &scene.new.layers[0], what).await
             }
+            5 => {
+                let scene = scene.begins(trouble).await;
+                let asked = scene.mirror.head(&manifest_path(UNKNOWN));
+                scene.told(asked, &scene.new.manifest, what).await
+            }
+            6 => {
+                let scene = scene.begins(trouble).await;
+                let asked = scene.mirror.head(&blob_path(&scene.new.layers[0].digest));
+                scene.told(asked, &scene.new.layers[0], what).await
+            }
+            7 => {
+                let scene = scene.begins(trouble).await;
+                let asked = get(&scene, &format!("/v2/{REPOSITORY}/tags/list"));
+                scene.listed(asked, "tags", [UNKNOWN, TAG].map(|tag| tag.into()).into(), what).await
+            }
+            8 => {
+                let scene = scene.begins(trouble).await;
+                let asked = get(&scene, &format!("/v2/{REPOSITORY}/referrers/{}", scene.new.manifest.digest));
+                let own = scene.artifact.manifest.digest.clone();
+                scene.listed(asked, "manifests", vec![own.into()], what).await
+            }
             _ => {
                 let path = blob_path(&scene.large.digest);
                 let gate = scene.upstream.gate(&scene.large.digest);
@@ -254,10 +282,25 @@ impl Scene {
     }
 
     async fn told(&self, request: Request, object: &Object, what: &str) -> String {
-        let asked = Instant::now();
-        let reading = request.open().await;
-        assert!(asked.elapsed() < IN_TIME, "{what}: {:?}", asked.elapsed());
+        let reading = in_time(request, what).await;
         self.said(reading, object, what).await
+    }
+
+    /// The same of a list, which is told by what it consists of.
+    async fn listed(&self, request: Request, key: &str, all: Vec<Value>, what: &str) -> String {
+        let answer = in_time(request, what).await.rest().await;
+        if answer.status >= 300 {
+            return error(&answer, what);
+        }
+        assert_eq!(answer.end, End::Complete, "{what}");
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let found = body[key].as_array().unwrap();
+        let found: Vec<Value> = found.iter().map(|one| one.get("digest").unwrap_or(one).clone()).collect();
+        if found.is_empty() {
+            return "none".to_owned();
+        }
+        assert_eq!(found, all, "{what}");
+        "whole".to_owned()
     }
 
     /// An answer in the words of the table. Nothing that is not the object is ever whole.
@@ -268,6 +311,11 @@ impl Scene {
         }
         match answer.end {
             End::CutAt(_) => "cut".to_owned(),
+            End::Complete if answer.body.is_empty() => {
+                let told = (answer.header("docker-content-digest"), answer.length());
+                assert_eq!(told, (Some(object.digest.as_str()), Some(object.size())), "{what}");
+                "whole".to_owned()
+            }
             End::Complete => {
                 assert!(answer.body == object.bytes, "{what}: other bytes, as whole");
                 let stale = answer.cache_status().starts_with("hit; detail=stale");
@@ -276,6 +324,14 @@ impl Scene {
             other => panic!("{what}: {other:?}"),
         }
     }
+}
+
+/// The answer as far as its head, which comes in time.
+async fn in_time(request: Request, what: &str) -> Reading {
+    let asked = Instant::now();
+    let reading = request.open().await;
+    assert!(asked.elapsed() < IN_TIME, "{what}: {:?}", asked.elapsed());
+    reading
 }
 
 /// An error as the table tells it, which is shown to be well-formed, and to lead nobody to another place.
@@ -287,7 +343,10 @@ fn error(answer: &Answer, what: &str) -> String {
     let outcome = answer.cache_status();
     // The status that decided, where there was one.
     assert!(outcome.starts_with("fwd=miss; fwd-status=") || outcome == "detail=failed", "{what}: {outcome}");
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    if answer.body.is_empty() {
+        return answer.status.to_string();
+    }
+    let body: Value = serde_json::from_slice(&answer.body).unwrap();
     let message = body["errors"][0]["message"].as_str().unwrap();
     assert!(!message.contains("127.0.0.1") && !message.contains("secret"), "{what}: {message}");
     format!("{} {}", answer.status, body["errors"][0]["code"].as_str().unwrap())
@@ -295,16 +354,21 @@ fn error(answer: &Answer, what: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g3_g6_g10_t76_whatever_upstream_does_a_client_gets_what_the_table_says() {
+    assert_eq!(ROWS.len(), MORE_ROWS.len());
     let (mut before, mut after) = (Vec::new(), Vec::new());
-    for &(what, cells) in ROWS {
-        for (column, expected) in cells.into_iter().enumerate().filter(|(_, cell)| *cell != NOTHING) {
+    let columns = COLUMNS.iter().chain(&MORE_COLUMNS).copied().collect::<Vec<_>>();
+    for (&(what, cells), (again, more)) in ROWS.iter().zip(MORE_ROWS) {
+        assert_eq!(what, *again, "the two tables have the same rows");
+        let cells = cells.iter().chain(more).copied().enumerate();
+        for (column, expected) in cells.filter(|(_, cell)| *cell != NOTHING) {
             for trouble in troubles(what).await {
+                let name = columns[column];
                 let asked = async move {
-                    let place = format!("upstream {what}, {}", COLUMNS[column]);
+                    let place = format!("upstream {what}, {name}");
                     let said = Scene::cell(&trouble, column, &place).await;
                     (said != expected).then(|| format!("{place}: {said} in place of {expected}"))
                 };
-                if column == COLUMNS.len() - 1 { after.push(asked) } else { before.push(asked) }
+                if column + 1 == COLUMNS.len() { after.push(asked) } else { before.push(asked) }
             }
         }
     }

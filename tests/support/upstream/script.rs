@@ -283,10 +283,11 @@ impl Act {
         self
     }
 
-    /// An HTML page, as proxies and portals send it.
+    /// An HTML page, as proxies and portals send it, who know of no digests.
     pub fn html(self) -> Self {
         self.body("<html><body>Please log in to the network</body></html>")
             .header("Content-Type", "text/html")
+            .without("Docker-Content-Digest")
     }
 
     /// A redirect to where `location` says for this request.
