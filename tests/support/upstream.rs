@@ -6,6 +6,7 @@
 
 mod auth;
 mod content;
+mod greeting;
 mod pace;
 pub mod profiles;
 mod script;
@@ -14,7 +15,7 @@ mod tls;
 mod two;
 mod wire;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 pub use auth::{Issued, TokenStyle, Tokens, basic};
+pub use greeting::Greeting;
 pub use pace::{Gate, Hold, Link};
 pub use script::{Act, Asked, Kind, On, act, on, redirect, status};
 pub use tally::{Seen, Tally};
@@ -56,6 +58,7 @@ struct Inner {
     decision: Mutex<Option<Decision>>,
     gates: Mutex<HashMap<String, Gate>>,
     breaks: Mutex<Vec<two::Planned>>,
+    greetings: Mutex<VecDeque<Greeting>>,
     link: Mutex<Arc<Link>>,
     guards: Mutex<Vec<Guard>>,
     tokens: Mutex<Option<Tokens>>,
@@ -117,6 +120,7 @@ impl Upstream {
             decision: Mutex::default(),
             gates: Mutex::default(),
             breaks: Mutex::default(),
+            greetings: Mutex::default(),
             link: Mutex::new(Arc::new(Link::new(0))),
             guards: Mutex::default(),
             tokens: Mutex::default(),
@@ -233,6 +237,17 @@ impl Upstream {
     /// Over HTTP/2, the next request that is not planned for otherwise breaks before there is an answer.
     pub fn break_next(&self, how: Break) {
         self.inner.breaks.lock().unwrap().push(two::Planned { object: None, how });
+    }
+
+    /// The next connection, or where there are others before it the one after them, is received so.
+    pub fn greet_next(&self, greeting: Greeting) {
+        self.inner.greetings.lock().unwrap().push_back(greeting);
+    }
+
+    /// Nothing breaks that was planned to and has not happened yet; returns how much that was.
+    pub fn forgive(&self) -> usize {
+        let breaks = std::mem::take(&mut *self.inner.breaks.lock().unwrap()).len();
+        breaks + std::mem::take(&mut *self.inner.greetings.lock().unwrap()).len()
     }
 
     /// All connections share a line of so many bytes a second; zero: no limit.
@@ -362,7 +377,6 @@ impl Inner {
     }
 }
 
-/// Accepts until it is aborted; the connections end with it.
 /// A socket that has the address, and refuses connections until it listens.
 fn bind(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
@@ -372,6 +386,7 @@ fn bind(address: SocketAddr) -> TcpSocket {
     socket
 }
 
+/// Accepts until it is aborted; the connections end with it.
 async fn accept(inner: Arc<Inner>, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
@@ -388,6 +403,8 @@ async fn serve(inner: Arc<Inner>, stream: TcpStream) {
     let handle = stream.into_std().unwrap();
     let twin = handle.try_clone().unwrap();
     let stream = TcpStream::from_std(handle).unwrap();
+    let greeting = inner.greetings.lock().unwrap().pop_front();
+    let Some(stream) = greeting::receive(greeting, stream).await else { return };
     let io: Box<dyn wire::Io> = match &inner.tls {
         None => Box::new(stream),
         Some(tls) => match tls.acceptor.accept(stream).await {

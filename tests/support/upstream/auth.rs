@@ -17,6 +17,8 @@ pub fn basic(user: &str, password: &str) -> String {
 /// How a token endpoint words its answer, and whom it serves.
 #[derive(Clone, Debug)]
 pub struct TokenStyle {
+    /// What its tokens are called, before their number.
+    pub name: &'static str,
     /// Name the token in `token`.
     pub token: bool,
     /// Name it in `access_token`.
@@ -36,6 +38,7 @@ pub struct TokenStyle {
 impl Default for TokenStyle {
     fn default() -> Self {
         Self {
+            name: "token",
             token: true,
             access_token: false,
             expires_in: Some(300),
@@ -87,6 +90,11 @@ impl Tokens {
         self.0.lock().unwrap().0.identity = Some(identity.to_owned());
     }
 
+    /// From now on it words its answers so.
+    pub fn restyle(&self, change: impl FnOnce(&mut TokenStyle)) {
+        change(&mut self.0.lock().unwrap().0);
+    }
+
     /// Takes all tokens back.
     pub fn revoke(&self) {
         self.0.lock().unwrap().1.iter_mut().for_each(|issued| issued.revoked = true);
@@ -114,7 +122,7 @@ impl Tokens {
         if !asked_for.is_empty() && !asked_for.contains(&true) {
             return Reply::error(401, "UNAUTHORIZED");
         }
-        let token = format!("token-{}", issued.len() + 1);
+        let token = format!("{}-{}", style.name, issued.len() + 1);
         issued.push(Issued {
             token: token.clone(),
             scopes: of("scope"),

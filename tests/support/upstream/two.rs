@@ -112,13 +112,24 @@ async fn stream(
     if let Some(hold) = &act.hold {
         hold.wait().await;
     }
+    if let Some(delay) = act.delay {
+        tokio::time::sleep(delay).await;
+    }
+    if act.hang {
+        return std::future::pending().await;
+    }
+    if act.raw.is_some() {
+        // There is no way to say something else here.
+        respond.send_reset(Reason::INTERNAL_ERROR);
+        return None;
+    }
     let reply = inner.reply(&asked, &act);
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
     let empty = asked.method == "HEAD" || reply.body.is_empty();
-    let mut body = respond.send_response(response.body(()).unwrap(), empty).ok()?;
+    let mut body = respond.send_response(response.body(()).ok()?, empty).ok()?;
     exchange.head(reply.status, 0, reply.object.as_ref());
     if empty {
         return Some(());
@@ -129,7 +140,20 @@ async fn stream(
     let mut sent = 0;
     while sent < size {
         let until = inner.broken_from(&digest, start + sent).map_or(size, |at| at - start);
-        let most = PIECE.min(until.max(sent + 1) - sent).min(size - sent);
+        if act.stall == Some(sent) {
+            return std::future::pending().await;
+        }
+        if act.cut == Some(sent) {
+            body.send_reset(if act.reset { Reason::INTERNAL_ERROR } else { Reason::CANCEL });
+            return None;
+        }
+        let marks = [act.cut, act.stall].into_iter().flatten().filter(|&mark| mark > sent);
+        let until = marks.fold(until, u64::min);
+        let mut most = PIECE.min(until.max(sent + 1) - sent).min(size - sent);
+        if let Some(every) = act.drip {
+            tokio::time::sleep(every).await;
+            most = 1;
+        }
         let piece = flow.pass(sent, most).await;
         if let Some(how) = inner.broken_at(&digest, start + sent) {
             match how {
