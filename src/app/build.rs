@@ -197,8 +197,28 @@ pub(super) fn shared(uplink: &config::Uplink, clock: &Clock) -> Shared {
     }
 }
 
+/// Which tags are pinned.
+pub(super) fn pin_rules(upstreams: &[config::Upstream]) -> Vec<store::PinRule> {
+    let rules = |upstream: &config::Upstream| {
+        let rule = |repositories, tags, pinned| store::PinRule {
+            upstream: upstream.name.clone(),
+            repositories,
+            tags,
+            pinned,
+        };
+        let some = upstream.tags.rules.iter();
+        let some =
+            some.filter_map(|some| Some(rule(some.repositories.clone(), some.tags.clone(), some.pinned?)));
+        let rest = rule(Vec::new(), Vec::new(), upstream.tags.pinned);
+        some.chain([rest]).collect::<Vec<_>>()
+    };
+    let rules: Vec<_> = upstreams.iter().flat_map(rules).collect();
+    // Most mirrors pin nothing by rules, and are not to look for it.
+    if rules.iter().any(|rule| rule.pinned) { rules } else { Vec::new() }
+}
+
 /// The store's options.
-pub(super) fn store_options(store: &config::Store) -> store::Options {
+pub(super) fn store_options(store: &config::Store, upstreams: &[config::Upstream]) -> store::Options {
     store::Options {
         path: store.path.clone(),
         max_bytes: match store.max_bytes {
@@ -207,5 +227,6 @@ pub(super) fn store_options(store: &config::Store) -> store::Options {
         },
         max_blob: store.max_blob,
         scrub: store::Scrub { rate: store.scrub_rate, every: store.scrub_every },
+        pins: pin_rules(upstreams),
     }
 }

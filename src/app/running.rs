@@ -149,7 +149,7 @@ impl App {
         let metrics = Metrics::new();
         let shared = build::shared(&config.uplink, &clock);
         let (namespaces, sites) = build::sites(&config.upstreams, &shared, &metrics)?;
-        let options = build::store_options(&config.store);
+        let options = build::store_options(&config.store, &config.upstreams);
         let started = clock.now();
         let store = spawn_blocking(move || Store::open(disk, options))
             .await
@@ -214,6 +214,7 @@ impl Running {
         if config.upstreams != new.upstreams {
             let (namespaces, sites) = build::sites(&new.upstreams, &self.shared, &self.metrics)?;
             self.mirror.replace_sites(namespaces, sites);
+            self.store.pin_by(build::pin_rules(&new.upstreams));
             config.upstreams = new.upstreams;
         }
         config.log = new.log;
@@ -326,9 +327,21 @@ fn show_store(store: &Store, metrics: &Metrics) {
         writes_failing: stats.writes_failing,
         scrubbed: stats.scrubbed_bytes,
         scrub_corrupt: stats.scrub_found,
+        pins: stats.pins,
+        pinned: stats.pinned_bytes,
+        pins_lost: stats.pins_lost,
         evictions: &[("space", stats.evicted)],
         quarantined: stats.quarantined,
     });
+}
+
+fn pins(pins: u64, bytes: u64, budget: u64, lost: bool) -> String {
+    let state = match (lost, bytes > budget) {
+        (true, _) => "what was pinned by name could not be read at the start",
+        (false, true) => "more than there is room for",
+        (false, false) => "ok",
+    };
+    format!("{state}, {pins} pinned, {bytes} of {budget} bytes")
 }
 
 fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
@@ -341,6 +354,12 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
             stats.used_bytes, stats.max_bytes, stats.blobs, stats.manifests
         ),
     )];
+    if stats.pins > 0 || stats.pins_lost {
+        parts.push((
+            "pins".to_owned(),
+            pins(stats.pins, stats.pinned_bytes, stats.max_bytes, stats.pins_lost),
+        ));
+    }
     let (limits, away, refused) = (mirror.limits(), mirror.away(), mirror.refused_accounts());
     for name in mirror.upstreams() {
         parts.push((format!("upstream {name}"), "configured".to_owned()));

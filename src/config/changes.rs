@@ -90,6 +90,7 @@ fn upstream_keys(old: &Upstream, new: &Upstream) -> Vec<String> {
         ("deleted_tags", old.tags.deleted != new.tags.deleted),
         ("keep_deleted_for", old.tags.keep_deleted_for != new.tags.keep_deleted_for),
         ("stale_while_revalidate", old.tags.stale_while_revalidate != new.tags.stale_while_revalidate),
+        ("pinned", old.tags.pinned != new.tags.pinned),
         ("tags", old.tags.rules != new.tags.rules),
         ("negative_ttl", old.negative_ttl != new.negative_ttl),
         ("denied", old.denied != new.denied),

@@ -202,6 +202,8 @@ pub struct Tags {
     pub keep_deleted_for: Duration,
     /// How long beyond its time a tag is served at once and asked for meanwhile; zero: it is asked for first.
     pub stale_while_revalidate: Duration,
+    /// Whether what they stand for stays, whatever room is needed for.
+    pub pinned: bool,
     /// For some of them, in their order: what the first says that matches wins over those after it and all above.
     pub rules: Vec<TagRule>,
 }
@@ -234,6 +236,8 @@ pub struct TagRule {
     pub keep_deleted_for: Option<Duration>,
     /// As [`Tags::stale_while_revalidate`].
     pub stale_while_revalidate: Option<Duration>,
+    /// As [`Tags::pinned`].
+    pub pinned: Option<bool>,
 }
 
 /// What clients are told of what upstream does not let this mirror have.
@@ -383,6 +387,7 @@ impl Default for Tags {
             deleted: DeletedTags::Follow,
             keep_deleted_for: Duration::from_secs(7 * 86_400),
             stale_while_revalidate: Duration::ZERO,
+            pinned: false,
             rules: Vec::new(),
         }
     }

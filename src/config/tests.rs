@@ -79,6 +79,7 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
             repositories: ["library/*", "team/**"].map(|p| Pattern::of_repositories(p).unwrap()).into(),
             tags: ["v*.*.*", "20??-*"].map(|pattern| Pattern::of_tags(pattern).unwrap()).into(),
             immutable: Some(true),
+            pinned: Some(true),
             ..TagRule::default()
         },
         TagRule {

@@ -61,6 +61,11 @@ impl Mirror {
             standing = self.standing_of(target, digest, anonymous);
         }
         if standing == Standing::Member {
+            let (store, upstream) = (self.store(), target.site.name());
+            if kind == Kind::Manifest && !store.is_member(upstream, &target.repository, digest) {
+                // It comes through this repository now, and with it what it names: that is asked for next.
+                store.add_member(upstream, &target.repository, digest);
+            }
             return Ok(());
         }
         let question = target.question(kind.as_str(), digest);

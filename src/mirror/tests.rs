@@ -52,6 +52,7 @@ impl Scene {
             max_bytes: Budget::Bytes(1 << 30),
             max_blob: None,
             scrub: crate::store::Scrub::NEVER,
+            pins: Vec::new(),
         };
         let store = Store::open(Arc::new(RealDisk), options).expect("a store");
         let metrics = Metrics::new();

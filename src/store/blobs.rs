@@ -121,6 +121,11 @@ impl OpenFiles {
         Some(found.0.clone())
     }
 
+    /// Forgets a file that loses its name; the file, where somebody may have it open.
+    pub(super) fn take(&self, digest: &Digest) -> Option<Weak<BlobFile>> {
+        self.lock().remove(digest)
+    }
+
     pub(super) fn forget(&self, digest: &Digest) {
         self.lock().remove(digest);
     }

@@ -22,7 +22,7 @@ pub(super) struct Choice {
     pub(super) freed: u64,
 }
 
-/// Chooses what frees `need` bytes, or as many as can be. What is `held` stays, and so does `own`, for which it is done.
+/// Chooses what frees `need` bytes, or as many as can be. What is `held`, by readers or by pins, stays, and so does `own`, for which it is done.
 pub(super) fn choose(
     model: &Model,
     held: &HashSet<Digest>,
@@ -39,7 +39,14 @@ pub(super) fn choose(
     });
     let left = model.unfinished.iter().filter(|(digest, entry)| !entry.filling && own != Some(*digest));
     let left = left.map(|(digest, entry)| {
-        (digest, Candidate { size: entry.counted, accessed: entry.left, held: entry.is_held() })
+        (
+            digest,
+            Candidate {
+                size: entry.counted,
+                accessed: entry.left,
+                held: entry.is_held() || held.contains(digest),
+            },
+        )
     });
     let (digests, candidates): (Vec<&Digest>, Vec<Candidate>) = blobs.chain(left).unzip();
     let committed = model.blobs.len();

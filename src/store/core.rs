@@ -262,7 +262,7 @@ impl Core {
     }
 
     /// Makes the removal of files durable.
-    fn sync_thinned(&self) -> io::Result<()> {
+    pub(super) fn sync_thinned(&self) -> io::Result<()> {
         let thinned = take(&mut *self.thinned.lock().unwrap_or_else(PoisonError::into_inner));
         thinned.iter().try_for_each(|directory| self.disk.sync_dir(directory))
     }
@@ -330,6 +330,9 @@ impl Core {
             writes_failing: self.health.is_failing(),
             scrubbed_bytes: self.counters.scrubbed_bytes.load(Ordering::Relaxed),
             scrub_found: self.counters.scrub_found.load(Ordering::Relaxed),
+            pins: state.model.pins.figures.pins,
+            pinned_bytes: state.model.pins.figures.bytes,
+            pins_lost: state.model.pins.lost,
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) enum Tree {
 pub(super) const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
 /// What the names of indexes begin with.
 const INDEX: &str = "index.redb";
+const PINS: &str = "pins.json";
 /// What the name of a manifest's sidecar ends in.
 pub(super) const SIDECAR: &str = ".json";
 /// What the name of the file ends in that says through which repositories a blob came with credentials.
@@ -60,6 +61,16 @@ impl Layout {
 
     pub(super) fn index(&self) -> PathBuf {
         self.root.join(INDEX)
+    }
+
+    /// What is pinned.
+    pub(super) fn pins(&self) -> PathBuf {
+        self.root.join(PINS)
+    }
+
+    /// Where a file of pins that could not be read is put aside.
+    pub(super) fn bad_pins(&self, now: u64) -> PathBuf {
+        self.quarantined(&format!("{now}-{PINS}"))
     }
 
     /// Where an index is made that is to take the place of one that failed.

@@ -1,7 +1,7 @@
 //! Verified bytes by digest, on disk, within a budget; and what is known about them.
 //!
 //! ```text
-//! VERSION LOCK CLEAN index.redb
+//! VERSION LOCK CLEAN index.redb pins.json
 //! blobs/sha256/ab/abcd…        committed content, verified before it got this name     (+ .private)
 //! manifests/sha256/ab/abcd…    the same for manifests                                  (+ .json)
 //! partial/sha256-abcd…         blobs on their way in                                   (+ .ranges)
@@ -9,12 +9,12 @@
 //! ```
 //!
 //! **Owns** all files, and memory's picture of them: which blobs and manifests are here, what manifests name, which
-//! repositories a digest is a member of, what tags stand for. It is the only code that touches a file system, through the
+//! repositories a digest is a member of, what tags stand for, what is pinned. It is the only code that touches a file system, through the
 //! seam in [`fs`].
 //!
 //! **Guarantees.** A file under a final name was whole and durable before it got it. Questions about what is here are
 //! answered from memory, never from the disk or the index. What is used, reservations included, stays within the budget;
-//! what somebody reads is never evicted, and would stay readable if it were. A crash at any moment loses at most what was
+//! what is pinned or read by somebody is never evicted, and what is read would stay readable if it were. A crash at any moment loses at most what was
 //! not yet said to be durable, and nothing that is wrong is served after it. Trouble with the index is no trouble for
 //! anybody who asks; trouble with a file makes it as if it had never been here.
 //!
@@ -37,6 +37,7 @@ mod lock;
 mod manifests;
 mod model;
 mod partial;
+mod pinned;
 mod policy;
 mod ranges;
 mod recover;
@@ -49,10 +50,12 @@ mod watched;
 mod tests;
 
 pub use blobs::{BlobFile, BlobInfo};
-pub use catalogue::{Closure, Kept, Kind, Machine, MachineError, Needed, Standing, Tagged, Wanted, Why};
+pub use catalogue::{
+    Change, Closure, ForgetError, Forgotten, Kept, Kind, Needed, Pin, PinError, Standing, Tagged, Wanted, Why,
+};
 pub use error::{OpenError, StoreError};
 pub use manifests::{Seen, StoredManifest};
-pub use model::{Binding, Link, Role};
+pub use model::{Binding, Link, PinRule, Role};
 pub use partial::{Partial, Recorded};
 pub use ranges::Ranges;
 pub use scrub::Scrub;
@@ -82,6 +85,8 @@ pub struct Options {
     pub max_blob: Option<u64>,
     /// How it looks for what rots.
     pub scrub: Scrub,
+    /// Which tags are pinned, beside those that are by name.
+    pub pins: Vec<PinRule>,
 }
 
 /// How much a store may use.
@@ -120,6 +125,13 @@ pub struct Stats {
     pub scrubbed_bytes: u64,
     /// Files that were not.
     pub scrub_found: u64,
+    /// Tags and digests that are pinned, by name or by a rule.
+    pub pins: u64,
+    /// What they take, or would if all of it were here that is known of: as of some seconds ago. When it comes near to
+    /// `max_bytes`, there is room for nothing else; beyond that, not all that is pinned can be kept.
+    pub pinned_bytes: u64,
+    /// Whether the file that says what is pinned by name was there at the start and could not be read.
+    pub pins_lost: bool,
 }
 
 /// A store, open and owned by this process. Clones are the same store.
@@ -161,6 +173,8 @@ impl Store {
         let core = Arc::new(Core::new(disk, layout, options, policy));
         core.learn_budget();
         let (index, loaded) = recover::load_index(&core);
+        core.load_pins();
+        core.change(|model| model.pin_by(options.pins.clone()));
         let leftovers = core.layout.partials();
         recover::count_leftovers(&core).map_err(OpenError::io("list", &leftovers))?;
         let clean = core.take_clean_mark()?;

@@ -13,6 +13,7 @@ use super::health::{Answer, Kind};
 use super::layout::Tree;
 use super::model::{Model, now};
 use crate::oci::Digest;
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::MutexGuard;
@@ -39,13 +40,20 @@ struct Limit {
 
 /// What has left the model and still has to leave the disk.
 #[derive(Debug, Default)]
-struct Evicted {
-    files: Vec<PathBuf>,
-    unfinished: Vec<Digest>,
+pub(super) struct Evicted {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) unfinished: Vec<Digest>,
     /// Blobs that came with credentials: their mark goes after they are durably gone.
-    private: Vec<Digest>,
-    objects: u64,
-    bytes: u64,
+    pub(super) private: Vec<Digest>,
+    pub(super) objects: u64,
+    pub(super) bytes: u64,
+}
+
+impl Evicted {
+    pub(super) fn count(&mut self, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+    }
 }
 
 impl Core {
@@ -75,7 +83,7 @@ impl Core {
             self.make_room(model, size, limit.now, own, &mut evicted)?;
             reserve(model)
         });
-        self.remove_evicted(evicted);
+        self.remove_evicted(&evicted);
         match &reserved {
             // Others have taken what the budget counts on.
             Err(StoreError::NoSpace) if size > limit.now => {
@@ -100,7 +108,14 @@ impl Core {
             // Without a demand there is nothing to refuse; what has readers may keep us above the limit.
             let _ = self.make_room(model, 0, limit, None, &mut evicted);
         });
-        self.remove_evicted(evicted);
+        self.remove_evicted(&evicted);
+    }
+
+    /// How much may be pinned. Asks the disk.
+    pub(super) fn room_for_pins(&self) -> u64 {
+        let limit = self.limit();
+        let index = self.state().model.ledger.index;
+        limit.budget.min(limit.disk).saturating_sub(index)
     }
 
     /// The lock, unless the disk hangs, and maybe who has it: nobody else should wait for that.
@@ -171,8 +186,13 @@ impl Core {
         let wanted = used.saturating_add(size);
         let manifests = model.ledger.manifests;
         let surplus = manifests.saturating_sub(limit / self.policy.manifest_part);
+        if wanted <= limit && surplus == 0 {
+            return Ok(());
+        }
+        model.settle_pins();
+        let pinned: HashSet<Digest> = model.pinned().into_keys().collect();
         if wanted <= limit {
-            self.evict_manifests(model, surplus, evicted);
+            self.evict_manifests(model, &pinned, surplus, evicted);
             return Ok(());
         }
         let least = wanted - limit;
@@ -189,10 +209,12 @@ impl Core {
             files += 1;
         }
         let recent = now().saturating_sub(ms(self.policy.lately));
+        let mut held = self.open.held();
+        held.extend(pinned.iter().cloned());
         let Choice { blobs, left, freed: chosen } =
-            choose(model, &self.open.held(), own, most.saturating_sub(freed), recent);
+            choose(model, &held, own, most.saturating_sub(freed), recent);
         freed += chosen;
-        let spare = self.spare_manifests(model);
+        let spare = self.spare_manifests(model, &pinned);
         let manifests_need = most.saturating_sub(freed);
         if size > 0 && freed + spare.iter().map(|(_, taken)| taken).sum::<u64>() < least {
             return Err(StoreError::NoSpace);
@@ -209,45 +231,54 @@ impl Core {
         }
         for digest in blobs {
             if let Some(entry) = model.remove_blob(&digest) {
-                evicted.objects += 1;
-                evicted.bytes += entry.size;
+                evicted.count(entry.size);
                 evicted.files.push(self.layout.content(Tree::Blobs, &digest));
                 if !entry.anonymous {
                     evicted.private.push(digest);
                 }
             }
         }
-        self.evict_manifests(model, manifests_need.max(surplus), evicted);
+        self.evict_manifests(model, &pinned, manifests_need.max(surplus), evicted);
         Ok(())
     }
 
     /// The manifests that may go, the least recently used first, with what they take.
-    fn spare_manifests(&self, model: &Model) -> Vec<(Digest, u64)> {
+    fn spare_manifests(&self, model: &Model, pinned: &HashSet<Digest>) -> Vec<(Digest, u64)> {
         let recent = now().saturating_sub(ms(self.policy.manifest_grace));
-        let spare = model.manifests.iter().rev().filter(|(_, manifest)| manifest.accessed < recent);
+        let spare = model.manifests.iter().rev();
+        let spare = spare.filter(|(digest, entry)| entry.accessed < recent && !pinned.contains(*digest));
         spare.map(|(digest, manifest)| (digest.clone(), manifest.space())).collect()
     }
 
-    fn evict_manifests(&self, model: &mut Model, need: u64, evicted: &mut Evicted) {
+    fn evict_manifests(&self, model: &mut Model, pinned: &HashSet<Digest>, need: u64, evicted: &mut Evicted) {
         if need == 0 {
             return;
         }
         let mut freed = 0;
-        for (digest, taken) in self.spare_manifests(model) {
+        for (digest, taken) in self.spare_manifests(model, pinned) {
             if freed >= need {
                 break;
             }
             freed += taken;
             let Some(entry) = model.forget_manifest(&digest) else { continue };
-            evicted.objects += 1;
-            evicted.bytes += entry.size;
+            evicted.count(entry.size);
             evicted
                 .files
                 .extend([self.layout.content(Tree::Manifests, &digest), self.layout.sidecar(&digest)]);
         }
     }
 
-    fn remove_evicted(&self, evicted: Evicted) {
+    fn remove_evicted(&self, evicted: &Evicted) {
+        self.remove_files(evicted);
+        if evicted.objects > 0 {
+            self.counters.evicted.fetch_add(evicted.objects, Ordering::Relaxed);
+            self.counters.evicted_bytes.fetch_add(evicted.bytes, Ordering::Relaxed);
+            info!(target: "roadstead::store", objects = evicted.objects, bytes = evicted.bytes, "evicted");
+        }
+    }
+
+    /// Takes what has left the model from the disk; under the lock that keeps others from making such files.
+    pub(super) fn remove_files(&self, evicted: &Evicted) {
         for digest in &evicted.unfinished {
             // The record goes first: bytes without one are nothing, a record without its bytes would be a lie.
             self.drop_record(digest);
@@ -257,11 +288,6 @@ impl Core {
             self.unlink(file);
         }
         self.drop_marks(&evicted.private);
-        if evicted.objects > 0 {
-            self.counters.evicted.fetch_add(evicted.objects, Ordering::Relaxed);
-            self.counters.evicted_bytes.fetch_add(evicted.bytes, Ordering::Relaxed);
-            info!(target: "roadstead::store", objects = evicted.objects, bytes = evicted.bytes, "evicted");
-        }
     }
 }
 

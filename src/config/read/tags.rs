@@ -21,6 +21,7 @@ pub(super) fn tags<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> 
         deleted: said.deleted.unwrap_or(default.deleted),
         keep_deleted_for: said.keep_deleted_for.unwrap_or(default.keep_deleted_for),
         stale_while_revalidate: said.stale_while_revalidate.unwrap_or(default.stale_while_revalidate),
+        pinned: said.pinned.unwrap_or(default.pinned),
         rules: rules.map(|section| rule(reading, section, &said)).collect(),
     }
 }
@@ -28,8 +29,15 @@ pub(super) fn tags<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> 
 const PATH: &str = "upstream.tags";
 
 /// The keys that an upstream and a rule have in common.
-const SAID: [&str; 6] =
-    ["tag_ttl", "max_stale", "immutable", "deleted_tags", "keep_deleted_for", "stale_while_revalidate"];
+const SAID: [&str; 7] = [
+    "tag_ttl",
+    "max_stale",
+    "immutable",
+    "deleted_tags",
+    "keep_deleted_for",
+    "stale_while_revalidate",
+    "pinned",
+];
 
 fn said<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> TagRule {
     TagRule {
@@ -39,6 +47,7 @@ fn said<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> TagRule {
         deleted: reading.get(section, "deleted_tags", one(text::deleted_tags)),
         keep_deleted_for: reading.get(section, "keep_deleted_for", one(text::positive)),
         stale_while_revalidate: reading.get(section, "stale_while_revalidate", one(text::duration)),
+        pinned: reading.get(section, "pinned", truth),
         ..TagRule::default()
     }
 }
@@ -96,12 +105,11 @@ fn rule<'t>(reading: &mut Reading<'t>, mut section: Section<'t>, above: &TagRule
 
 /// Tells what has no effect beside what else a rule says.
 fn go_together<'t>(reading: &mut Reading<'t>, section: &Section<'t>, rule: &TagRule) {
-    let is_given = |key: &&str| *key != "immutable" && section.has(key);
+    let is_given = |key: &&str| !["immutable", "pinned"].contains(key) && section.has(key);
     if rule.immutable == Some(true) {
         for key in SAID.into_iter().filter(is_given) {
             let found = "a key for tags that change, beside immutable = true";
-            let expected =
-                "immutable alone: what never changes is not asked for again, nor stale, nor deleted";
+            let expected = "immutable alone, or with pinned: what never changes is not asked for again, nor stale, nor deleted";
             reading.mistake(section.at(key), section.key(key), found, expected);
         }
     } else if rule.deleted == Some(DeletedTags::Follow) && rule.keep_deleted_for.is_some() {

@@ -9,8 +9,7 @@
 //! What is attached to a manifest is found in three ways: by the subject of what is stored, by the fallback tag of
 //! referrers, and by the tags that cosign makes of a digest. What nobody here has ever heard of is no gap.
 
-use super::machine::{Machine, is_of_no_machine};
-use crate::oci::{Digest, Tag};
+use crate::oci::{Digest, Platform, Platforms, Tag};
 use crate::store::model::{Graph, Link, Role};
 use std::collections::{HashMap, VecDeque};
 
@@ -23,10 +22,10 @@ const ATTACHED: [&str; 3] = [".sig", ".att", ".sbom"];
 /// What is wanted of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// The machines it is wanted for; empty: all that it is there for. What an index lists for no machine in particular is
-    /// always wanted.
-    pub machines: Vec<Machine>,
-    /// Whether signatures, attestations, SBOMs and what else is attached to it are wanted.
+    /// The machines it is wanted for. What an index lists without a platform is always wanted.
+    pub platforms: Platforms,
+    /// Whether signatures, attestations, SBOMs and what else is attached to it are wanted; the attestations among what an
+    /// index lists as well.
     pub referrers: bool,
     /// Whether layers are wanted that their registry need not have, because clients may have them from elsewhere.
     pub foreign: bool,
@@ -37,8 +36,8 @@ pub struct Wanted {
 pub struct Closure {
     /// All of it, each once, the root first; an object comes after the one that needs it.
     pub objects: Vec<Needed>,
-    /// Wanted machines that no index below the root lists an image for, where one lists any.
-    pub unoffered: Vec<Machine>,
+    /// Wanted platforms that no index below the root lists an image for, where one lists any.
+    pub unoffered: Vec<Platform>,
     /// Whether it goes deeper than is followed, so that not all of it is known.
     pub cut: bool,
 }
@@ -118,14 +117,12 @@ pub(in crate::store) trait Shelf {
 
 impl Wanted {
     /// All of an image, with what is attached to it.
-    pub const ALL: Self = Self { machines: Vec::new(), referrers: true, foreign: false };
+    pub const ALL: Self = Self { platforms: Platforms::All, referrers: true, foreign: false };
 
-    fn wants(&self, link: &Link) -> bool {
-        let Some(platform) = &link.platform else { return true };
-        if is_of_no_machine(platform) {
-            return self.referrers;
-        }
-        self.machines.is_empty() || self.machines.iter().any(|machine| machine.takes(platform))
+    fn wants(&self, platform: Option<&Platform>) -> bool {
+        platform.is_none_or(|platform| {
+            if platform.is_unknown() { self.referrers } else { self.platforms.want_platform(platform) }
+        })
     }
 }
 
@@ -186,7 +183,7 @@ struct Walk<'a, S> {
     /// Manifests to go into, with their depth.
     ahead: VecDeque<(usize, u8)>,
     /// The platforms that indexes list.
-    offered: Vec<String>,
+    offered: Vec<Platform>,
     closure: Closure,
 }
 
@@ -242,8 +239,10 @@ impl<S: Shelf> Walk<'_, S> {
             self.closure.cut |= more;
         } else {
             for link in named.iter().flat_map(|graph| &graph.children) {
-                self.offered.extend(link.platform.clone());
-                if wanted.wants(link) {
+                let listed = link.platform.as_deref().and_then(|text| text.parse::<Platform>().ok());
+                let is_wanted = wanted.wants(listed.as_ref());
+                self.offered.extend(listed.filter(|platform| !platform.is_unknown()));
+                if is_wanted {
                     let platform = link.platform.clone().or_else(|| platform.clone());
                     let (digest, size) = (&link.digest, link.size);
                     let met = Met { digest, kind: Kind::Manifest, size, why: Why::Listed, platform };
@@ -265,11 +264,14 @@ impl<S: Shelf> Walk<'_, S> {
     }
 
     fn finish(self) -> Closure {
-        let offered: Vec<&String> =
-            self.offered.iter().filter(|platform| !is_of_no_machine(platform)).collect();
-        let lacks = |machine: &&Machine| !offered.iter().any(|platform| machine.takes(platform));
-        let unoffered = self.wanted.machines.iter().filter(lacks).cloned().collect();
-        Closure { unoffered: if offered.is_empty() { Vec::new() } else { unoffered }, ..self.closure }
+        let lacks = |wanted: &&Platform| !self.offered.iter().any(|listed| listed.is_meant_by(wanted));
+        let unoffered = match &self.wanted.platforms {
+            Platforms::These(wanted) if !self.offered.is_empty() => {
+                wanted.iter().filter(lacks).cloned().collect()
+            }
+            Platforms::These(_) | Platforms::All => Vec::new(),
+        };
+        Closure { unoffered, ..self.closure }
     }
 }
 

@@ -4,20 +4,24 @@
 //! touches the disk unless it says so. The lock around what memory knows is held for one image at a time, or for one list.
 //! **Leaves to others** how an answer is shown, and what is done about it.
 //!
-//! Of what a manifest names, memory holds digests, sizes, roles and platforms without the build of the operating system;
-//! media types and annotations are in its bytes, which [`Store::manifest`] reads.
+//! Of what a manifest names, memory holds digests, sizes, roles and platforms; media types and annotations are in its bytes, which [`Store::manifest`] reads.
 
 mod closure;
-mod machine;
+mod forget;
+mod history;
+mod pins;
 mod shelf;
 
 pub use closure::{Closure, Kind, Needed, Standing, Wanted, Why};
-pub use machine::{Machine, MachineError};
+pub(super) use closure::{attached_tags, closure};
+pub use forget::{ForgetError, Forgotten};
+pub use history::Change;
+pub use pins::{Pin, PinError};
+pub(super) use shelf::Rack;
 
 use super::Store;
 use super::model::{self, Link, ManifestEntry};
 use crate::oci::{Digest, Reference, Repository, Tag};
-use shelf::Rack;
 use std::time::SystemTime;
 
 /// A tag, and what it stands for.
@@ -158,8 +162,8 @@ impl Store {
     ) -> Closure {
         let state = self.core().state();
         match Rack::of(&state.model, upstream, repository) {
-            Some(rack) => closure::closure(&rack, root, wanted),
-            None => closure::closure(&Rack::of_none(&state.model), root, wanted),
+            Some(rack) => closure(&rack, root, wanted),
+            None => closure(&Rack::of_none(&state.model), root, wanted),
         }
     }
 

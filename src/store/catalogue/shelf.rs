@@ -1,9 +1,9 @@
 //! What memory knows, as one repository sees it.
 
-use super::closure::{Closure, Kind, Shelf, Standing};
+use super::closure::{Closure, Kind, Shelf, Standing, Wanted, Why, closure};
 use crate::oci::{Digest, Repository, Tag};
 use crate::store::model::{Bound, Graph, Model, RepoId};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The model, for the clients of one repository.
 pub(in crate::store) struct Rack<'a> {
@@ -52,28 +52,48 @@ impl<'a> Rack<'a> {
         })
     }
 
-    /// The objects of a closure that something outside of it keeps: an image that is not part of it, a tag that stands for
-    /// a part of it, another repository.
-    pub(super) fn kept_by_others<'c>(&self, closure: &'c Closure) -> HashSet<&'c Digest> {
+    /// What of a closure would stay if its root went away from the repository. `pinned` stays in any case.
+    pub(super) fn survivors<'c>(&self, closure: &'c Closure, pinned: &HashSet<Digest>) -> Survivors<'c> {
         let own: HashSet<&Digest> = closure.objects.iter().map(|needed| &needed.digest).collect();
         let root = closure.objects.first().map(|needed| &needed.digest);
         let tagged: HashSet<&Digest> =
             self.tags().filter(|(tag, _)| !tag.is_attached()).map(|(_, bound)| &bound.digest).collect();
-        let kept = |digest: &Digest| {
-            self.is_elsewhere(digest)
-                || self.parents(digest).any(|parent| !own.contains(parent))
-                || (Some(digest) != root && tagged.contains(digest))
+        let is_kept_here = |digest: &&Digest| {
+            let mut outside = self.parents(digest).filter(|parent| !own.contains(parent));
+            outside.any(|parent| self.is_member(parent))
+                || (Some(*digest) != root && tagged.contains(*digest))
+                || pinned.contains(*digest)
         };
+        let here = self.spread(closure, &own, own.iter().copied().filter(is_kept_here).collect());
+        let is_kept = |digest: &&Digest| {
+            let outside = || self.parents(digest).any(|parent| !own.contains(parent));
+            here.contains(digest) || self.is_elsewhere(digest) || outside()
+        };
+        let anywhere = self.spread(closure, &own, own.iter().copied().filter(is_kept).collect());
+        Survivors { here, anywhere }
+    }
+
+    /// These, and all of the closure that they need.
+    fn spread<'c>(
+        &self,
+        closure: &'c Closure,
+        own: &HashSet<&'c Digest>,
+        mut ahead: Vec<&'c Digest>,
+    ) -> HashSet<&'c Digest> {
+        let mut attached: HashMap<&Digest, Vec<&'c Digest>> = HashMap::new();
+        for needed in &closure.objects {
+            if let (Some(parent), Why::Referrer | Why::Attached(_)) = (&needed.parent, &needed.why) {
+                attached.entry(parent).or_default().push(&needed.digest);
+            }
+        }
         let mut stays = HashSet::new();
-        let mut ahead: Vec<&'c Digest> =
-            closure.objects.iter().map(|needed| &needed.digest).filter(|digest| kept(digest)).collect();
         while let Some(digest) = ahead.pop() {
             if !stays.insert(digest) {
                 continue;
             }
             let links = self.model.manifests.peek(digest).into_iter().flat_map(|entry| entry.graph.links());
-            let below = links.filter_map(|link| own.get(&link.digest).copied());
-            ahead.extend(below);
+            ahead.extend(links.filter_map(|link| own.get(&link.digest).copied()));
+            ahead.extend(attached.get(digest).into_iter().flatten().copied());
         }
         stays
     }
@@ -85,10 +105,53 @@ impl<'a> Rack<'a> {
 
     /// The bytes of a closure that are here and that others keep.
     pub(super) fn shared(&self, closure: &Closure) -> u64 {
-        let stays = self.kept_by_others(closure);
-        let here = closure.objects.iter().filter(|needed| stays.contains(&needed.digest));
-        here.filter(|needed| !matches!(needed.standing, Standing::Absent)).map(|needed| needed.size).sum()
+        let Survivors { anywhere, .. } = self.survivors(closure, &HashSet::new());
+        let here = closure.objects.iter().filter(|needed| needed.standing != Standing::Absent);
+        here.filter(|needed| anywhere.contains(&needed.digest)).map(|needed| needed.size).sum()
     }
+
+    /// What goes when an image is forgotten in the repository.
+    pub(super) fn leaving(&self, root: &Digest, pinned: &HashSet<Digest>) -> Leaving {
+        let closure = closure(self, root, &Wanted { foreign: true, ..Wanted::ALL });
+        let Survivors { here, anywhere } = self.survivors(&closure, pinned);
+        let attached = closure.objects.iter().filter(|needed| !here.contains(&needed.digest));
+        let attached = attached.filter_map(|needed| match &needed.why {
+            Why::Attached(tag) => Some(tag),
+            _ => None,
+        });
+        let tags = self.tags().filter(|(_, bound)| bound.digest == *root).map(|(tag, _)| tag);
+        let mut tags: Vec<Tag> = tags.chain(attached).cloned().collect();
+        tags.sort();
+        tags.dedup();
+        let without = |stays: &HashSet<&Digest>| -> Vec<Digest> {
+            let digests = closure.objects.iter().map(|needed| &needed.digest);
+            let mut gone: Vec<_> = digests.filter(|digest| !stays.contains(digest)).cloned().collect();
+            // One may be asked for as a manifest and as a blob.
+            gone.sort();
+            gone.dedup();
+            gone
+        };
+        Leaving { tags, members: without(&here), objects: without(&anywhere) }
+    }
+}
+
+/// What of an image stays when it is forgotten in its repository.
+pub(super) struct Survivors<'c> {
+    /// What the repository needs for other images, and what is pinned.
+    here: HashSet<&'c Digest>,
+    /// That, and what other repositories have or need.
+    anywhere: HashSet<&'c Digest>,
+}
+
+/// What goes with an image.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    /// The tags of its repository that stand for it, and those that attach something to it.
+    pub(super) tags: Vec<Tag>,
+    /// What no longer belongs to the repository.
+    pub(super) members: Vec<Digest>,
+    /// What nothing needs any more.
+    pub(super) objects: Vec<Digest>,
 }
 
 impl Shelf for Rack<'_> {

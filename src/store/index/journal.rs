@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 const ACCESS_EVERY: Duration = Duration::from_secs(5);
+/// How often pins are counted, and let go what they need not hold any more.
+const PINS_EVERY: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(30);
 
@@ -23,8 +25,9 @@ const RETRY_MOST: Duration = Duration::from_secs(30);
 pub(in crate::store) fn run(core: &Arc<Core>, mut index: Option<Index>) {
     let mut retry = RETRY_FIRST;
     let mut not_before = Instant::now();
+    let mut pins_due = Instant::now();
     loop {
-        let Some(work) = wait(core, not_before) else { return };
+        let Some(work) = wait(core, not_before, &mut pins_due) else { return };
         let begun = Instant::now();
         match write(core, &mut index, &work) {
             Ok(()) => {
@@ -54,12 +57,16 @@ struct Work {
 }
 
 /// Waits until something has to be written; `None` when the store stops and nothing has.
-fn wait(core: &Core, not_before: Instant) -> Option<Work> {
+fn wait(core: &Core, not_before: Instant, pins_due: &mut Instant) -> Option<Work> {
     let mut state = core.state();
     let mut access_since = None;
     loop {
         let now = Instant::now();
         core.health.look();
+        if now >= *pins_due {
+            *pins_due = now + PINS_EVERY;
+            state.model.look_after_pins();
+        }
         let dirty = &state.model.dirty;
         if core.stopping() {
             if dirty.is_empty() {
@@ -85,6 +92,10 @@ fn wait(core: &Core, not_before: Instant) -> Option<Work> {
 }
 
 fn write(core: &Core, index: &mut Option<Index>, work: &Work) -> Result<(), IndexError> {
+    if work.dirty.pins {
+        // Before the index: that a pinned tag has moved is not to be known longer than what it stood for is held.
+        core.write_pins().map_err(IndexError::Io)?;
+    }
     match index {
         Some(index) if index.is_at(&*core.disk, &core.layout.index()) => {
             let batch = Batch::of(&core.state().model, &work.dirty);

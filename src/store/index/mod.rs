@@ -1,8 +1,8 @@
 //! The index: what memory knows, on disk, so that a start needs no scan.
 //!
 //! A redb file over the store's own seam. Memory is the authority; this is its shadow, read once at start and written
-//! in batches by one thread (see [`journal`]). It holds nothing that is not also in the files, save times of use, so one
-//! that cannot be used is put aside and made again.
+//! in batches by one thread (see [`journal`]). It holds nothing that is not also in the files, save times of use and
+//! what tags have stood for, so one that cannot be used is put aside and made again.
 
 pub(super) mod journal;
 mod tables;
@@ -11,6 +11,7 @@ use super::fs::{self, Access, Disk, DiskFile};
 use super::model::{Dirty, Millis, Model, RepoId};
 use crate::oci::Tag;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableError};
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,6 +47,7 @@ pub(super) struct Batch {
     manifests: Rows<Key, Vec<u8>>,
     blobs: Rows<Key, Vec<u8>>,
     access: Rows<Key, Millis>,
+    history: Rows<(RepoId, Tag), Vec<u8>>,
 }
 
 type Rows<K, V> = Vec<(K, Option<V>)>;
@@ -159,8 +161,28 @@ fn load(read: &redb::ReadTransaction) -> Result<Model, redb::Error> {
             model.mark_gone(repo, &tag, since);
         }
     }
+    for (repo, tag, changes) in history(read)? {
+        if model.names.get(repo).is_some() {
+            model.restore_changes(repo, &tag, changes);
+        }
+    }
     model.dirty = Dirty::default();
     Ok(model)
+}
+
+/// What tags have stood for. Indexes exist that have no such table.
+fn history(read: &redb::ReadTransaction) -> Result<Vec<(RepoId, Tag, tables::Changes)>, redb::Error> {
+    let table = match read.open_table(tables::HISTORY) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        table => table?,
+    };
+    let mut all = Vec::new();
+    for row in table.iter()? {
+        let (key, row) = row?;
+        let (repo, tag) = key.value();
+        all.extend(tag.parse().ok().map(|tag| (repo, tag, tables::changes(row.value()))));
+    }
+    Ok(all)
 }
 
 /// The tags that upstream has deleted. Indexes exist that have no such table.
@@ -207,6 +229,14 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
             match row {
                 Some((_, _, Some(since))) => drop(gone.insert(key, *since)?),
                 _ => drop(gone.remove(key)?),
+            }
+        }
+        let mut table = write.open_table(tables::HISTORY)?;
+        for ((repo, tag), row) in &batch.history {
+            let key = (*repo, tag.as_str());
+            match row {
+                Some(row) => drop(table.insert(key, row.as_slice())?),
+                None => drop(table.remove(key)?),
             }
         }
         for (definition, rows) in [(tables::MANIFESTS, &batch.manifests), (tables::BLOBS, &batch.blobs)] {
@@ -259,6 +289,10 @@ impl Batch {
             let manifest = model.manifests.peek(digest).map(|entry| entry.accessed);
             (tables::key(digest), blob.max(manifest))
         });
+        let history = dirty.history.iter().map(|(repo, tag)| {
+            let changes = model.changes_of(*repo, tag);
+            ((*repo, tag.clone()), (!changes.is_empty()).then(|| tables::changes_row(&changes)))
+        });
         Self {
             repositories: repositories.collect(),
             bindings: bindings.collect(),
@@ -266,18 +300,19 @@ impl Batch {
             manifests: manifests.collect(),
             blobs: blobs.collect(),
             access: access.collect(),
+            history: history.collect(),
         }
     }
 
     /// The rows of all there is, for a new index.
     pub(super) fn everything(model: &Model) -> Self {
+        let bound =
+            model.bindings.iter().flat_map(|(repo, tags)| tags.keys().map(|tag| (*repo, tag.clone())));
+        let bound: HashSet<(RepoId, Tag)> = bound.collect();
         let all = Dirty {
             repos: model.names.ids().collect(),
-            bindings: model
-                .bindings
-                .iter()
-                .flat_map(|(repo, tags)| tags.keys().map(|tag| (*repo, tag.clone())))
-                .collect(),
+            history: bound.iter().chain(model.history.keys()).cloned().collect(),
+            bindings: bound,
             members: model
                 .members
                 .iter()

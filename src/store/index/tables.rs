@@ -1,7 +1,8 @@
 //! The tables of the index, and what a row looks like.
 //!
 //! Keys are made for the questions that are asked of them in order (all members of a digest, all tags of a repository);
-//! values that may grow are JSON, so that a later field needs no new format. All of it can be made again from the files.
+//! values that may grow are JSON, so that a later field needs no new format. All of it can be made again from the files, save times of use and what tags
+//! have stood for.
 
 use crate::oci::{Algorithm, Digest};
 use crate::store::model::{BlobEntry, GraphRow, ManifestEntry, Millis};
@@ -18,6 +19,9 @@ pub(super) const BINDINGS: TableDefinition<'_, (u32, &str), (&[u8], Millis)> =
 /// Repository and tag: since when upstream says that there is no such tag. It came later than the others: where it is
 /// missing, there is none.
 pub(super) const GONE: TableDefinition<'_, (u32, &str), Millis> = TableDefinition::new("gone");
+/// Repository and tag: what it has stood for, and since when. As [`GONE`] it came later. It is in no other file: with the
+/// index it is lost.
+pub(super) const HISTORY: TableDefinition<'_, (u32, &str), &[u8]> = TableDefinition::new("history");
 /// Digest and repository that it is a member of; by digest, the sources it may be fetched through.
 pub(super) const MEMBERS: TableDefinition<'_, (&[u8], u32), ()> = TableDefinition::new("members");
 /// Stored manifests with what they name: the image graph.
@@ -39,6 +43,9 @@ struct BlobRow {
     mtime: i64,
     anonymous: bool,
 }
+
+/// What a tag has stood for, the oldest first, and since when.
+pub(super) type Changes = Vec<(Digest, Millis)>;
 
 #[derive(Serialize, Deserialize)]
 struct ManifestRow {
@@ -94,6 +101,18 @@ pub(super) fn manifest_entry(row: &[u8], accessed: Millis) -> Option<ManifestEnt
     Some(ManifestEntry { media_type, size, anonymous, graph: graph.graph()?, accessed })
 }
 
+pub(super) fn changes_row(changes: &[(Digest, Millis)]) -> Vec<u8> {
+    let rows: Vec<(String, Millis)> =
+        changes.iter().map(|(digest, since)| (digest.to_string(), *since)).collect();
+    serde_json::to_vec(&rows).unwrap_or_default()
+}
+
+/// What makes no sense is left out.
+pub(super) fn changes(row: &[u8]) -> Changes {
+    let rows: Vec<(String, Millis)> = serde_json::from_slice(row).unwrap_or_default();
+    rows.into_iter().filter_map(|(digest, since)| Some((digest.parse().ok()?, since))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +142,17 @@ mod tests {
         );
         assert_eq!(text, golden, "{BUMP}");
         assert_eq!(manifest_entry(text.as_bytes(), 4), Some(manifest));
+    }
+
+    #[test]
+    fn rows_of_changes_are_pinned() {
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        let changes = vec![(digest.clone(), 5), (digest.clone(), 6)];
+        let text = String::from_utf8(changes_row(&changes)).unwrap();
+        assert_eq!(text, format!(r#"[["{digest}",5],["{digest}",6]]"#), "{BUMP}");
+        assert_eq!(super::changes(text.as_bytes()), changes);
+        assert_eq!(super::changes(br#"[["x",1]]"#), []);
+        assert_eq!(super::changes(b"[1]"), []);
     }
 
     #[test]

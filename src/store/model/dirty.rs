@@ -18,6 +18,10 @@ pub(crate) struct Dirty {
     pub(in crate::store) access: HashSet<Digest>,
     /// Manifests whose sidecar no longer says what is known of them.
     pub(in crate::store) sidecars: HashSet<Digest>,
+    /// Tags of whose changes there is more, or less, to tell.
+    pub(in crate::store) history: HashSet<(RepoId, Tag)>,
+    /// What is pinned; a file of its own, which is written before the index.
+    pub(in crate::store) pins: bool,
     /// Blobs to report as committed once this is durable.
     pub(in crate::store) committed: Vec<(Digest, u64)>,
 }
@@ -31,6 +35,8 @@ impl Dirty {
             && self.manifests.is_empty()
             && self.blobs.is_empty()
             && self.sidecars.is_empty()
+            && self.history.is_empty()
+            && !self.pins
             && self.committed.is_empty())
     }
 
@@ -47,6 +53,8 @@ impl Dirty {
         self.blobs.extend(other.blobs);
         self.access.extend(other.access);
         self.sidecars.extend(other.sidecars);
+        self.history.extend(other.history);
+        self.pins |= other.pins;
         self.committed.extend(other.committed);
     }
 }

@@ -1,6 +1,6 @@
 //! The image graph: what a manifest names.
 
-use crate::oci::{Descriptor, Digest, Manifest};
+use crate::oci::{Descriptor, Digest, Manifest, Platform};
 use serde::{Deserialize, Serialize};
 
 /// What one manifest says of other content, as it is kept in memory and in the index.
@@ -23,7 +23,7 @@ pub struct Link {
     pub digest: Digest,
     /// The size that the manifest says, 0 where it says none.
     pub size: u64,
-    /// `os/architecture[/variant]`, in an index.
+    /// `os/architecture[/variant]`, in an index, as [`Platform`] is written.
     pub platform: Option<String>,
     /// As what it is named.
     pub role: Role,
@@ -61,15 +61,11 @@ struct LinkRow {
     size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     platform: Option<String>,
-    #[serde(default, skip_serializing_if = "Role::is_part")]
-    role: Role,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<Role>,
 }
 
 impl Role {
-    fn is_part(&self) -> bool {
-        *self == Self::Part
-    }
-
     fn of_layer(media_type: &str) -> Self {
         let foreign = media_type.contains(".nondistributable.") || media_type.contains(".foreign.");
         if foreign { Self::Foreign } else { Self::Part }
@@ -120,14 +116,7 @@ fn artifact_type(manifest: &Manifest) -> Option<String> {
 
 impl From<&Descriptor> for Link {
     fn from(descriptor: &Descriptor) -> Self {
-        let platform = descriptor.platform.as_ref().map(|platform| {
-            let mut text = format!("{}/{}", platform.os, platform.architecture);
-            if let Some(variant) = &platform.variant {
-                text.push('/');
-                text.push_str(variant);
-            }
-            text
-        });
+        let platform = descriptor.platform.as_ref().map(Platform::to_string);
         Self { digest: descriptor.digest.clone(), size: descriptor.size, platform, role: Role::Part }
     }
 }
@@ -138,7 +127,7 @@ impl From<&Link> for LinkRow {
             digest: link.digest.to_string(),
             size: link.size,
             platform: link.platform.clone(),
-            role: link.role,
+            role: (link.role != Role::Part).then_some(link.role),
         }
     }
 }
@@ -160,6 +149,60 @@ impl GraphRow {
 impl LinkRow {
     fn link(self) -> Option<Link> {
         let digest = self.digest.parse().ok()?;
-        Some(Link { digest, size: self.size, platform: self.platform, role: self.role })
+        Some(Link { digest, size: self.size, platform: self.platform, role: self.role.unwrap_or_default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+    fn descriptor(media_type: &str, digit: char) -> String {
+        format!(
+            r#"{{"mediaType":"{media_type}","digest":"sha256:{}","size":5}}"#,
+            digit.to_string().repeat(64)
+        )
+    }
+
+    /// An image of a configuration and a layer of these types.
+    fn graph(config: &str, layer: &str, more: &str) -> Graph {
+        let (config, layer) = (descriptor(config, 'a'), descriptor(layer, 'b'));
+        Graph::of(IMAGE, format!(r#"{{"config":{config},"layers":[{layer}]{more}}}"#).as_bytes())
+    }
+
+    #[test]
+    fn layers_that_a_registry_need_not_have_are_known_by_their_type() {
+        const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+        for (layer, role) in [
+            ("application/vnd.oci.image.layer.v1.tar+gzip", Role::Part),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", Role::Foreign),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", Role::Foreign),
+            ("", Role::Part),
+        ] {
+            let graph = graph(CONFIG, layer, "");
+            let roles: Vec<_> = graph.blobs.iter().map(|link| link.role).collect();
+            assert_eq!(roles, [Role::Config, role], "{layer}");
+            let row = serde_json::to_string(&graph.row()).unwrap();
+            assert_eq!(row.matches("role").count(), roles.iter().filter(|role| **role != Role::Part).count());
+            assert_eq!(serde_json::from_str::<GraphRow>(&row).unwrap().graph(), Some(graph));
+        }
+    }
+
+    #[test]
+    fn what_kind_of_artifact_it_is_is_said_by_the_manifest_or_by_its_configuration() {
+        for (config, more, expected) in [
+            ("application/vnd.oci.image.config.v1+json", "", None),
+            ("application/vnd.docker.container.image.v1+json", "", None),
+            (
+                "application/vnd.cncf.helm.config.v1+json",
+                "",
+                Some("application/vnd.cncf.helm.config.v1+json"),
+            ),
+            ("application/vnd.oci.empty.v1+json", r#","artifactType":"x/y""#, Some("x/y")),
+        ] {
+            assert_eq!(graph(config, "l", more).artifact_type.as_deref(), expected, "{config}");
+        }
     }
 }

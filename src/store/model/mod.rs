@@ -6,18 +6,23 @@
 
 mod dirty;
 mod graph;
+mod history;
 mod names;
 mod objects;
 mod partials;
+mod pins;
 
 pub(in crate::store) use dirty::Dirty;
 pub(in crate::store) use graph::{Graph, GraphRow};
 pub use graph::{Link, Role};
+pub(in crate::store) use history::History;
 pub(in crate::store) use names::{Names, RepoId};
 pub(in crate::store) use objects::{BlobEntry, ManifestEntry};
 #[cfg(test)]
 pub(in crate::store) use partials::space_of;
 pub(in crate::store) use partials::{Ledger, Unfinished, space_to_fill};
+pub use pins::PinRule;
+pub(in crate::store) use pins::Pins;
 
 use super::blobs::BlobFile;
 use crate::oci::{Digest, Repository, Tag};
@@ -46,6 +51,8 @@ pub(in crate::store) struct Bound {
     pub(in crate::store) digest: Digest,
     pub(in crate::store) confirmed: Millis,
     pub(in crate::store) gone: Option<Millis>,
+    /// Since when it is known to have stood for that.
+    pub(in crate::store) since: Millis,
 }
 
 #[derive(Debug)]
@@ -68,6 +75,8 @@ pub(in crate::store) struct Model {
     lingering: Vec<(Weak<BlobFile>, u64)>,
     /// Files put aside, the oldest first, with what they take.
     pub(in crate::store) quarantine: VecDeque<(String, u64)>,
+    pub(in crate::store) pins: Pins,
+    pub(in crate::store) history: History,
     pub(in crate::store) ledger: Ledger,
     pub(in crate::store) dirty: Dirty,
 }
@@ -85,6 +94,8 @@ impl Model {
             unfinished: HashMap::new(),
             lingering: Vec::new(),
             quarantine: VecDeque::new(),
+            pins: Pins::default(),
+            history: History::default(),
             ledger: Ledger::default(),
             dirty: Dirty::default(),
         }
@@ -115,18 +126,29 @@ impl Model {
     }
 
     pub(in crate::store) fn bind(&mut self, repo: RepoId, tag: &Tag, digest: &Digest, confirmed: Millis) {
-        let bound = Bound { digest: digest.clone(), confirmed, gone: None };
-        let former = self.bindings.entry(repo).or_default().insert(tag.clone(), bound);
-        self.dirty.bindings.insert((repo, tag.clone()));
-        match former {
-            Some(Bound { digest: former, gone: None, .. }) if former == *digest => {}
-            former => {
-                // Both sidecars list the tags that stand for them.
-                self.outdate_sidecar(digest);
-                if let Some(Bound { digest: former, .. }) = former {
-                    self.outdate_sidecar(&former);
-                }
+        let former = self.bindings.get(&repo).and_then(|tags| tags.get(tag)).cloned();
+        let moved = former.as_ref().is_none_or(|former| former.digest != *digest);
+        let since = match &former {
+            Some(former) if !moved => former.since,
+            Some(former) => {
+                self.note_moved_tag(repo, tag, &former.digest, false);
+                self.note_former(repo, tag, former);
+                self.since(repo, tag, digest, confirmed)
             }
+            None => self.since(repo, tag, digest, confirmed),
+        };
+        let bound = Bound { digest: digest.clone(), confirmed, gone: None, since };
+        self.bindings.entry(repo).or_default().insert(tag.clone(), bound);
+        self.dirty.bindings.insert((repo, tag.clone()));
+        if moved || former.as_ref().is_some_and(|former| former.gone.is_some()) {
+            // Both sidecars list the tags that stand for them.
+            self.outdate_sidecar(digest);
+            if let Some(former) = &former {
+                self.outdate_sidecar(&former.digest);
+            }
+        }
+        if former.is_none() {
+            self.note_new_tag(repo, tag);
         }
         self.add_member(repo, digest);
     }
@@ -144,9 +166,11 @@ impl Model {
     }
 
     pub(in crate::store) fn unbind(&mut self, repo: RepoId, tag: &Tag) {
-        if let Some(Bound { digest, .. }) = self.bindings.get_mut(&repo).and_then(|tags| tags.remove(tag)) {
+        if let Some(former) = self.bindings.get_mut(&repo).and_then(|tags| tags.remove(tag)) {
             self.dirty.bindings.insert((repo, tag.clone()));
-            self.outdate_sidecar(&digest);
+            self.outdate_sidecar(&former.digest);
+            self.note_moved_tag(repo, tag, &former.digest, true);
+            self.note_former(repo, tag, &former);
         }
     }
 
@@ -181,6 +205,18 @@ impl Model {
 
     pub(in crate::store) fn add_member(&mut self, repo: RepoId, digest: &Digest) {
         if self.members.entry(digest.clone()).or_default().insert(repo) {
+            self.dirty.members.insert((digest.clone(), repo));
+            self.outdate_sidecar(digest);
+        }
+    }
+
+    /// The opposite of [`Self::add_member`].
+    pub(in crate::store) fn remove_member(&mut self, repo: RepoId, digest: &Digest) {
+        let Some(repos) = self.members.get_mut(digest) else { return };
+        if repos.remove(&repo) {
+            if repos.is_empty() {
+                self.members.remove(digest);
+            }
             self.dirty.members.insert((digest.clone(), repo));
             self.outdate_sidecar(digest);
         }

@@ -1,12 +1,12 @@
 //! What is here, as an operator asks for it.
 
 use super::*;
-use crate::oci::Reference;
+use crate::oci::{Platforms, Reference};
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// An index of these manifests, with their platforms.
-fn index(children: &[(&Digest, &str)]) -> Bytes {
+pub(super) fn index(children: &[(&Digest, &str)]) -> Bytes {
     let rows: Vec<String> = children
         .iter()
         .map(|(digest, platform)| {
@@ -20,14 +20,14 @@ fn index(children: &[(&Digest, &str)]) -> Bytes {
 }
 
 /// A signature, or the like, of a manifest.
-fn about(subject: &Digest, layer: &Digest) -> Bytes {
+pub(super) fn about(subject: &Digest, layer: &Digest) -> Bytes {
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","artifactType":"x/y","subject":{{"mediaType":"{MANIFEST}","digest":"{subject}","size":9}},"layers":[{{"mediaType":"x/y","digest":"{layer}","size":9}}]}}"#
     )
     .into()
 }
 
-fn put_as(store: &Store, media_type: &str, bytes: &Bytes, anonymous: bool, seen: &Seen) -> Digest {
+pub(super) fn put_as(store: &Store, media_type: &str, bytes: &Bytes, anonymous: bool, seen: &Seen) -> Digest {
     let digest = sha256(bytes);
     store.put_manifest(&digest, media_type, bytes, anonymous, seen).unwrap();
     digest
@@ -74,11 +74,39 @@ fn what_is_here_is_told_by_repository_tag_and_platform() {
     let latest = Reference::Tag(tag("latest"));
     let closure = store.closure_of("docker.io", &repo("a"), &latest, &Wanted::ALL).unwrap();
     assert_eq!(gaps(&closure), [(arm, Standing::Absent)]);
-    let wanted = Wanted { machines: vec!["linux/amd64".parse().unwrap()], ..Wanted::ALL };
+    let wanted = Wanted { platforms: Platforms::These(vec!["linux/amd64".parse().unwrap()]), ..Wanted::ALL };
     let closure = store.closure("docker.io", &repo("a"), &root, &wanted);
     assert!(closure.is_whole());
     assert_eq!(closure.bytes(), 5_000 + kept.size + store.kept(&amd).unwrap().size);
     assert_eq!(store.closure_of("docker.io", &repo("a"), &Reference::Tag(tag("no")), &Wanted::ALL), None);
+}
+
+#[test]
+fn what_a_tag_has_stood_for_is_kept_over_a_restart_and_lost_with_the_index() {
+    let fixture = Fixture::new();
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let [one, two] = [b"one", b"two"].map(|content| sha256(content));
+    for (digest, confirmed) in [(&one, 10), (&one, 20), (&two, 30), (&one, 40)] {
+        fixture.store.bind("docker.io", &repo("a"), &tag("t"), digest, at(confirmed));
+    }
+    let history = |store: &Store| -> Vec<(Digest, SystemTime)> {
+        let changes = store.history("docker.io", &repo("a"), &tag("t"));
+        changes.into_iter().map(|change| (change.digest, change.since)).collect()
+    };
+    let expected = [(one.clone(), at(10)), (two.clone(), at(30)), (one.clone(), at(40))];
+    assert_eq!(history(&fixture.store), expected);
+    let fixture = fixture.restart();
+    assert_eq!(history(&fixture.store), expected);
+    fixture.store.unbind("docker.io", &repo("a"), &tag("t"));
+    let fixture = fixture.restart();
+    assert_eq!(history(&fixture.store), expected, "of a tag that is gone");
+    assert!(fixture.store.history("docker.io", &repo("b"), &tag("t")).is_empty());
+
+    let manifest = put(&fixture.store, &image(&[]), "a", Some("t"));
+    assert_eq!(history(&fixture.store).len(), 4);
+    let fixture = fixture.broken(|layout| RealDisk.remove(&layout.index()).unwrap());
+    let left: Vec<_> = history(&fixture.store).into_iter().map(|(digest, _)| digest).collect();
+    assert_eq!(left, [manifest]);
 }
 
 #[test]

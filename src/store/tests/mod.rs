@@ -4,8 +4,10 @@ mod catalogue;
 mod content;
 mod doubt;
 mod faults;
+mod forget;
 mod health;
 mod knowledge;
+mod pins;
 mod power;
 mod restart;
 mod room;
@@ -103,7 +105,13 @@ impl Fixture {
 }
 
 fn options(path: &Path, max: u64) -> Options {
-    Options { path: path.to_owned(), max_bytes: Budget::Bytes(max), max_blob: None, scrub: Scrub::NEVER }
+    Options {
+        path: path.to_owned(),
+        max_bytes: Budget::Bytes(max),
+        max_blob: None,
+        scrub: Scrub::NEVER,
+        pins: Vec::new(),
+    }
 }
 
 fn open(path: &Path) -> Store {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of bytes that were written and not synced.
 #[derive(Clone, Copy, Debug)]
-enum Bytes {
+pub(super) enum Bytes {
     Kept,
     Lost,
     /// The length is kept and the bytes are not, as file systems do that write their own records first.
@@ -14,7 +14,7 @@ enum Bytes {
 }
 
 /// What becomes of what was not synced: whether names are kept, and bytes.
-const LOSSES: [(bool, Bytes); 6] = [
+pub(super) const LOSSES: [(bool, Bytes); 6] = [
     (true, Bytes::Kept),
     (true, Bytes::Lost),
     (true, Bytes::Zeroed),
@@ -24,7 +24,7 @@ const LOSSES: [(bool, Bytes); 6] = [
 ];
 
 #[derive(Clone, Debug, Default)]
-struct Platter {
+pub(super) struct Platter {
     files: Vec<Content>,
     names: BTreeMap<PathBuf, usize>,
     synced_names: BTreeMap<PathBuf, usize>,
@@ -41,7 +41,7 @@ struct Content {
 
 /// Clones are one disk.
 #[derive(Clone, Debug)]
-struct PowerDisk(Arc<Mutex<Machine>>);
+pub(super) struct PowerDisk(Arc<Mutex<Machine>>);
 
 #[derive(Debug)]
 struct Machine {
@@ -57,20 +57,20 @@ struct PowerFile {
 }
 
 impl PowerDisk {
-    fn new(platter: Platter) -> Self {
+    pub(super) fn new(platter: Platter) -> Self {
         Self(Arc::new(Mutex::new(Machine { platter, left: usize::MAX })))
     }
 
-    fn lose_power_after(&self, changes: usize) {
+    pub(super) fn lose_power_after(&self, changes: usize) {
         self.0.lock().unwrap().left = changes;
     }
 
-    fn is_on(&self) -> bool {
+    pub(super) fn is_on(&self) -> bool {
         self.0.lock().unwrap().left > 0
     }
 
     /// The disk as it may be found when the power is back.
-    fn found_again(&self, names_kept: bool, bytes: Bytes) -> Self {
+    pub(super) fn found_again(&self, names_kept: bool, bytes: Bytes) -> Self {
         let mut platter = self.0.lock().unwrap().platter.clone();
         if !names_kept {
             platter.names = platter.synced_names.clone();
@@ -249,7 +249,7 @@ impl DiskFile for PowerFile {
 
 const HOME: &str = "/store";
 
-fn open_on(disk: &PowerDisk) -> Store {
+pub(super) fn open_on(disk: &PowerDisk) -> Store {
     Store::open_with(Arc::new(disk.clone()), &options(Path::new(HOME), 64 << 20), EAGER).unwrap()
 }
 

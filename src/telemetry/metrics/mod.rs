@@ -90,6 +90,9 @@ struct Store {
     quarantined: Counter,
     scrubbed: Counter,
     scrub_corrupt: Counter,
+    pins: Gauge,
+    pinned: Gauge,
+    pins_lost: Gauge,
 }
 
 /// The store's figures at a moment, as whoever watches it reads them off. Totals count from the start of the process.
@@ -115,6 +118,12 @@ pub struct StoreFigures<'a> {
     pub scrubbed: u64,
     /// Files that were not.
     pub scrub_corrupt: u64,
+    /// Tags and digests that are pinned.
+    pub pins: u64,
+    /// Bytes that they take, or would if all of them were here.
+    pub pinned: u64,
+    /// Whether it is not known any more what was pinned.
+    pub pins_lost: bool,
 }
 
 impl Metrics {
@@ -216,6 +225,9 @@ impl Metrics {
         store.manifests.set(signed(now.manifests));
         store.degraded.set(i64::from(now.degraded));
         store.writes_failing.set(i64::from(now.writes_failing));
+        store.pins.set(signed(now.pins));
+        store.pinned.set(signed(now.pinned));
+        store.pins_lost.set(i64::from(now.pins_lost));
         let totals = [
             (&store.quarantined, now.quarantined),
             (&store.scrubbed, now.scrubbed),
@@ -422,6 +434,18 @@ fn register_store(registry: &mut Registry) -> Store {
         "store_scrub_corrupt",
         "Files that were found not to be what their name says when they were read again",
         store.scrub_corrupt.clone(),
+    );
+    registry.register("store_pins", "Tags and digests that are pinned", store.pins.clone());
+    registry.register_with_unit(
+        "store_pinned",
+        "Bytes of what is pinned, here or known to be missing; above the budget not all of it can be kept",
+        Unit::Bytes,
+        store.pinned.clone(),
+    );
+    registry.register(
+        "store_pins_lost",
+        "1 when the file that says what is pinned could not be read at the start",
+        store.pins_lost.clone(),
     );
     store
 }

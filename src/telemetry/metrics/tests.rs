@@ -69,6 +69,9 @@ fn the_stores_totals_follow_and_never_go_back() {
     (now.quarantined, now.scrubbed, now.scrub_corrupt) = (2, 5000, 1);
     metrics.store(&now);
     now.evictions = &[("budget", 1)];
+    (now.pins, now.pinned, now.pins_lost) = (2, 70, true);
+    metrics.store(&now);
+    (now.pins, now.pinned) = (1, 50);
     now.bytes = 4;
     now.degraded = false;
     metrics.store(&now);
@@ -79,6 +82,9 @@ fn the_stores_totals_follow_and_never_go_back() {
     assert!(line(&metrics, r#"roadstead_store_evictions_total{reason="budget"}"#).ends_with(" 3"));
     assert!(line(&metrics, "roadstead_store_quarantined_total ").ends_with(" 2"));
     assert!(line(&metrics, "roadstead_store_scrubbed_bytes_total ").ends_with(" 5000"));
+    assert!(line(&metrics, "roadstead_store_pins ").ends_with(" 1"));
+    assert!(line(&metrics, "roadstead_store_pinned_bytes ").ends_with(" 50"));
+    assert!(line(&metrics, "roadstead_store_pins_lost ").ends_with(" 1"));
     assert!(line(&metrics, "roadstead_store_scrub_corrupt_total ").ends_with(" 1"));
 }
 

@@ -105,8 +105,12 @@ impl Shelf for Letters {
     }
 }
 
-fn machines(names: &[&str]) -> Wanted {
-    Wanted { machines: names.iter().map(|name| name.parse().unwrap()).collect(), ..Wanted::ALL }
+fn platforms(names: &[&str]) -> Vec<Platform> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn these(names: &[&str]) -> Wanted {
+    Wanted { platforms: Platforms::These(platforms(names)), ..Wanted::ALL }
 }
 
 /// The objects in their order, and of them the gaps.
@@ -154,25 +158,25 @@ fn an_image_needs_its_index_its_configuration_and_its_layers_each_once() {
 }
 
 #[test]
-fn only_the_machines_that_are_wanted_count_and_attestations_go_with_what_is_attached() {
-    let bare = |names: &[&str]| Wanted { referrers: false, ..machines(names) };
+fn only_the_platforms_that_are_wanted_count_and_attestations_go_with_what_is_attached() {
+    let bare = |names: &[&str]| Wanted { referrers: false, ..these(names) };
     for (wanted, objects, gaps) in [
-        (machines(&["linux/amd64"]), "iatALT", ""),
+        (these(&["linux/amd64"]), "iatALT", ""),
         (bare(&["linux/amd64"]), "iaAL", ""),
         (bare(&["linux/arm"]), "ibcL", "c"),
         (bare(&["linux/amd64", "linux/arm/v7"]), "iabALc", "c"),
-        (bare(&[]), "iabALc", "c"),
+        (Wanted { referrers: false, ..Wanted::ALL }, "iabALc", "c"),
     ] {
         expect(&two().walk('i', &wanted), objects, gaps);
     }
 }
 
 #[test]
-fn a_machine_that_no_index_offers_an_image_for_is_told_and_is_no_gap() {
-    let wanted = Wanted { referrers: false, ..machines(&["linux/s390x", "linux/amd64"]) };
+fn a_platform_that_no_index_offers_an_image_for_is_told_and_is_no_gap() {
+    let wanted = Wanted { referrers: false, ..these(&["linux/s390x", "linux/amd64"]) };
     let closure = two().walk('i', &wanted);
     expect(&closure, "iaAL", "");
-    assert_eq!(closure.unoffered, machines(&["linux/s390x"]).machines);
+    assert_eq!(closure.unoffered, platforms(&["linux/s390x"]));
     // What lists none is for all.
     let closure = Letters::default().index('i', &[('a', "")]).image('a', "A").walk('i', &wanted);
     expect(&closure, "iaA", "");
@@ -186,7 +190,7 @@ fn indexes_of_indexes_are_followed_and_hand_the_platform_down() {
         .index('o', &[('i', "linux/amd64"), ('x', "linux/arm64")])
         .index('i', &[('a', "")])
         .image('a', "A");
-    let closure = shelf.walk('o', &Wanted { referrers: false, ..machines(&["linux/amd64"]) });
+    let closure = shelf.walk('o', &Wanted { referrers: false, ..these(&["linux/amd64"]) });
     expect(&closure, "oiaA", "");
     assert!(closure.objects[1..].iter().all(|needed| needed.platform.as_deref() == Some("linux/amd64")));
     expect(&shelf.walk('o', &Wanted::ALL), "oixaA", "x");
