@@ -37,7 +37,7 @@ impl Carrier {
             StartError::Upstreams(conflicts.join("; "))
         })?;
         // Nothing is read again while somebody waits for the end.
-        let mut options = build::store_options(&config.store);
+        let mut options = build::store_options(&config.store, &config.upstreams);
         options.scrub = crate::store::Scrub::NEVER;
         let store = Store::open(Arc::new(RealDisk), options).map_err(StartError::Store)?;
         // After a crash, what is not known yet would be missing from a bundle.

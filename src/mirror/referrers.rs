@@ -1,7 +1,7 @@
 //! Referrers: by upstream's API for them, and by the fallback tag where it has none.
 //!
 //! A list is given only when upstream said so. That nobody could ask is never an empty list, because it would let an
-//! unsigned image pass for one that needs no signature, and a signed one for unsigned. The fallback tag is a tag like
+//! unsigned image pass for one that needs no signature, and a signed one for unsigned; what is stored and says itself what it is about is given then, as a part. The fallback tag is a tag like
 //! any other: its time to live, its cached manifest, its cover while upstream does not answer (T89).
 //!
 //! Upstream is never asked to filter. One list then serves every filter, and what is said of filters is true (T87).
@@ -16,6 +16,9 @@ use crate::upstream::Referrers;
 use super::answer::{ManifestAnswer, Refusal, Served};
 use super::lists::stale;
 use super::site::{Mirror, Target};
+
+/// How many stored manifests are read to list them.
+const MOST_STORED: usize = 256;
 
 /// In how many manifests is looked for the type that their descriptor lacks.
 const MOST_LOOKED_INTO: usize = 32;
@@ -37,6 +40,43 @@ impl Mirror {
     /// # Errors
     /// Upstream's refusal; its silence, where nothing that is known covers it.
     pub async fn referrers(
+        &self,
+        target: &Target,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Served<ReferrersAnswer>, Refusal> {
+        match self.listed_referrers(target, subject, artifact_type).await {
+            Err(refusal) if refusal.may_be_covered() => {
+                let policy =
+                    target.site.policy().tags.of_referrers(&target.repository, &Tag::of_referrers(subject));
+                if policy.max_stale.is_some() {
+                    // Nobody knows how old what is stored is as a list.
+                    return Err(refusal);
+                }
+                let stored = self.stored_referrers(target, subject).await;
+                if stored.is_empty() {
+                    return Err(refusal);
+                }
+                let question = target.question("referrers", subject);
+                let answer = ReferrersAnswer { partial: true, ..of_type(&stored, artifact_type) };
+                Ok(stale(target, &question, &refusal, answer))
+            }
+            done => done,
+        }
+    }
+
+    /// The manifests here that say themselves that they are about this one, as their repository would list them.
+    async fn stored_referrers(&self, target: &Target, subject: &Digest) -> Vec<Referrer> {
+        let kept = self.store().referrers(target.site.name(), &target.repository, subject);
+        let read = kept.iter().take(MOST_STORED).map(|kept| async {
+            let manifest = self.stored_manifest(target, &kept.digest).await.ok()??;
+            Referrer::of_manifest(&manifest.digest, &manifest.media_type, &manifest.bytes)
+        });
+        join_all(read).await.into_iter().flatten().collect()
+    }
+
+    /// The same, by upstream's word or by the fallback tag.
+    async fn listed_referrers(
         &self,
         target: &Target,
         subject: &Digest,

@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess
 use serde_json::value::RawValue;
 
 /// The keys that documents and descriptors are asked for; all others are passed over.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "schemaVersion",
     "mediaType",
     "artifactType",
@@ -30,6 +30,7 @@ const KEYS: [&str; 17] = [
     "os.version",
     "name",
     "tags",
+    "annotations",
 ];
 
 /// One JSON object: the wanted keys with their unread values.
@@ -71,6 +72,11 @@ impl<'a> Object<'a> {
         let Some(raw) = self.raw(key) else { return Vec::new() };
         let mut items = serde_json::Deserializer::from_str(raw.get());
         items.deserialize_seq(Items(make)).unwrap_or_default()
+    }
+
+    /// The text of an object under a key; none if there is none.
+    pub(super) fn text_of_object(&self, key: &str) -> Option<&'a str> {
+        self.raw(key).map(RawValue::get).filter(|text| text.starts_with('{'))
     }
 
     fn raw(&self, key: &str) -> Option<&'a RawValue> {

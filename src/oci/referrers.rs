@@ -24,6 +24,28 @@ pub struct Referrer {
 }
 
 impl Referrer {
+    /// The descriptor of a manifest that is at hand, as a registry makes it of what it stores: with the kind of artifact by
+    /// the manifest's own word, else by its configuration, and with its annotations. None of what is no manifest.
+    pub fn of_manifest(digest: &Digest, media_type: &str, body: &[u8]) -> Option<Self> {
+        let document = Object::parse(body).ok()?;
+        let by_config = || document.object("config")?.get::<String>("mediaType");
+        let artifact_type =
+            document.get::<String>("artifactType").filter(|kind| !kind.is_empty()).or_else(by_config);
+        let quoted = |text: &str| serde_json::to_string(text).ok();
+        let mut text =
+            format!(r#"{{"mediaType":{},"digest":"{digest}","size":{}"#, quoted(media_type)?, body.len());
+        if let Some(kind) = &artifact_type {
+            text.push_str(r#","artifactType":"#);
+            text.push_str(&quoted(kind)?);
+        }
+        if let Some(annotations) = document.text_of_object("annotations") {
+            text.push_str(r#","annotations":"#);
+            text.push_str(annotations);
+        }
+        text.push('}');
+        Some(Self { digest: digest.clone(), artifact_type, text: text.into() })
+    }
+
     /// Its descriptor, as upstream wrote it.
     pub fn text(&self) -> &str {
         &self.text
@@ -84,6 +106,26 @@ mod tests {
         assert_eq!(body, format!("{start}{one},{two}]}}"));
         let none = String::from_utf8(referrers_body([])).unwrap();
         assert_eq!(none, format!("{start}]}}"));
+    }
+
+    #[test]
+    fn a_manifest_at_hand_is_described_as_a_registry_does() {
+        let digest: Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        let config = r#""config":{"mediaType":"c/d","digest":"x","size":2}"#;
+        for (body, kind, rest) in [
+            (format!(r#"{{{config},"artifactType":"x/y"}}"#), Some("x/y"), r#","artifactType":"x/y""#),
+            (format!(r#"{{{config},"artifactType":""}}"#), Some("c/d"), r#","artifactType":"c/d""#),
+            (r#"{"annotations":{"b":"\u00fc"}}"#.to_owned(), None, r#","annotations":{"b":"\u00fc"}"#),
+            (r#"{"annotations":[]}"#.to_owned(), None, ""),
+        ] {
+            let referrer = Referrer::of_manifest(&digest, "m/\"t", body.as_bytes()).unwrap();
+            let size = body.len();
+            let expected = format!(r#"{{"mediaType":"m/\"t","digest":"{digest}","size":{size}{rest}}}"#);
+            assert_eq!((referrer.text(), referrer.artifact_type.as_deref()), (expected.as_str(), kind));
+            let body = referrers_body([&referrer]);
+            assert_eq!(parse_referrers(&body).unwrap(), [referrer]);
+        }
+        assert_eq!(Referrer::of_manifest(&digest, "m/t", b"<html>"), None);
     }
 
     #[test]

@@ -147,7 +147,13 @@ fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Store, crate::store::OpenErro
     let path = dir.join("store");
     Store::open(
         disk,
-        Options { path, max_bytes: Budget::Bytes(64 << 20), max_blob: None, scrub: Scrub::NEVER },
+        Options {
+            path,
+            max_bytes: Budget::Bytes(64 << 20),
+            max_blob: None,
+            scrub: Scrub::NEVER,
+            pins: Vec::new(),
+        },
     )
 }
 

@@ -114,15 +114,13 @@ impl<'a> Rack<'a> {
     pub(super) fn leaving(&self, root: &Digest, pinned: &HashSet<Digest>) -> Leaving {
         let closure = closure(self, root, &Wanted { foreign: true, ..Wanted::ALL });
         let Survivors { here, anywhere } = self.survivors(&closure, pinned);
-        let attached = closure.objects.iter().filter(|needed| !here.contains(&needed.digest));
-        let attached = attached.filter_map(|needed| match &needed.why {
-            Why::Attached(tag) => Some(tag),
-            _ => None,
-        });
-        let tags = self.tags().filter(|(_, bound)| bound.digest == *root).map(|(tag, _)| tag);
-        let mut tags: Vec<Tag> = tags.chain(attached).cloned().collect();
+        let goes: HashSet<&Digest> = closure.objects.iter().map(|needed| &needed.digest).collect();
+        let goes = |digest: &Digest| goes.contains(digest) && !here.contains(digest);
+        let tags = self
+            .tags()
+            .filter(|(tag, bound)| bound.digest == *root || (tag.is_attached() && goes(&bound.digest)));
+        let mut tags: Vec<Tag> = tags.map(|(tag, _)| tag.clone()).collect();
         tags.sort();
-        tags.dedup();
         let without = |stays: &HashSet<&Digest>| -> Vec<Digest> {
             let digests = closure.objects.iter().map(|needed| &needed.digest);
             let mut gone: Vec<_> = digests.filter(|digest| !stays.contains(digest)).cloned().collect();

@@ -375,6 +375,28 @@ async fn t85_g6_the_fallback_tag_covers_an_upstream_that_is_away_also_after_a_re
 }
 
 #[tokio::test]
+async fn t85_g6_what_is_stored_and_says_what_it_is_about_is_listed_while_upstream_is_away() {
+    let scene = Scene::with("").await;
+    scene.world.manifest(TAG).send().await.expect(200);
+    scene.world.manifest(&scene.signature.manifest.digest).send().await.expect(200);
+    scene.world.upstream.down().await;
+    let scene = Scene { world: scene.world.restart().await, ..scene };
+    let answer = scene.ask("").send().await.expect(200);
+    let listed: Vec<_> = read(&answer).iter().map(|referrer| referrer["digest"].clone()).collect();
+    assert_eq!(listed, [json!(scene.signature.manifest.digest)]);
+    assert_eq!(answer.cache_status(), "hit; detail=stale/partial");
+    // That nothing is stored is no word on whether there is something.
+    let other = scene.path().replace(&scene.image.manifest.digest, &scene.sbom.manifest.digest);
+    scene.world.mirror.get(&other).send().await.expect_error(503, "UNAVAILABLE");
+
+    // Where the age of lists is bounded, nobody knows that of this one.
+    let scene = Scene::with("max_stale = \"1d\"").await;
+    scene.world.manifest(&scene.signature.manifest.digest).send().await.expect(200);
+    scene.world.upstream.down().await;
+    scene.ask("").send().await.expect_error(503, "UNAVAILABLE");
+}
+
+#[tokio::test]
 async fn g9_referrers_are_about_the_repository_that_was_asked_for() {
     let upstream = Upstream::start().await;
     let mirror = Setup::of(&upstream).start().await;
