@@ -60,6 +60,12 @@ pub(crate) enum Command {
     Tags(commands::Tags),
     /// Ask upstream now what a tag stands for
     Refresh(commands::Refresh),
+    /// Take images away
+    Rm(commands::Rm),
+    /// Keep images from being evicted, or list what is kept so
+    Pin(commands::Pin),
+    /// The opposite of pin
+    Unpin(commands::Unpin),
 }
 
 #[derive(Args, Debug)]

@@ -52,6 +52,9 @@ fn main() -> ExitCode {
         Command::Du(args) => commands::du(&args),
         Command::Tags(args) => commands::tags(&args),
         Command::Refresh(args) => commands::refresh(&args),
+        Command::Rm(args) => commands::rm(&args),
+        Command::Pin(args) => commands::pin(&args),
+        Command::Unpin(args) => commands::unpin(&args),
     };
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,

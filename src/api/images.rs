@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{Change, Time};
 
 /// Images, by upstream, repository and tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,10 @@ pub struct Image {
     pub size: u64,
     /// Those among them that would stay if it went: others need them too.
     pub shared_size: u64,
+    /// Whether it is never evicted, by its tag or its digest.
+    pub pinned: bool,
+    /// What the tag has stood for, as far as is known, the oldest first; empty without a tag.
+    pub history: Vec<Change>,
     /// When it was last pulled, or came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulled: Option<Time>,

@@ -7,16 +7,20 @@
 //! Leaves to others what is done (the composition root), HTTP (`server` and `client`), and how people are shown it.
 
 mod images;
+mod pins;
 mod problem;
+mod removal;
 mod status;
 mod tags;
 mod time;
 mod usage;
 
 pub use images::{Gap, GapKind, GapReason, Image, Images, Missing, Platform, State};
+pub use pins::{Pin, PinRequest, PinnedBy, Pins};
 pub use problem::{Problem, ProblemCode};
+pub use removal::{Removal, Removed, Stayed, Taken};
 pub use status::{Phase, Status, StoreStatus, UpstreamStatus};
-pub use tags::{Refresh, Refreshed, TagState, Tags};
+pub use tags::{Change, Refresh, Refreshed, TagState, Tags};
 pub use time::Time;
 pub use usage::{RepositoryUsage, Usage};
 
@@ -43,4 +47,16 @@ pub trait Desk: Send + Sync {
 
     /// Asks upstream what a tag stands for, whatever is believed of it here.
     fn refresh(&self, asked: &Refresh) -> Result<Refreshed, Problem>;
+
+    /// Takes away what is named.
+    fn remove(&self, removal: &Removal) -> Result<Removed, Problem>;
+
+    /// What is pinned.
+    fn pins(&self) -> Result<Pins, Problem>;
+
+    /// Pins what is named, and tells what is pinned by that.
+    fn pin(&self, asked: &PinRequest) -> Result<Pins, Problem>;
+
+    /// Unpins what is named, and tells what is no longer pinned by that.
+    fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem>;
 }

@@ -27,6 +27,17 @@ pub struct TagState {
     /// Since when upstream has no such tag, where it is kept in spite of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Time>,
+    /// What it has stood for, as far as is known, the oldest first, and what it stands for now at the end.
+    pub history: Vec<Change>,
+}
+
+/// What a tag stood for from some time on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its digest.
+    pub digest: String,
+    /// Since when the mirror knows that.
+    pub since: Time,
 }
 
 /// A tag that upstream is to be asked about.

@@ -1,7 +1,9 @@
 //! Every call of the desk, as a request.
 
 use super::Remote;
-use crate::api::{Desk, Images, Problem, Refresh, Refreshed, Status, Tags, Usage};
+use crate::api::{
+    Desk, Images, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status, Tags, Usage,
+};
 
 impl Desk for Remote {
     fn status(&self) -> Result<Status, Problem> {
@@ -22,5 +24,21 @@ impl Desk for Remote {
 
     fn refresh(&self, asked: &Refresh) -> Result<Refreshed, Problem> {
         self.post("/api/v1/refresh", asked)
+    }
+
+    fn remove(&self, removal: &Removal) -> Result<Removed, Problem> {
+        self.post("/api/v1/images/remove", removal)
+    }
+
+    fn pins(&self) -> Result<Pins, Problem> {
+        self.get("/api/v1/pins", &[])
+    }
+
+    fn pin(&self, asked: &PinRequest) -> Result<Pins, Problem> {
+        self.post("/api/v1/pins", asked)
+    }
+
+    fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem> {
+        self.post("/api/v1/pins/remove", asked)
     }
 }

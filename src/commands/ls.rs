@@ -96,6 +96,7 @@ fn missing(image: &Image) -> String {
 }
 
 fn remarks(image: &Image) -> String {
+    let pinned = image.pinned.then(|| "pinned".to_owned());
     let gone = image.gone.map(|gone| format!("deleted upstream {} ago", show::ago(gone)));
-    gone.into_iter().collect::<Vec<_>>().join(", ")
+    pinned.into_iter().chain(gone).collect::<Vec<_>>().join(", ")
 }

@@ -5,14 +5,18 @@
 
 mod du;
 mod ls;
+mod pin;
 mod reach;
 mod refresh;
+mod rm;
 mod show;
 mod table;
 mod tags;
 
 pub(crate) use du::{Du, du};
 pub(crate) use ls::{Ls, ls};
+pub(crate) use pin::{Pin, Unpin, pin, unpin};
 pub(crate) use reach::{Reach, at_desk};
 pub(crate) use refresh::{Refresh, refresh};
+pub(crate) use rm::{Rm, rm};
 pub(crate) use tags::{Tags, tags};

@@ -47,6 +47,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     written.map_err(|error| failed(format!("the answer cannot be written: {error}")))
 }
 
+/// Tells somebody something who is about to be asked.
+pub(crate) fn say(text: &str) {
+    // Whoever does not see it is not asked either.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 /// Writes a document of the API.
 pub(crate) fn print_json(document: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(document);

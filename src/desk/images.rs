@@ -86,6 +86,8 @@ impl Office {
             missing: missing(&closure),
             size: closure.objects.iter().filter(|needed| is_on_disk(needed)).map(|needed| needed.size).sum(),
             shared_size: self.store.shared_bytes(upstream, repository, &closure),
+            pinned: self.is_kept(found),
+            history: found.tag().map(|tag| self.history(upstream, repository, tag)).unwrap_or_default(),
             pulled: kept.as_ref().map(|kept| kept.accessed.into()),
             media_type: kept.map(|kept| kept.media_type),
             confirmed: tagged.as_ref().map(|tagged| tagged.confirmed.into()),

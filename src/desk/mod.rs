@@ -5,7 +5,9 @@
 //! ask (the admin listener) and how people are shown it (the commands).
 
 mod images;
+mod pins;
 mod refresh;
+mod removal;
 mod select;
 mod status;
 mod tags;
@@ -18,7 +20,9 @@ use std::time::SystemTime;
 
 use tokio::runtime::Handle;
 
-use crate::api::{Desk, Images, Problem, Refresh, Refreshed, Status, Tags, Usage};
+use crate::api::{
+    Desk, Images, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status, Tags, Usage,
+};
 use crate::mirror::Mirror;
 use crate::store::Store;
 
@@ -60,5 +64,21 @@ impl Desk for Office {
 
     fn refresh(&self, asked: &Refresh) -> Result<Refreshed, Problem> {
         self.ask_again(&asked.reference)
+    }
+
+    fn remove(&self, removal: &Removal) -> Result<Removed, Problem> {
+        self.take_away(removal)
+    }
+
+    fn pins(&self) -> Result<Pins, Problem> {
+        Ok(self.tell_pins())
+    }
+
+    fn pin(&self, asked: &PinRequest) -> Result<Pins, Problem> {
+        self.pin_all(&asked.of)
+    }
+
+    fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem> {
+        self.unpin_all(&asked.of)
     }
 }

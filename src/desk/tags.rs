@@ -1,19 +1,22 @@
 //! `tags`: the tags of a repository that are known here.
 
 use super::Office;
-use crate::api::{Problem, TagState, Tags};
+use crate::api::{Change, Problem, TagState, Tags};
+use crate::oci::{Repository, Tag};
+use crate::store::Tagged;
 
 impl Office {
     pub(super) fn tags_of(&self, of: &str) -> Result<Tags, Problem> {
         let image = self.image(of)?;
         let (upstream, repository) = self.repository_of(&image)?;
-        let meant = |tag: &crate::oci::Tag| image.tag().is_none_or(|meant| meant == tag);
+        let meant = |tag: &Tag| image.tag().is_none_or(|meant| meant == tag);
         let tagged = self.store.tagged(&upstream, &repository).into_iter();
-        let state = |tagged: crate::store::Tagged| TagState {
+        let state = |tagged: Tagged| TagState {
             tag: tagged.tag.to_string(),
             digest: tagged.digest.to_string(),
             confirmed: tagged.confirmed.into(),
             gone: tagged.gone.map(Into::into),
+            history: self.history(&upstream, &repository, &tagged.tag),
         };
         let tags: Vec<_> = tagged.filter(|tagged| meant(&tagged.tag)).map(state).collect();
         if tags.is_empty() {
@@ -24,5 +27,13 @@ impl Office {
             .hint("ls lists what is here"));
         }
         Ok(Tags { upstream, repository: repository.to_string(), tags })
+    }
+
+    /// What a tag has stood for.
+    pub(super) fn history(&self, upstream: &str, repository: &Repository, tag: &Tag) -> Vec<Change> {
+        let changes = self.store.history(upstream, repository, tag).into_iter();
+        changes
+            .map(|change| Change { digest: change.digest.to_string(), since: change.since.into() })
+            .collect()
     }
 }

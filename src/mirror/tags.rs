@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::oci::{Algorithm, Digest, ManifestKind, Reference, Tag};
+use crate::oci::{Algorithm, Digest, ManifestKind, Reference, Repository, Tag};
 use crate::store::Binding;
 use crate::telemetry::Outcome;
 use crate::upstream::{FetchedManifest, ManifestHead, Outlook};
@@ -185,6 +185,13 @@ impl Mirror {
             Resolution::Confirmed(digest) => Ok(Refreshed { before, digest }),
             Resolution::Bound(manifest) => Ok(Refreshed { before, digest: manifest.digest }),
             Resolution::Failed(refusal) => Err(refusal),
+        }
+    }
+
+    /// Forgets of a tag what is only in memory, because an operator has taken it away.
+    pub fn let_go(&self, upstream: &str, repository: &Repository, tag: &Tag) {
+        if let Some(site) = self.site(upstream) {
+            self.recent().release(&Target { site, repository: repository.clone(), by_ns: false }, tag);
         }
     }
 

@@ -61,6 +61,13 @@ const ROUTES: &[Route] = &[
     read("/api/v1/usage", |asking| Answer::of(&asking.desk.usage(asking.query(&["of"])?.one("of"))?)),
     read("/api/v1/tags", |asking| Answer::of(&asking.desk.tags(asking.query(&["of"])?.must("of")?)?)),
     write("/api/v1/refresh", |asking| Answer::of(&asking.desk.refresh(&asking.content()?)?)),
+    write("/api/v1/images/remove", |asking| Answer::of(&asking.desk.remove(&asking.content()?)?)),
+    read("/api/v1/pins", |asking| {
+        asking.query(&[])?;
+        Answer::of(&asking.desk.pins()?)
+    }),
+    write("/api/v1/pins", |asking| Answer::of(&asking.desk.pin(&asking.content()?)?)),
+    write("/api/v1/pins/remove", |asking| Answer::of(&asking.desk.unpin(&asking.content()?)?)),
 ];
 
 /// The call that a request means.

@@ -150,3 +150,30 @@ async fn where_there_is_no_store_none_is_made() {
     std::fs::write(&config, "[store]\nsize = 1\n").unwrap();
     bad(&roadstead(&["ls", "--config", path(&config)], &[]).await, 64);
 }
+
+#[tokio::test]
+async fn rm_asks_before_it_takes_away_and_pins_hold() {
+    let upstream = Upstream::start().await;
+    let (mirror, _) = with_an_image(&upstream, "").await;
+    let server = format!("http://{}", mirror.admin().unwrap());
+    let env = [("ROADSTEAD_SERVER", server.as_str())];
+    let reference = format!("{REGISTRY}/team/app:1.0");
+    // Where there is nobody to ask it has to be said.
+    let unasked = roadstead(&["rm", &reference], &env).await;
+    assert!(bad(&unasked, 64).contains("--yes"), "{}", text(&unasked.stderr));
+    assert!(
+        good(&roadstead(&["rm", &reference, "--dry-run"], &env).await)
+            .contains("would go: registry.test/team/app:1.0")
+    );
+    assert!(good(&roadstead(&["pin", &reference], &env).await).contains(&reference));
+    assert!(good(&roadstead(&["ls"], &env).await).contains("pinned"));
+    let kept = roadstead(&["rm", &reference, "--yes"], &env).await;
+    assert_eq!(kept.status.code(), Some(1));
+    assert!(text(&kept.stdout).contains(&format!("stays: {reference}")), "{}", text(&kept.stdout));
+    assert!(good(&roadstead(&["pin"], &env).await).contains(&reference));
+    assert!(good(&roadstead(&["unpin", &reference], &env).await).contains(&format!("unpinned: {reference}")));
+    assert!(
+        good(&roadstead(&["rm", &reference, "--yes"], &env).await).contains(&format!("removed: {reference}"))
+    );
+    assert!(!good(&roadstead(&["ls"], &env).await).contains(&reference));
+}

@@ -1,5 +1,6 @@
 //! The admin API: over the wire, and by the commands of the binary.
 
+mod changes;
 mod commands;
 mod described;
 mod doors;

@@ -1,0 +1,116 @@
+//! What operators change: what is here, what is pinned, whether upstreams are asked.
+
+use serde_json::{Value, json};
+
+use super::here::pull;
+use super::wire::{get, post};
+use crate::support::images::{image, image_of, layer};
+use crate::support::mirror::{REGISTRY, Setup};
+use crate::support::upstream::Upstream;
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|item| item["reference"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_is_taken_away_goes_and_what_others_need_stays() {
+    let upstream = Upstream::start().await;
+    let base = layer(7, 40_000);
+    let (one, two) = (image_of(1, vec![base.clone()]), image_of(2, vec![base.clone(), layer(8, 9000)]));
+    let mirror = Setup::of(&upstream).start().await;
+    for (repository, tag, image) in
+        [("team/one", "v1", &one), ("team/one", "v1.0", &one), ("team/two", "v2", &two)]
+    {
+        upstream.push(repository, Some(tag), image);
+        pull(&mirror, repository, tag, image).await;
+    }
+    let called = |rest: &str| format!("{REGISTRY}/team/{rest}");
+    let remove = |of: &str, dry_run: bool| json!({ "of": of, "dry_run": dry_run });
+    let path = "/api/v1/images/remove";
+
+    let (_, would) = post(&mirror, path, remove(&called("*:v*"), true)).await;
+    assert_eq!(names(&would["removed"]), [called("one:v1"), called("one:v1.0"), called("two:v2")]);
+    let (_, images) = get(&mirror, "/api/v1/images").await;
+    assert_eq!(images["images"].as_array().unwrap().len(), 3, "nothing has gone yet");
+
+    // The other tag holds the image; with the last one it goes, but for what another image needs.
+    let (_, removed) = post(&mirror, path, remove(&called("one:v1"), false)).await;
+    assert_eq!((&removed["removed"][0]["tag_only"], &removed["bytes"]), (&json!(true), &json!(0)));
+    let (_, removed) = post(&mirror, path, remove(&called("one:v1.0"), false)).await;
+    let own = one.manifest.size() + one.config.size();
+    assert_eq!((&removed["objects"], &removed["bytes"]), (&json!(2), &json!(own)), "{removed}");
+    let (_, images) = get(&mirror, "/api/v1/images").await;
+    assert_eq!(names(&images["images"]), [called("two:v2")]);
+    assert_eq!(images["images"][0]["state"], "complete");
+
+    // A blob by its digest, which is noticed as missing; then nothing by that name.
+    let (_, removed) = post(&mirror, path, remove(&base.digest, false)).await;
+    assert_eq!(removed["bytes"], base.size());
+    let (_, images) = get(&mirror, "/api/v1/images").await;
+    assert_eq!(images["images"][0]["missing"]["first"][0]["digest"], base.digest);
+    for of in [base.digest.as_str(), &called("one:v1"), &called("none:*"), "ghcr.io/a:b"] {
+        let (status, problem) = post(&mirror, path, remove(of, false)).await;
+        assert_eq!((status, &problem["error"]["code"]), (404, &json!("not_found")), "{of}");
+    }
+    let (status, _) = post(&mirror, path, remove(" ", false)).await;
+    assert_eq!(status, 400);
+
+    // What went can be pulled again.
+    pull(&mirror, "team/one", "v1", &one).await;
+    pull(&mirror, "team/two", "v2", &two).await;
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_pinned_is_listed_and_not_taken_away() {
+    let upstream = Upstream::start().await;
+    let image = image(1, &[5000]);
+    upstream.push("team/app", Some("v1"), &image);
+    let mirror = Setup::of(&upstream).start().await;
+    pull(&mirror, "team/app", "v1", &image).await;
+    let of = json!({ "of": format!("{REGISTRY}/team/app:v1") });
+    let (_, pins) = get(&mirror, "/api/v1/pins").await;
+    assert_eq!((&pins["pins"], &pins["pinned_bytes"]), (&json!([]), &json!(0)));
+    let (status, pinned) = post(&mirror, "/api/v1/pins", of.clone()).await;
+    assert_eq!((status, names(&pinned["pins"])), (200, vec!["registry.test/team/app:v1"]));
+    let whole: u64 = image.blobs().map(|blob| blob.size()).sum::<u64>() + image.manifest.size();
+    assert_eq!(pinned["pinned_bytes"], whole);
+    let (_, images) = get(&mirror, "/api/v1/images").await;
+    assert_eq!(images["images"][0]["pinned"], true);
+    let (_, removed) = post(&mirror, "/api/v1/images/remove", of.clone()).await;
+    assert_eq!(
+        (&removed["removed"], names(&removed["kept"])),
+        (&json!([]), vec!["registry.test/team/app:v1"])
+    );
+
+    let mirror = mirror.restart().await;
+    let (_, pins) = get(&mirror, "/api/v1/pins").await;
+    assert_eq!(pins["pins"][0]["by"], "name");
+    let (_, gone) = post(&mirror, "/api/v1/pins/remove", json!({ "of": "registry.test/team/*" })).await;
+    assert_eq!(names(&gone["pins"]), ["registry.test/team/app:v1"]);
+    let (status, _) = post(&mirror, "/api/v1/pins/remove", of.clone()).await;
+    assert_eq!(status, 404);
+    let (_, removed) = post(&mirror, "/api/v1/images/remove", of).await;
+    assert_eq!(names(&removed["removed"]), ["registry.test/team/app:v1"]);
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn a_tag_tells_what_it_has_stood_for() {
+    let upstream = Upstream::start().await;
+    let (old, new) = (image(1, &[100]), image(2, &[100]));
+    upstream.push("team/app", Some("latest"), &old);
+    let mirror = Setup::with(&upstream, "tag_ttl = \"1d\"").start().await;
+    pull(&mirror, "team/app", "latest", &old).await;
+    upstream.push("team/app", Some("latest"), &new);
+    post(&mirror, "/api/v1/refresh", json!({ "reference": "registry.test/team/app" })).await;
+    pull(&mirror, "team/app", "latest", &new).await;
+    let mirror = mirror.restart().await;
+    let (_, tags) = get(&mirror, "/api/v1/tags?of=registry.test/team/app:latest").await;
+    let history: Vec<_> =
+        tags["tags"][0]["history"].as_array().unwrap().iter().map(|change| &change["digest"]).collect();
+    assert_eq!(history, [&json!(old.manifest.digest), &json!(new.manifest.digest)]);
+    let (_, images) = get(&mirror, "/api/v1/images?of=registry.test/team/app:latest").await;
+    assert_eq!(images["images"][0]["history"], tags["tags"][0]["history"]);
+    mirror.stop().await;
+}
