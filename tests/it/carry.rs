@@ -122,6 +122,9 @@ async fn t94_what_one_mirror_exports_another_serves_that_has_never_seen_a_networ
                 mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
             }
         }
+        let list = format!("/v2/{REPOSITORY}/referrers/{}", pulled.image.manifest.digest);
+        let list: Value = serde_json::from_slice(&mirror.get(&list).send().await.expect(200).body).unwrap();
+        assert_eq!(list["manifests"][0]["digest"], pulled.sbom.manifest.digest, "{list}");
     }
     drop(pulled.setup);
 }
