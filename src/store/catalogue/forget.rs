@@ -17,7 +17,11 @@ use crate::store::sidecar;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
+use std::time::Duration;
 use tracing::{info, warn};
+
+/// How long it is waited for what a crash has left to be read.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +108,8 @@ impl Core {
         &self,
         plan: impl FnOnce(&Model) -> Result<Plan, ForgetError>,
     ) -> Result<Forgotten, ForgetError> {
+        // What a crash has left to be read may need what goes.
+        self.await_manifests(PATIENCE);
         let room = self.room();
         let mut gone = Evicted::default();
         let (outdated, forgotten) = self.change(|model| {

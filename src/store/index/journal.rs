@@ -64,8 +64,9 @@ fn wait(core: &Core, not_before: Instant, pins_due: &mut Instant) -> Option<Work
         let now = Instant::now();
         core.health.look();
         if now >= *pins_due {
-            *pins_due = now + PINS_EVERY;
             state.model.look_after_pins();
+            // Others wait for the lock meanwhile: many pins are looked after less often.
+            *pins_due = now + PINS_EVERY.max(now.elapsed() * 100);
         }
         let dirty = &state.model.dirty;
         if core.stopping() {
