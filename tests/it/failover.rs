@@ -227,6 +227,7 @@ async fn g1_an_endpoint_that_tells_another_size_is_left_out_and_the_one_before_g
         upstream.push_blob(REPOSITORY, &blob);
     }
     pair.first.script(on().blobs().nth(1), act().cut(4_000_000));
+    pair.first.script(on().blobs().nth(2), status(503));
     pair.second.script(on().blobs(), act().truncate(9_000_000));
     pair.mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
     assert_eq!(pair.first.sent_of(&blob.digest), SIZE, "each byte once");
@@ -406,6 +407,7 @@ async fn g10_a_blob_that_its_own_upstream_does_not_have_is_asked_of_no_other() {
     let twins = Twins::new("", None).await;
     twins.own.remove(REPOSITORY, &twins.picture.layers[0].digest);
     twins.mirror.get(&twins.layer()).send().await.expect_error(404, "BLOB_UNKNOWN");
+    twins.mirror.settled().await;
     assert_eq!(twins.other.count(&on().blobs()), 0);
 }
 

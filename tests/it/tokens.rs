@@ -5,7 +5,7 @@ use crate::body::Body;
 use crate::support::images::{Object, image, large_layer, layer};
 use crate::support::mirror::{Mirror, REGISTRY, Setup};
 use crate::support::upstream::{TokenStyle, Tokens, Upstream, act, on, status};
-use crate::support::{client::Answer, eventually};
+use crate::support::{client::Answer, eventually, soon};
 use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
 
 const MB: u64 = 1_000_000;
@@ -73,6 +73,35 @@ async fn t61_a_401_in_the_middle_of_a_blob_is_no_word_on_it() {
         assert!(tokens.issued().len() >= 2);
         expect_once(&upstream, &mirror, &blob).await;
     }
+}
+
+#[tokio::test]
+async fn g3_a_token_server_that_hangs_is_waited_for_by_a_few_and_not_by_each_repository() {
+    let (upstream, granter) = (Upstream::start().await, Upstream::start().await);
+    let tokens = Tokens::new(TokenStyle::default());
+    granter.serve_tokens(&tokens);
+    granter.script(on(), act().hang());
+    upstream.require_bearer(None, &format!("{}/token", granter.url()), &tokens);
+    let mirror = Setup::with(&upstream, "header_timeout = \"2s\"").start().await;
+    let ask = |number: usize| mirror.get(&format!("/v2/team/app-{number}/manifests/{TAG}")).send();
+    for number in 0..3 {
+        ask(number).await.expect_error(504, "UNAVAILABLE");
+    }
+    for answer in futures_util::future::join_all((3..23).map(ask)).await {
+        answer.expect_error(504, "UNAVAILABLE");
+    }
+    // One more, when its rest is over; or two, where somebody came late.
+    let asked = granter.count(&on());
+    assert!((4..8).contains(&asked), "{asked} of 23");
+    // It is the token server's: once that is back, nobody waits for the registry.
+    granter.behave();
+    upstream.push("team/app", Some(TAG), &image(9, &[100]));
+    soon("it is asked again", async {
+        while mirror.get(&format!("/v2/team/app/manifests/{TAG}")).send().await.status != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

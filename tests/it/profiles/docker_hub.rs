@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::{Registry, Shop, TAG};
 use crate::support::images::layer;
-use crate::support::upstream::profiles::{DockerHub, Profile, Wares, docker_hub};
+use crate::support::upstream::profiles::{DockerHub, Profile, Wares, docker_hub, docker_hub_over_tls};
 use crate::support::upstream::{Kind, act, on, status};
 
 impl Registry for DockerHub {
@@ -27,13 +27,13 @@ async fn open(wares: &Wares) -> Shop<DockerHub> {
 #[tokio::test]
 async fn t64_t65_a_single_name_is_one_in_library_for_the_path_and_for_the_token() {
     let wares = Wares::new(1);
-    let shop = open(&wares).await;
+    let lines = "aliases = [\"index.docker.io\", \"registry-1.docker.io\"]";
+    let shop = Shop::with(docker_hub().await, lines).await;
+    shop.upstream.profile.push(TAG, &wares);
     for name in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
         let path = format!("/v2/app/manifests/{TAG}?ns={name}");
-        let answer = shop.mirror.get(&path).send().await;
-        if name == "docker.io" {
-            answer.expect_bytes(&wares.index.bytes);
-        }
+        let answer = shop.mirror.get(&path).send().await.expect_bytes(&wares.index.bytes);
+        assert_eq!(answer.header("oci-namespace"), Some(name));
     }
     shop.mirror.get(&format!("/v2/app/manifests/{TAG}")).send().await.expect_bytes(&wares.index.bytes);
     let issued = shop.upstream.profile.tokens[0].issued();
@@ -83,12 +83,18 @@ async fn t62_t70_enough_of_us_in_plain_text_is_a_limit_as_well() {
     shop.pull(&wares).await;
     shop.upstream.had_enough.set(true);
     shop.pull(&wares).await;
-    for rest in ["manifests/other", "tags/list"] {
-        let answer = shop.mirror.get(&shop.path(rest)).send().await;
-        assert!(answer.status == 429 || rest == "tags/list", "{rest}: {}", answer.status);
-    }
     let unknown = layer(5, 1000);
-    shop.blob(&unknown.digest).send().await.expect_error(429, "TOOMANYREQUESTS");
+    for asked in [shop.manifest("other"), shop.manifest(&unknown.digest), shop.blob(&unknown.digest)] {
+        let answer = asked.send().await.expect_error(429, "TOOMANYREQUESTS");
+        assert!(answer.header("retry-after").is_some());
+    }
+    // What is known of the tags is said to be a part.
+    let list = shop.mirror.get(&shop.path("tags/list")).send().await.expect(200);
+    assert!(list.cache_status().starts_with("hit; detail=stale"), "{}", list.cache_status());
+    assert!(String::from_utf8(list.body).unwrap().contains(&format!("\"{TAG}\"")));
+    let refused = shop.seen().iter().filter(|seen| seen.status == 429).count();
+    // Once more, where all of that takes so long that the limit may be over.
+    assert!((1..=2).contains(&refused), "{refused}: who was told of a limit does not ask on");
 }
 
 #[tokio::test]
@@ -135,6 +141,24 @@ async fn t27_a_cdn_that_ignores_ranges_breaks_no_blob() {
     profile.push_blob(&part);
     shop.blob(&part.digest).range("700000-700999").send().await.expect_range(&part.bytes, 700_000, 700_999);
     shop.expect_no_breach();
+}
+
+#[tokio::test]
+async fn t68_over_tls_all_but_blobs_comes_over_http_2_and_nothing_else_is_different() {
+    let shop = Shop::open(docker_hub_over_tls().await).await;
+    let profile = &shop.upstream.profile;
+    let (first, second) = (Wares::new(1), Wares::new(2));
+    for wares in [&first, &second] {
+        profile.push(TAG, wares);
+        shop.pull_together(wares).await;
+        profile.expire().await;
+    }
+    shop.expect_once(first.blobs().chain(second.blobs()));
+    shop.expect_no_storm();
+    for seen in shop.seen().into_iter().filter(|seen| seen.asked.method == "GET") {
+        let (kind, is_two) = (seen.asked.kind, seen.note == Some("h2"));
+        assert_eq!(is_two, !matches!(kind, Kind::Blob | Kind::Signed), "{kind:?}");
+    }
 }
 
 #[tokio::test]

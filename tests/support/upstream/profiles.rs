@@ -33,7 +33,7 @@ use tempfile::TempDir;
 pub use amazon::{EcrPublic, ecr_private, ecr_private_by_helper, ecr_public};
 pub use azure::{acr, acr_by_password, mcr};
 pub use distribution::{distribution, distribution_proxy};
-pub use docker_hub::{DockerHub, docker_hub};
+pub use docker_hub::{DockerHub, docker_hub, docker_hub_over_tls};
 pub use github::{Ghcr, WebReferrers, ghcr};
 pub use gitlab::gitlab;
 pub use google::{artifact_registry, gcr};
@@ -80,16 +80,23 @@ pub struct Profile {
     realms: Vec<String>,
     redirects: Vec<String>,
     renewal: Option<Renewal>,
+    /// Whether its servers speak TLS, and HTTP/2 with whoever wants to.
+    over_tls: bool,
     home: TempDir,
 }
 
 impl Profile {
     /// A registry that holds nothing and asks nobody who he is.
     async fn new(name: &'static str, repository: &'static str) -> Self {
+        Self::over(name, repository, false).await
+    }
+
+    /// The same, perhaps over TLS.
+    async fn over(name: &'static str, repository: &'static str, over_tls: bool) -> Self {
         Self {
             name,
             repository,
-            registry: Upstream::start().await,
+            registry: server(over_tls).await,
             behind: Vec::new(),
             storages: Vec::new(),
             elsewhere: Vec::new(),
@@ -102,6 +109,7 @@ impl Profile {
             realms: Vec::new(),
             redirects: Vec::new(),
             renewal: None,
+            over_tls,
             home: tempfile::tempdir().unwrap(),
         }
     }
@@ -113,6 +121,10 @@ impl Profile {
             if !hosts.is_empty() {
                 lines.push(format!("{key} = {hosts:?}"));
             }
+        }
+        if self.over_tls {
+            let authorities: String = self.servers().map(Upstream::authority_pem).collect();
+            lines.push(format!("ca = {:?}", self.file("ca.pem", &authorities)));
         }
         lines.join("\n")
     }
@@ -198,7 +210,7 @@ impl Profile {
 
     /// One more server, for token answers in this way; returns where it is.
     async fn token_server(&mut self, tokens: &Tokens) -> String {
-        let server = Upstream::start().await;
+        let server = server(self.over_tls).await;
         server.serve_tokens(tokens);
         self.watch(&server, Role::Realm, |_| None);
         let url = by_name(&server.url());
@@ -216,7 +228,7 @@ impl Profile {
 
     /// One more server that gives blobs to whoever has a URL that it signed; `named` by another name than the registry.
     async fn storage(&mut self, style: Style, named: bool) -> Signer {
-        let server = Upstream::start().await;
+        let server = server(self.over_tls).await;
         let time = self.time.clone();
         self.watch(&server, Role::Storage, storage::manners(style, time));
         let signer = storage::signer(&server, style, self.time.clone(), named);
@@ -243,6 +255,10 @@ impl Profile {
             decide(asked)
         });
     }
+}
+
+async fn server(over_tls: bool) -> Upstream {
+    if over_tls { Upstream::start_two().await } else { Upstream::start().await }
 }
 
 /// A redirect of blobs to what one after the other of these signs.

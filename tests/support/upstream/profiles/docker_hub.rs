@@ -26,7 +26,15 @@ pub struct DockerHub {
 
 /// Docker Hub with 100 pulls left.
 pub async fn docker_hub() -> DockerHub {
-    let mut profile = Profile::new("docker.io", "library/app").await;
+    stock(Profile::new("docker.io", "library/app").await).await
+}
+
+/// The same over TLS, with HTTP/2 at every server.
+pub async fn docker_hub_over_tls() -> DockerHub {
+    stock(Profile::over("docker.io", "library/app", true).await).await
+}
+
+async fn stock(mut profile: Profile) -> DockerHub {
     profile.has_referrers = true;
     profile.registry.list_referrers();
     let style =
