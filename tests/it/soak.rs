@@ -25,7 +25,7 @@ use deeds::DEEDS;
 use faults::FAULTS;
 use player::{Met, Player};
 use secrets::astray;
-use stage::{Registry, Stage};
+use stage::Stage;
 
 /// How long it is played, unless ROADSTEAD_SOAK_SECONDS says otherwise.
 const LENGTH: Duration = Duration::from_secs(120);
@@ -44,7 +44,8 @@ fn said<T: std::str::FromStr>(variable: &str) -> Option<T> {
 }
 
 /// Who misbehaves, by turns, and what befalls whole servers, until it is over. Returns how often there was each deed.
-async fn direct(stage: &Stage, registry: &Registry, mut dice: Dice, over: &AtomicBool) -> Vec<usize> {
+async fn direct(stage: &Stage, home: usize, mut dice: Dice, over: &AtomicBool) -> Vec<usize> {
+    let registry = &stage.registries[home];
     let mut counts = vec![0; DEEDS.len()];
     let mut deck = Vec::new();
     while !over.load(Ordering::Relaxed) {
@@ -57,8 +58,11 @@ async fn direct(stage: &Stage, registry: &Registry, mut dice: Dice, over: &Atomi
                 deck.extend(0..DEEDS.len());
             }
             let deed = deck.swap_remove(dice.below(deck.len() as u64) as usize);
-            if let Some(ware) = stage.known(&mut dice) {
-                let side = &registry.sides[place];
+            let side = &registry.sides[place];
+            if !DEEDS[deed].fits(side) {
+                continue;
+            }
+            if let Some(ware) = stage.newest(home) {
                 counts[deed] +=
                     DEEDS[deed].done(side, &ware, &stage.scenery(registry, side), &mut dice).await;
             }
@@ -82,14 +86,14 @@ async fn play(stage: &Arc<Stage>, mirror: &Mirror, seed: u64, length: Duration) 
         let mirror = mirror.address();
         tasks.spawn(async move {
             let secrets = stage.secrets();
-            Player { stage: &stage, mirror, secrets: &secrets, met: &met, dice }.play(&over).await;
+            Player { stage: &stage, mirror, secrets: &secrets, met: &met, dice, at: "" }.play(&over).await;
         });
     }
     for place in 0..stage.registries.len() {
         let (stage, over, counts, dice) =
             (Arc::clone(stage), Arc::clone(&over), Arc::clone(&counts), dice.split());
         tasks.spawn(async move {
-            let done = direct(&stage, &stage.registries[place], dice, &over).await;
+            let done = direct(&stage, place, dice, &over).await;
             counts.lock().unwrap().iter_mut().zip(done).for_each(|(all, own)| *all += own);
         });
     }

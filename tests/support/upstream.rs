@@ -244,6 +244,11 @@ impl Upstream {
         self.inner.greetings.lock().unwrap().push_back(greeting);
     }
 
+    /// How much of what was planned has not happened yet.
+    pub fn planned(&self) -> usize {
+        self.inner.breaks.lock().unwrap().len() + self.inner.greetings.lock().unwrap().len()
+    }
+
     /// Nothing breaks that was planned to and has not happened yet; returns how much that was.
     pub fn forgive(&self) -> usize {
         let breaks = std::mem::take(&mut *self.inner.breaks.lock().unwrap()).len();

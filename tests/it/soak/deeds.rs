@@ -1,6 +1,6 @@
 //! What befalls a server as a whole, one row for each way; `listed` shows that none is missing. What a deed does it undoes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
@@ -94,7 +94,15 @@ pub(super) const DEEDS: &[Deed] = &[
     },
 ];
 
+/// What was planned is waited for so long, and then given up.
+const PLANNED: Duration = Duration::from_secs(4);
+
 impl Deed {
+    /// Whether it can befall this one.
+    pub(super) fn fits(&self, side: &Side) -> bool {
+        side.speaks_two || !matches!(self.does, Does::BreakNext(_) | Does::BreakAt(_))
+    }
+
     /// Does it to one of these servers, for about so long, and undoes it. Returns how often it happened.
     pub(super) async fn done(&self, side: &Side, ware: &Ware, scenery: &Scenery, dice: &mut Dice) -> usize {
         let server = match dice.below(6) {
@@ -137,30 +145,35 @@ impl Deed {
             }
             Does::BreakNext(how) => {
                 side.endpoint.break_next(how);
-                return after(&side.endpoint, time).await;
+                return happened(&side.endpoint, 1).await;
             }
             Does::BreakAt(how) => {
-                let server = if dice.percent(50) { &side.endpoint } else { &side.storage };
-                // One is not enough: nobody may ask for it now.
+                // Not all of it may be asked for now, or be asked for from here.
                 for layer in &ware.image.layers {
-                    server.break_at(&layer.digest, dice.below(layer.size()), how);
+                    for _ in 0..3 {
+                        side.endpoint.break_at(&layer.digest, dice.below(layer.size()), how);
+                    }
                 }
-                sleep(time).await;
-                return ware.image.layers.len().saturating_sub(server.forgive());
+                return happened(&side.endpoint, ware.image.layers.len() * 3).await;
             }
             Does::Greet(greeting) => {
                 server.greet_next(greeting);
-                return after(server, time).await;
+                return happened(server, 1).await;
             }
-            Does::Revoke => side.tokens.revoke(),
+            Does::Revoke => {
+                scenery.revoked();
+                side.tokens.revoke();
+            }
             Does::AskForAnother => {
                 let (user, password) = side.login;
+                scenery.revoked();
                 side.tokens.revoke();
                 side.tokens.ask_for(user, "another");
                 sleep(time).await;
                 side.tokens.ask_for(user, password);
             }
             Does::Restyle(change) => {
+                scenery.revoked();
                 side.tokens.restyle(change);
                 side.tokens.revoke();
                 sleep(time).await;
@@ -171,8 +184,11 @@ impl Deed {
     }
 }
 
-/// Whether what was planned has happened after this time.
-async fn after(server: &Upstream, time: Duration) -> usize {
-    sleep(time).await;
-    1_usize.saturating_sub(server.forgive())
+/// How much of what was planned has happened, after some of it has, or in a while.
+async fn happened(server: &Upstream, planned: usize) -> usize {
+    let begun = Instant::now();
+    while server.planned() >= planned && begun.elapsed() < PLANNED {
+        sleep(Duration::from_millis(50)).await;
+    }
+    planned.saturating_sub(server.forgive())
 }

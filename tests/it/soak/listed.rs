@@ -45,6 +45,7 @@ const HARMLESS: &[(&str, &str)] = &[
     ("Upstream::script", "acts by rule"),
     ("Upstream::decide", "acts by decision"),
     ("Upstream::behave", "ends acts"),
+    ("Upstream::planned", "tells"),
     ("Upstream::forgive", "ends what was planned"),
     ("Upstream::greet_next", "by `Greeting`"),
     ("Upstream::break_next", "by `Break`"),

@@ -46,6 +46,8 @@ pub(super) struct Player<'a> {
     pub(super) secrets: &'a [Secret],
     pub(super) met: &'a Met,
     pub(super) dice: Dice,
+    /// Which registry is being asked.
+    pub(super) at: &'static str,
 }
 
 /// What an answer comes to.
@@ -67,6 +69,7 @@ impl Player<'_> {
     }
 
     async fn pull(&mut self, ware: &Ware, registry: &Registry) {
+        self.at = registry.name;
         let path = |rest: &str| format!("/v2/{}/{REPOSITORY}/{rest}", registry.name);
         let manifest = &ware.image.manifest;
         let name = if self.dice.percent(60) { &ware.tag } else { &manifest.digest };
@@ -209,6 +212,7 @@ impl Player<'_> {
             429 | 502 | 503 | 504 => Told::NotNow,
             // What upstream has said may be believed, and is asked again.
             401 | 403 | 404 | 410 if self.stage.shared.was_lied_about(ware) => Told::NotNow,
+            403 if self.stage.shared.has_revoked(self.at) => Told::NotNow,
             other => panic!("{line}: {other} {}", String::from_utf8_lossy(&answer.body)),
         }
     }

@@ -18,8 +18,11 @@ use super::secrets::Secret;
 /// Upstream's word that something is not there is believed for no longer than this by who was told so.
 const BELIEVED: Duration = Duration::from_secs(30);
 
+/// A token that was rejected is heard of no later than this.
+const REVOKED: Duration = Duration::from_secs(10);
+
 /// So many things to pull there are at the most; they do not all fit into the store.
-const WARES: usize = 300;
+const WARES: usize = 600;
 
 /// What a server is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,7 @@ pub(super) struct Side {
     pub(super) storage: Upstream,
     pub(super) tokens: Tokens,
     pub(super) login: (&'static str, &'static str),
+    pub(super) speaks_two: bool,
     token_name: &'static str,
 }
 
@@ -71,6 +75,7 @@ pub(super) struct Scenery {
     pub(super) foreign: String,
     /// A host that nobody may ask.
     pub(super) stranger: String,
+    registry: &'static str,
     /// Whether it may limit us without saying for how long.
     pub(super) may_limit: bool,
     signer: Box<dyn Fn(&str, &str, usize) -> String + Send + Sync>,
@@ -88,6 +93,8 @@ pub(super) struct Shared {
     names: Mutex<HashMap<String, String>>,
     /// When something was last said of an image that is not so.
     lies: Mutex<HashMap<String, Instant>>,
+    /// When tokens of a registry were last taken back.
+    revoked: Mutex<HashMap<&'static str, Instant>>,
 }
 
 /// Everything there is but the mirror.
@@ -117,7 +124,15 @@ impl Side {
         };
         let (endpoint, realm, storage) = (start().await, start().await, start().await);
         endpoint.list_referrers();
-        let side = Self { endpoint, realm, storage, tokens: Tokens::default(), login, token_name };
+        let side = Self {
+            endpoint,
+            realm,
+            storage,
+            tokens: Tokens::default(),
+            login,
+            speaks_two: kind == "two",
+            token_name,
+        };
         side.tokens.restyle(|style| *style = side.style());
         side.realm.serve_tokens(&side.tokens);
         side
@@ -236,6 +251,11 @@ impl Scenery {
         }
     }
 
+    /// Tokens are taken back. One that was given out a moment ago is rejected then, and that is a no.
+    pub(super) fn revoked(&self) {
+        self.shared.revoked.lock().unwrap().insert(self.registry, Instant::now());
+    }
+
     /// An address at the storage of this side.
     pub(super) fn sign(&self, repository: &str, digest: &str, uses: usize) -> Option<String> {
         let mut names = self.shared.names.lock().unwrap();
@@ -274,6 +294,11 @@ impl Shared {
         self.counts.lock().unwrap().clone()
     }
 
+    /// Whether this registry may have refused a token that it has just given out.
+    pub(super) fn has_revoked(&self, registry: &str) -> bool {
+        self.revoked.lock().unwrap().get(registry).is_some_and(|when| when.elapsed() < REVOKED)
+    }
+
     /// Whether upstream may have said that this image, or a part of it, is not there.
     pub(super) fn was_lied_about(&self, ware: &Ware) -> bool {
         let lies = self.lies.lock().unwrap();
@@ -307,6 +332,7 @@ impl Stage {
             counts: Mutex::new(vec![0; FAULTS.len()]),
             names: Mutex::default(),
             lies: Mutex::default(),
+            revoked: Mutex::default(),
         });
         Self { registries, foreign, stranger, shared, wares: Mutex::default() }
     }
@@ -321,6 +347,7 @@ impl Stage {
         Scenery {
             foreign: by_name(&self.foreign.url()),
             stranger: by_name(&self.stranger.url()),
+            registry: registry.name,
             may_limit: registry.is_steady,
             signer: Box::new(side.storage.signer()),
             shared: Arc::clone(&self.shared),
@@ -351,7 +378,7 @@ impl Stage {
     /// Something to pull: new, or what was pulled before.
     pub(super) fn choose(&self, dice: &mut Dice) -> Arc<Ware> {
         let mut wares = self.wares.lock().unwrap();
-        if wares.len() < 4 || (wares.len() < WARES && dice.percent(50)) {
+        if wares.len() < 4 || (wares.len() < WARES && dice.percent(75)) {
             let ware = Arc::new(self.make(wares.len() as u64 + 1, dice));
             wares.push(Arc::clone(&ware));
             return ware;
@@ -377,10 +404,9 @@ impl Stage {
         ware
     }
 
-    /// One of those that were pulled.
-    pub(super) fn known(&self, dice: &mut Dice) -> Option<Arc<Ware>> {
-        let wares = self.wares.lock().unwrap();
-        (!wares.is_empty()).then(|| dice.pick(&wares))
+    /// What somebody has just begun to pull from there.
+    pub(super) fn newest(&self, home: usize) -> Option<Arc<Ware>> {
+        self.wares.lock().unwrap().iter().rev().find(|ware| ware.homes.contains(&home)).cloned()
     }
 
     /// How many things there are to pull.
