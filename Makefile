@@ -27,7 +27,9 @@ test-full: ## Every test, the long ones at their full length too (an hour or mor
 	@echo "make test-full: runs the long tests at full length; expect an hour or more"
 	ROADSTEAD_TEST_FULL=1 tests/with-clients $(CARGO) test --locked --no-fail-fast --release -- --include-ignored
 
-soak: ## Two minutes of upstream's faults, then games of everything at once, by fresh seeds, for MINUTES (30) minutes
+soak: ## Power that goes, upstream's faults, then games of everything at once, by fresh seeds, for MINUTES (30) minutes
+	PROPTEST_RNG_SEED=$$(date +%s) $(CARGO) test --locked --release --lib
+	ROADSTEAD_TEST_SEED=$$(date +%s) $(CARGO) test --locked --release --test it -- --nocapture power::
 	$(CARGO) test --locked --release --test it -- --ignored --nocapture soak::
 	ROADSTEAD_SOAK_MINUTES=$(MINUTES) $(CARGO) test --locked --release --test model -- --ignored --nocapture soak
 

@@ -222,12 +222,26 @@ impl Core {
 
     /// Moves a file that cannot be trusted out of the way, keeping the last few for people to look at.
     pub(super) fn quarantine(&self, path: &Path, digest: &Digest, size: u64, why: &str) {
+        self.quarantine_with(path, digest, size, why, |_| {});
+    }
+
+    /// The same for a file that is still counted: `uncount` forgets it in the step that counts it anew. It is called in any
+    /// case, when the name is free.
+    pub(super) fn quarantine_with(
+        &self,
+        path: &Path,
+        digest: &Digest,
+        size: u64,
+        why: &str,
+        uncount: impl FnOnce(&mut Model),
+    ) {
         let name = format!("{}-{}.{}", now(), self.serial.fetch_add(1, Ordering::Relaxed), flat(digest));
         warn!(target: "roadstead::store", %digest, size, why, "put aside a file that cannot be trusted");
         self.counters.quarantined.fetch_add(1, Ordering::Relaxed);
         match self.on_directories(|| self.disk.rename(path, &self.layout.quarantined(&name))) {
             Ok(()) => {
                 let surplus = self.change(|model| {
+                    uncount(model);
                     model.quarantine(name, size);
                     let surplus = model.quarantine.len().saturating_sub(QUARANTINE_FILES);
                     (0..surplus).filter_map(|_| model.pop_quarantine()).collect::<Vec<_>>()
@@ -236,8 +250,11 @@ impl Core {
                     self.unlink(&self.layout.quarantined(&name));
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(_) => self.unlink(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.change(uncount),
+            Err(_) => {
+                self.unlink(path);
+                self.change(uncount);
+            }
         }
         // It must not be found under its name again, not after a power loss either: the name alone says that it is right.
         if let Some(shelf) = path.parent()

@@ -62,7 +62,7 @@ impl Partial {
             Ok(former)
         })?;
         // Undone by the guard if a step fails.
-        let reserved = Reservation { core, digest, size, kept: false };
+        let reserved = Reservation { core, digest, size, is_left: former.is_some(), kept: false };
         let (file, record) = match reopen(core, digest, size)? {
             Some(found) => found,
             None => {
@@ -194,9 +194,15 @@ impl Partial {
         let allocated = self.allocated();
         self.core.drop_record(&self.digest);
         let path = self.core.layout.partial(&self.digest);
-        self.core.quarantine(&path, &self.digest, allocated, "its content has another digest");
-        // Last: from here on somebody else may make a file of that name.
-        self.core.change(|model| model.end_unfinished(&self.digest));
+        self.core.quarantine_with(
+            &path,
+            &self.digest,
+            allocated,
+            "its content has another digest",
+            |model| {
+                model.end_unfinished(&self.digest);
+            },
+        );
         self.core.sync_partials();
     }
 
@@ -244,6 +250,8 @@ struct Reservation<'a> {
     core: &'a Core,
     digest: &'a Digest,
     size: u64,
+    /// Whether a former fill left something.
+    is_left: bool,
     kept: bool,
 }
 
@@ -264,7 +272,12 @@ impl Drop for Reservation<'_> {
             return;
         }
         let left = self.core.disk.open(&self.core.layout.partial(self.digest), Access::Read);
-        let allocated = left.and_then(|file| file.meta()).map(|meta| meta.allocated).ok();
+        let allocated = match left.and_then(|file| file.meta()) {
+            Ok(meta) => Some(meta.allocated),
+            // What cannot be looked at is still there, and may be all of it.
+            Err(error) if self.is_left && error.kind() != io::ErrorKind::NotFound => Some(self.size),
+            Err(_) => None,
+        };
         self.core.change(|model| match allocated {
             Some(allocated) => model.leave_unfinished(self.digest, self.size, allocated, now()),
             None => model.end_unfinished(self.digest),

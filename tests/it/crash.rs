@@ -83,6 +83,10 @@ async fn g8_after_kill_9_nothing_wrong_is_served_and_what_was_committed_needs_no
         };
         // The one sleep by intent: the moment of the kill is what the test varies.
         tokio::time::sleep(Duration::from_millis(dice(round, 400))).await;
+        // Now and then late enough for the index to have it; an image that is new in this round is not there before.
+        if round % 10 == 0 {
+            mirror.says("that something is committed", |log| !reported(log).is_empty()).await;
+        }
         interrupted += u32::from(!pulling.is_finished());
         mirror.kill().await;
         let mut committed = pulling.await.unwrap();

@@ -125,7 +125,7 @@ async fn g6_a_repository_that_is_always_500_does_not_keep_anybody_from_the_other
 
 #[tokio::test]
 async fn g6_an_endpoint_whose_manifests_stand_still_is_left_alone() {
-    let pair = Pair::new("idle_timeout = \"300ms\"").await;
+    let pair = Pair::new("idle_timeout = \"1s\"").await;
     pair.first.script(on().get().manifests(), act().stall(10));
     for picture in [13, 14, 15].map(|seed| image(seed, &[100])) {
         pair.push(&picture);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crate::body::Body;
 use crate::support::client::Request;
-use crate::support::eventually;
 use crate::support::images::{Object, layer};
 use crate::support::mirror::Setup;
 use crate::support::upstream::{Upstream, on};
+use crate::support::{eventually, soon};
 use crate::world::{REPOSITORY, World};
 
 const MIB: u64 = 1 << 20;
@@ -106,11 +106,21 @@ async fn g1_the_rest_follows_when_most_of_a_blob_was_asked_for() {
 async fn g1_who_opens_a_range_to_the_end_and_leaves_costs_little_more_than_he_took() {
     let blob = layer(5, 60 * MIB);
     let world = holding(&blob, "fill = \"asked\"\nunread_after = \"20ms\"").await;
+    let gate = world.upstream.gate(&blob.digest);
     for at in [0, 30 * MIB] {
+        gate.allow_range(at..at + MIB);
         let request = world.blob(&blob.digest).range(&format!("{at}-"));
         let mut reader = Body::open(&request, blob.bytes.slice(at as usize..)).await;
         reader.until(MIB).await;
         drop(reader);
+        // No more comes before it is known that he left: sockets would take it for him.
+        soon("that he left", async {
+            while world.mirror.metric("roadstead_readers", &[]).await > 0.0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        gate.allow_range(at..at + 30 * MIB);
         world.mirror.settled().await;
     }
     let sent = world.upstream.sent_of(&blob.digest);

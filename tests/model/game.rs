@@ -27,7 +27,7 @@ const CROWD: (u64, u64) = (33, 12);
 /// How often the budget is looked at while clients are served.
 const WATCH: Duration = Duration::from_millis(50);
 /// So long after an abrupt end the store may still be finding out what it has.
-const RECOLLECTION: Duration = Duration::from_secs(3);
+const RECOLLECTION: Duration = Duration::from_secs(10);
 /// What can fail of the disk, with the word for the table.
 const OPS: [(Op, &str); 7] = [
     (Op::Write, "write"),
@@ -38,8 +38,9 @@ const OPS: [(Op, &str); 7] = [
     (Op::SyncDir, "sync_dir"),
     (Op::SetLen, "set_len"),
 ];
-/// A blob about which upstream has lied is right again after so many attempts, and so much time after each.
-const ATTEMPTS: usize = 12;
+/// A blob about which upstream has lied, or of an upstream that was left alone for not answering, is had after so many
+/// attempts, and so much time after each.
+const ATTEMPTS: usize = 60;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// A game that is being played.
@@ -245,8 +246,8 @@ impl Game {
         let counted = if told_late { 0 } else { used };
         for (what, bytes) in [("counts", counted), ("has had on the disk", self.disk.most())] {
             if bytes > self.setting.budget {
-                self.history
-                    .lose(None, &format!("the store {what} {bytes} of {} bytes", self.setting.budget));
+                let (budget, files) = (self.setting.budget, self.disk.most_by_file());
+                self.history.lose(None, &format!("the store {what} {bytes} of {budget} bytes: {files:#?}"));
             }
         }
     }
@@ -403,7 +404,7 @@ impl Game {
         let seen = self.upstream.seen();
         let transfers = seen.iter().filter(|seen| seen.object.is_some() && seen.asked.method == "GET");
         let mut steps: Vec<_> =
-            transfers.filter_map(|seen| Some([(seen.began, 1_i64), (seen.ended?, -1)])).flatten().collect();
+            transfers.filter_map(|seen| Some([(seen.began, 1_i64), (seen.last?, -1)])).flatten().collect();
         // An end before a beginning of the same moment.
         steps.sort_unstable();
         let mut now = 0;

@@ -8,8 +8,8 @@ use crate::trouble::Fault;
 
 use std::time::{Duration, Instant};
 
-/// How long a client may wait for the head of an answer (G3).
-const HEADERS: Duration = Duration::from_secs(15);
+/// How long a client may wait for the head of an answer: as long as containerd does (G3).
+const HEADERS: Duration = Duration::from_secs(30);
 /// Trouble with an exchange reaches a client a little before or after upstream notes it, on a machine that is busy with
 /// other things.
 const LAG: Duration = Duration::from_secs(2);
@@ -55,12 +55,11 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<Opti
         // A body that turns out to be wrong at once takes the head that was on its way with it.
         Ending::Nobody if !restarted && lies.is_empty() => return Err("there was no answer".to_owned()),
         Ending::Nobody => return Ok(Some("nobody there")),
+        Ending::Cut if restarted || !lies.is_empty() || is_unprovable(answered, evidence) => {}
         // Nobody waits for ever for who asks to be asked later.
         Ending::Cut if limited => return Ok(Some("cut for a limit")),
         Ending::Cut if left_alone => return Ok(Some("cut for silence")),
-        Ending::Cut if !restarted && lies.is_empty() && !is_unprovable(answered, evidence) => {
-            return Err(format!("cut after {} bytes", answered.came));
-        }
+        Ending::Cut => return Err(format!("cut after {} bytes", answered.came)),
         _ => {}
     }
     if answered.headed - answered.began > HEADERS {

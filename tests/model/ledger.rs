@@ -9,7 +9,7 @@
 //! | a stall, 503, 429, a connection dropped before its answer, an expired redirect | nothing |
 //! | a reset | what was sent on that connection: some of it was still on its way |
 //! | a range ignored | what was sent on that connection, of which some was here; and on the blob's others at that moment, which had to be closed |
-//! | a transfer that stands still because the machine is busy, where that is not waited for | what was sent on that connection |
+//! | a transfer that is left because the machine is busy, where that is not waited for | what was sent on that connection |
 //! | wrong bytes, a wrong size | the blob |
 //! | another size than was told before | what was sent on each connection that told one |
 //! | a failure of the disk at the blob's files, or at what is everybody's | the blob: what could not be kept |
@@ -35,6 +35,14 @@ const UNREAD: Duration = Duration::from_secs(2);
 const RECALL: Duration = Duration::from_secs(2);
 /// A head that waits for so long goes out before it is known whether the store has room, and says that the body is stored.
 const UNTOLD: Duration = Duration::from_millis(900);
+/// What follows at once may take so long on a machine that is busy with other things.
+const BUSY: Duration = Duration::from_millis(500);
+/// A transfer that stands still for so long is left, where the games say so.
+pub(crate) const IDLE: Duration = Duration::from_millis(300);
+/// What timers are inexact by.
+const TICK: Duration = Duration::from_millis(10);
+/// On a machine that has nothing else to do a transfer that was left is taken up sooner.
+const HURRIED: Duration = Duration::from_millis(100);
 /// The most that upstream writes at once.
 const LAST_WRITE: u64 = 16 << 10;
 
@@ -154,6 +162,9 @@ impl Evidence<'_> {
             losses.extend(self.seen.iter().map(|seen| of(seen, "sizes that differ")));
         }
         for seen in self.seen {
+            if self.is_hasty && self.was_left(seen) {
+                losses.push(of(seen, "it stood still for a moment"));
+            }
             match Fault::of(seen) {
                 // What was written last may go with the socket that is closed.
                 Some(Fault::Cut) => losses.push(Loss {
@@ -165,18 +176,31 @@ impl Evidence<'_> {
                     self.open_at(seen.began, seen.began + RECALL, "a range ignored", losses)
                 }
                 Some(fault) if fault.is_lie() => losses.push(self.whole(fault.word())),
-                None if self.is_hasty && self.is_cut_short(seen) => {
-                    losses.push(of(seen, "it stood still for a moment"));
-                }
                 _ => {}
             }
         }
     }
 
-    /// The mirror left before all that it had asked for was sent.
-    fn is_cut_short(&self, seen: &Seen) -> bool {
-        let (first, behind) = span(seen.asked.header("range"), self.size);
-        seen.object.is_some() && seen.body_bytes < behind - first
+    /// The mirror left before all that it had asked for was sent; or it took up in the middle, before the blob was whole,
+    /// what had been sent so long ago that it may have taken it for standing still: on a busy machine, what was sent had
+    /// not got there. Nothing else is taken up that late.
+    fn was_left(&self, seen: &Seen) -> bool {
+        let (from, to) = span(seen.asked.header("range"), self.size);
+        let (first, behind) = (seen.offset, seen.offset + seen.body_bytes);
+        // One that does stand still is always taken up so late; only what is later still tells of a busy machine.
+        let after = if Fault::of(seen) == Some(Fault::Stall) { IDLE + HURRIED } else { IDLE - TICK };
+        let mut names = self.incidents.iter().filter(|incident| {
+            incident.at >= seen.began && matches!(incident.kind, IncidentKind::Renamed(_))
+        });
+        let whole = names.next().map(|incident| incident.at);
+        let is_taken_up = |again: &Seen| {
+            let (at, _) = span(again.asked.header("range"), self.size);
+            (first..behind).contains(&at)
+                && again.began >= seen.began + after
+                && whole.is_none_or(|whole| again.began <= whole)
+        };
+        let is_cut_short = Fault::of(seen).is_none() && seen.body_bytes < to - from;
+        seen.object.is_some() && (is_cut_short || self.seen.iter().any(is_taken_up))
     }
 
     fn of_the_disk(&self, losses: &mut Vec<Loss>) {
@@ -235,7 +259,9 @@ impl Evidence<'_> {
 
     /// Those who read when the disk fails go on by themselves.
     fn readers_at(&self, moment: Instant, losses: &mut Vec<Loss>) {
-        let readers = self.answers.iter().filter(|answer| answer.began <= moment && moment <= answer.ended);
+        // Who comes in the next moment may still be let in to what has failed.
+        let readers =
+            self.answers.iter().filter(|answer| answer.began <= moment + BUSY && moment <= answer.ended);
         losses.extend(readers.map(|answer| self.streamed(answer, "read when the disk failed")));
     }
 
@@ -248,12 +274,18 @@ impl Evidence<'_> {
 
     fn of_restarts(&self, losses: &mut Vec<Loss>) {
         for restart in self.restarts {
+            if restart.abrupt.is_some() {
+                // Its threads end one after the other: some still ask for what its disk gives to none of them.
+                let dying =
+                    self.seen.iter().filter(|seen| restart.began <= seen.began && seen.began <= restart.over);
+                losses.extend(dying.map(|seen| of(seen, "asked for by one that was being torn away")));
+            }
             match &restart.abrupt {
                 None => self.open_at(restart.began, restart.over, "the mirror stopped", losses),
                 Some(stored) if stored.contains(&self.blob) => {}
                 Some(_) => {
                     // What was asked for last may reach upstream when nobody is there any more.
-                    let mut before = self.seen.iter().filter(|seen| seen.began <= restart.over);
+                    let mut before = self.seen.iter().filter(|seen| seen.began <= restart.over + BUSY);
                     if before.any(|seen| seen.body_bytes > 0) {
                         losses.push(self.whole("the mirror was torn away"));
                     }

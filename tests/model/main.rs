@@ -42,7 +42,7 @@ const GAMES: u64 = 180;
 /// How many are played at a time: they spend most of their time waiting.
 const AT_ONCE: usize = 4;
 /// A game that takes longer hangs.
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_secs(400);
 /// How long a soak takes where nothing else is said, in minutes.
 const SOAK_MINUTES: u64 = 30;
 

@@ -1,5 +1,6 @@
 //! What a game is played with: all of it follows from the seed.
 
+use crate::ledger::IDLE;
 use crate::sizes::{self, SPLIT_ABOVE};
 use crate::support::dice::Dice;
 use crate::support::images::Object;
@@ -128,7 +129,7 @@ impl Setting {
     /// Further lines of the upstream's configuration.
     pub(crate) fn upstream_lines(&self) -> String {
         let Self { connections, max_connections, .. } = self;
-        let idle = if self.is_hasty() { "300ms" } else { "30s" };
+        let idle = if self.is_hasty() { format!("{}ms", IDLE.as_millis()) } else { "30s".to_owned() };
         let fill = if self.fill_asked { "asked" } else { "whole" };
         let unread = if self.unread_pause { "pause" } else { "finish" };
         let resume = if self.resume_at_start { "start" } else { "request" };

@@ -127,7 +127,7 @@ struct State {
     calls: Mutex<HashMap<Op, usize>>,
     journal: Mutex<Vec<Incident>>,
     size: Mutex<Option<u64>>,
-    most: Mutex<u64>,
+    most: Mutex<(u64, HashMap<PathBuf, u64>)>,
     /// What each file that was written through here takes.
     taken: Mutex<HashMap<PathBuf, u64>>,
 }
@@ -172,7 +172,12 @@ impl FaultDisk {
 
     /// The most that what was written through here has ever taken of the disk, at any moment.
     pub fn most(&self) -> u64 {
-        *self.state.most.lock().unwrap()
+        self.state.most.lock().unwrap().0
+    }
+
+    /// What each file took at that moment.
+    pub fn most_by_file(&self) -> HashMap<PathBuf, u64> {
+        self.state.most.lock().unwrap().1.clone()
     }
 
     /// Ends the process that uses this, between two of its calls: none that follows reaches the disk. Returns the same
@@ -307,7 +312,9 @@ impl DiskFile for FaultFile {
         }
         let now: u64 = taken.values().sum();
         let mut most = state.most.lock().unwrap();
-        *most = now.max(*most);
+        if now > most.0 {
+            *most = (now, taken.clone());
+        }
         Ok(())
     }
 

@@ -315,6 +315,27 @@ fn the_quarantine_keeps_the_last_few() {
 }
 
 #[test]
+fn what_is_put_aside_is_counted_once_also_while_the_disk_takes_its_time() {
+    let disk = FaultDisk::new();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_with(Arc::new(disk.clone()), &options(dir.path(), 64 << 20), EAGER).unwrap();
+    let (_, partial) = fill(&store, &content(1, 1 << 20)).unwrap();
+    let before = store.stats().used_bytes;
+    let (seen, during) = (store.clone(), Arc::new(Mutex::new(0)));
+    let told = Arc::clone(&during);
+    disk.set(move |op, path| {
+        if op == Op::SyncDir && path.ends_with("partial") {
+            *told.lock().unwrap() = seen.stats().used_bytes;
+        }
+        None
+    });
+    partial.set_aside();
+    disk.heal();
+    let during = *during.lock().unwrap();
+    assert!(during > 0 && during < before + (1 << 19), "{before} before, and then {during}");
+}
+
+#[test]
 fn a_blob_is_filled_by_one_at_a_time() {
     let fixture = Fixture::new();
     let (digest, partial) = fill(&fixture.store, b"12345").unwrap();

@@ -38,6 +38,21 @@ fn t37_a_full_disk_is_no_space_and_nothing_is_lost() {
 }
 
 #[test]
+fn what_a_fill_left_is_counted_also_while_it_cannot_be_opened() {
+    let (disk, _dir, store) = faulty();
+    let (digest, partial) = fill(&store, &content(1, 1 << 20)).unwrap();
+    partial.keep(&[0..1 << 20, 0..1].into_iter().collect());
+    let left = store.core().state().model.ledger.unfinished;
+    assert!(left >= 1 << 20, "{left}");
+    let name = layout::flat(&digest);
+    disk.set(move |op, path| (op == Op::Open && path.ends_with(&name)).then_some(io::ErrorKind::Other));
+    assert!(matches!(store.partial(&digest, 1 << 20), Err(StoreError::Io { .. })));
+    assert!(store.core().state().model.ledger.unfinished >= left, "its bytes are still on the disk");
+    disk.heal();
+    assert!(store.partial(&digest, 1 << 20).is_ok());
+}
+
+#[test]
 fn a_commit_that_fails_leaves_the_bytes_for_the_next_try() {
     for failing in [Op::Sync, Op::Rename] {
         let (disk, _dir, store) = faulty();

@@ -1,7 +1,9 @@
 //! What the upstream saw and sent, counted at its socket.
 
+use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -30,7 +32,9 @@ pub struct Seen {
     pub note: Option<&'static str>,
     /// When the request was here.
     pub began: Instant,
-    /// When the exchange was over.
+    /// Just before the last bytes of the body were written that were: the peer had not all of it then.
+    pub last: Option<Instant>,
+    /// When the exchange was over, as upstream found: its peer may have known before.
     pub ended: Option<Instant>,
 }
 
@@ -138,6 +142,7 @@ impl Tally {
             over: false,
             note: None,
             began: Instant::now(),
+            last: None,
             ended: None,
         });
         self.changes.send_replace(());
@@ -168,8 +173,21 @@ impl Exchange<'_> {
         });
     }
 
-    pub(super) fn body(&self, bytes: u64) {
-        self.change(|seen| seen.body_bytes += bytes);
+    /// Counts what `write` brings out of the body. Whoever has these bytes finds them counted, because nobody can look
+    /// before this ends.
+    pub(super) fn body(&self, write: impl FnOnce() -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let written = {
+            let mut seen = self.tally.seen.lock().unwrap();
+            let (seen, now) = (&mut seen[self.place], Instant::now());
+            let written = write();
+            if let Poll::Ready(Ok(bytes)) = written {
+                seen.body_bytes += bytes as u64;
+                seen.last = Some(now);
+            }
+            written
+        };
+        self.tally.changes.send_replace(());
+        written
     }
 
     fn change(&self, change: impl FnOnce(&mut Seen)) {

@@ -1,7 +1,9 @@
 //! One connection of HTTP/2: the same content and the same script, and what only HTTP/2 can do wrong.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -189,9 +191,9 @@ async fn write(
         body.reserve_capacity(bytes.len());
         let room = poll_fn(|cx| body.poll_capacity(cx)).await?.ok()?;
         let part = bytes.split_to(room.min(bytes.len()));
-        exchange.body(part.len() as u64);
-        let end = last && bytes.is_empty();
-        body.send_data(part, end).ok()?;
+        let (length, end) = (part.len(), last && bytes.is_empty());
+        let send = || Poll::Ready(body.send_data(part, end).map(|()| length).map_err(io::Error::other));
+        let Poll::Ready(Ok(_)) = exchange.body(send) else { return None };
     }
     Some(())
 }

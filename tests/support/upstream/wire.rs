@@ -1,6 +1,8 @@
 //! One connection: requests read by hand, answers written piece by piece and counted as they are written.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -191,8 +193,8 @@ impl Wire {
     /// Writes body bytes, counting what the socket takes even if the peer leaves halfway.
     async fn count(&mut self, mut bytes: &[u8], exchange: &Exchange<'_>) -> io::Result<()> {
         while !bytes.is_empty() {
-            let taken = self.writer.write(bytes).await?;
-            exchange.body(taken as u64);
+            let writer = &mut self.writer;
+            let taken = poll_fn(|cx| exchange.body(|| Pin::new(&mut *writer).poll_write(cx, bytes))).await?;
             bytes = &bytes[taken..];
         }
         Ok(())
