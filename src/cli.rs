@@ -66,6 +66,10 @@ pub(crate) enum Command {
     Pin(commands::Pin),
     /// The opposite of pin
     Unpin(commands::Unpin),
+    /// Bring images in before anybody pulls them
+    Warm(commands::WarmArgs),
+    /// Prove that images could be pulled from here while every upstream is away
+    Verify(commands::VerifyArgs),
 }
 
 #[derive(Args, Debug)]

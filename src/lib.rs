@@ -12,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod desk;
 pub mod http;
+pub mod listed;
 pub mod mirror;
 pub mod oci;
 pub mod server;

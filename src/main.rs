@@ -55,6 +55,8 @@ fn main() -> ExitCode {
         Command::Rm(args) => commands::rm(&args),
         Command::Pin(args) => commands::pin(&args),
         Command::Unpin(args) => commands::unpin(&args),
+        Command::Warm(args) => commands::warm(&args),
+        Command::Verify(args) => commands::verify(&args),
     };
     let (code, text) = match done {
         Ok(()) => return ExitCode::SUCCESS,

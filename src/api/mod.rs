@@ -14,6 +14,8 @@ mod status;
 mod tags;
 mod time;
 mod usage;
+mod verify;
+mod warm;
 
 pub use images::{Gap, GapKind, GapReason, Image, Images, Missing, Platform, State};
 pub use pins::{Pin, PinRequest, PinnedBy, Pins};
@@ -23,6 +25,11 @@ pub use status::{Phase, Status, StoreStatus, UpstreamStatus};
 pub use tags::{Change, Refresh, Refreshed, TagState, Tags};
 pub use time::Time;
 pub use usage::{RepositoryUsage, Usage};
+pub use verify::{Verified, VerifiedImage, Verify};
+pub use warm::{
+    StopWarming, Warm, WarmBlob, WarmJob, WarmJobs, WarmLack, WarmProgress, WarmState, WarmVerdict,
+    WarmedImage,
+};
 
 /// Where operators ask. All calls block.
 ///
@@ -59,4 +66,19 @@ pub trait Desk: Send + Sync {
 
     /// Unpins what is named, and tells what is no longer pinned by that.
     fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem>;
+
+    /// Begins to bring images in, in the background.
+    fn warm(&self, asked: &Warm) -> Result<WarmJob, Problem>;
+
+    /// How far a warming is, with its images from the `since`th finished one on.
+    fn warm_job(&self, job: u64, since: u64) -> Result<WarmJob, Problem>;
+
+    /// The warmings that go on, and the last that are over, without their images.
+    fn warm_jobs(&self) -> Result<WarmJobs, Problem>;
+
+    /// Lets a warming end.
+    fn stop_warming(&self, asked: &StopWarming) -> Result<WarmJob, Problem>;
+
+    /// Whether images could be pulled from here, whole, were upstream gone.
+    fn verify(&self, asked: &Verify) -> Result<Verified, Problem>;
 }

@@ -6,7 +6,8 @@ use crate::clock::Clock;
 use crate::config;
 use crate::http::Pseudonym;
 use crate::mirror::{
-    Deleted, Denied, Extent, FillPolicy, Policy, Resume, SiteSettings, TagPolicy, TagRule, TagRules, Unread,
+    Deleted, Denied, Extent, FillPolicy, Policy, Regular, Resume, SiteSettings, TagPolicy, TagRule, TagRules,
+    Unread, Warming,
 };
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
@@ -215,6 +216,15 @@ pub(super) fn pin_rules(upstreams: &[config::Upstream]) -> Vec<store::PinRule> {
     let rules: Vec<_> = upstreams.iter().flat_map(rules).collect();
     // Most mirrors pin nothing by rules, and are not to look for it.
     if rules.iter().any(|rule| rule.pinned) { rules } else { Vec::new() }
+}
+
+/// A regular warming.
+pub(super) fn regular(warm: &config::Warm) -> Regular {
+    let mut warming = Warming::of(warm.images.clone());
+    warming.newest = warm.newest;
+    warming.platforms = warm.platforms.clone();
+    warming.referrers = warm.referrers;
+    Regular { name: warm.name.clone(), warming, every: warm.interval }
 }
 
 /// The store's options.

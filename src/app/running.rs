@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{self, Changes, Config};
 use crate::desk::{Office, trouble};
 use crate::http::window;
-use crate::mirror::{Mirror, Options};
+use crate::mirror::{Ending, Job, Mirror, Options, Verdict};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::api::Api;
 use crate::server::{self, Drained, Limits, OwnerSocket, Service, SocketError};
@@ -27,6 +27,7 @@ use crate::telemetry::{Metrics, StoreFigures};
 
 use super::admin;
 use super::build::{self, Shared};
+use super::proofs;
 
 /// Starts mirrors.
 #[derive(Debug)]
@@ -114,6 +115,8 @@ impl App {
         match running.listen(&config).await {
             Ok(()) => {
                 running.mirror.resume();
+                config.warms.iter().for_each(|warm| running.mirror.warm_regularly(build::regular(warm)));
+                running.prove_regularly(&config.verify);
                 Ok(running)
             }
             Err(error) => {
@@ -292,12 +295,27 @@ impl Running {
         })
     }
 
+    /// Proves again and again what is here, if the configuration says so.
+    fn prove_regularly(&mut self, settings: &config::Verify) {
+        let Some(every) = settings.interval else { return };
+        let proving = proofs::run(self.desk(), settings.clone(), every, self.metrics.clone());
+        let stop = self.stop_listeners.clone();
+        self.admin.spawn(async move {
+            stop.run_until_cancelled(proving).await;
+        });
+    }
+
     fn admin_state(&self, api: Option<Api>) -> AdminState {
         let (store, mirror, metrics) = (self.store.clone(), self.mirror.clone(), self.metrics.clone());
         let encode = move || {
             show_store(&store, &metrics);
             mirror.show_limits();
             metrics.body_buffers(window::buffered() as u64);
+            for (name, job) in mirror.regular_warmings() {
+                if job.ended().is_some() {
+                    metrics.warmed(&name, incomplete(&job));
+                }
+            }
             metrics.encode()
         };
         let (store, mirror, draining) = (self.store.clone(), self.mirror.clone(), Arc::clone(&self.draining));
@@ -360,6 +378,9 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
             pins(stats.pins, stats.pinned_bytes, stats.max_bytes, stats.pins_lost),
         ));
     }
+    for (name, job) in mirror.regular_warmings() {
+        parts.push((format!("warm {name}"), warmed(&job)));
+    }
     let (limits, away, refused) = (mirror.limits(), mirror.away(), mirror.refused_accounts());
     for name in mirror.upstreams() {
         parts.push((format!("upstream {name}"), "configured".to_owned()));
@@ -371,4 +392,21 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
         );
     }
     parts
+}
+
+/// What the last run of a regular warming came to.
+fn warmed(job: &Job) -> String {
+    let look = job.ledger.look();
+    let lacking = incomplete(job);
+    match job.ended() {
+        None => format!("goes on, {} of {} images", look.finished, look.images),
+        Some((Ending::Stopped, _)) => "was stopped".to_owned(),
+        Some(_) => format!("{} images, {lacking} of them incomplete", look.images),
+    }
+}
+
+/// How many images a warming did not bring in whole.
+fn incomplete(job: &Job) -> u64 {
+    let finished = job.ledger.finished_since(0);
+    finished.iter().filter(|warmed| warmed.verdict == Verdict::Missing).count() as u64
 }

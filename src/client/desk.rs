@@ -2,7 +2,8 @@
 
 use super::Remote;
 use crate::api::{
-    Desk, Images, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status, Tags, Usage,
+    Desk, Images, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status, StopWarming, Tags,
+    Usage, Verified, Verify, Warm, WarmJob, WarmJobs,
 };
 
 impl Desk for Remote {
@@ -40,5 +41,26 @@ impl Desk for Remote {
 
     fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem> {
         self.post("/api/v1/pins/remove", asked)
+    }
+
+    fn warm(&self, asked: &Warm) -> Result<WarmJob, Problem> {
+        self.post("/api/v1/warm", asked)
+    }
+
+    fn warm_job(&self, job: u64, since: u64) -> Result<WarmJob, Problem> {
+        let (job, since) = (job.to_string(), since.to_string());
+        self.get("/api/v1/warm/job", &[("job", Some(&job)), ("since", Some(&since))])
+    }
+
+    fn warm_jobs(&self) -> Result<WarmJobs, Problem> {
+        self.get("/api/v1/warm", &[])
+    }
+
+    fn stop_warming(&self, asked: &StopWarming) -> Result<WarmJob, Problem> {
+        self.post("/api/v1/warm/stop", asked)
+    }
+
+    fn verify(&self, asked: &Verify) -> Result<Verified, Problem> {
+        self.post("/api/v1/verify", asked)
     }
 }

@@ -3,6 +3,7 @@
 //! A command asks a desk, and does not know whether that is a running server or a store that this process has opened
 //! ([`reach`]). It prints the API's own document with `--json`, and for people otherwise.
 
+mod bars;
 mod du;
 mod ls;
 mod pin;
@@ -12,11 +13,15 @@ mod rm;
 mod show;
 mod table;
 mod tags;
+mod verify;
+mod warm;
 
 pub(crate) use du::{Du, du};
 pub(crate) use ls::{Ls, ls};
 pub(crate) use pin::{Pin, Unpin, pin, unpin};
-pub(crate) use reach::{Reach, at_desk};
+pub(crate) use reach::{Reach, at_desk, at_desk_or_new};
 pub(crate) use refresh::{Refresh, refresh};
 pub(crate) use rm::{Rm, rm};
 pub(crate) use tags::{Tags, tags};
+pub(crate) use verify::{VerifyArgs, verify};
+pub(crate) use warm::{WarmArgs, warm};

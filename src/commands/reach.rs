@@ -36,6 +36,22 @@ pub(crate) fn at_desk<T>(
     reach: &Reach,
     ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
 ) -> Result<T, Failure> {
+    ask_at(reach, false, ask)
+}
+
+/// The same for what brings something in: where there is no store yet, it makes one.
+pub(crate) fn at_desk_or_new<T>(
+    reach: &Reach,
+    ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
+) -> Result<T, Failure> {
+    ask_at(reach, true, ask)
+}
+
+fn ask_at<T>(
+    reach: &Reach,
+    may_make: bool,
+    ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
+) -> Result<T, Failure> {
     if let Some(server) = &reach.server {
         let token = reach.token_file.as_deref().map(token).transpose()?;
         let remote = Remote::find(server.clone(), token).map_err(|failure| {
@@ -65,7 +81,7 @@ pub(crate) fn at_desk<T>(
             }
         }
     }
-    by_ourselves(config, &tried, ask)
+    by_ourselves(config, may_make, &tried, ask)
 }
 
 /// Where the mirror of a configuration would answer, the socket first, which asks for no token.
@@ -78,6 +94,7 @@ fn servers(config: &Config) -> Vec<Server> {
 
 fn by_ourselves<T>(
     config: Config,
+    may_make: bool,
     tried: &[String],
     ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
 ) -> Result<T, Failure> {
@@ -85,7 +102,7 @@ fn by_ourselves<T>(
         [] => "the configuration has no API to ask (admin.listen, admin.socket, admin.api)".to_owned(),
         tried => format!("no mirror answers at {}", tried.join(" or ")),
     };
-    if !App::has_store(&config) {
+    if !may_make && !App::has_store(&config) {
         let path = config.store.path.display();
         return Err(failed(format!(
             "{nobody}, and there is no store in {path}; name one by --server, --config or --data"

@@ -41,6 +41,8 @@ impl Config {
             ("memory.max_bytes", self.memory.max_bytes != new.memory.max_bytes),
             ("uplink.max_connections", self.uplink.max_connections != new.uplink.max_connections),
             ("uplink.max_rate", self.uplink.max_rate != new.uplink.max_rate),
+            ("warm", self.warms != new.warms),
+            ("verify", self.verify != new.verify),
         ];
         let mut live = differing(&[("log.level", self.log.level != new.log.level)]);
         live.extend(upstreams(&self.upstreams, &new.upstreams));

@@ -19,7 +19,7 @@ pub use changes::Changes;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
     Account, Admin, AdminApi, Budget, Config, Credentials, DeletedTags, Denied, Extent, Log, LogFormat,
-    Memory, Resume, Server, Store, TagRule, Tags, Unread, Uplink, Upstream,
+    Memory, Proven, Resume, Server, Store, TagRule, Tags, Unread, Uplink, Upstream, Verify, Warm,
 };
 pub use reach::{Endpoint, Http2, Identity, Proxies, Proxy};
 pub use secret::Secret;

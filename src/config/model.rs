@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use url::Url;
 
 use super::{Endpoint, Http2, Proxies, Secret};
-use crate::oci::Pattern;
+use crate::oci::{Images, Pattern, Platforms};
 
 /// All of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,53 @@ pub struct Config {
     pub uplink: Uplink,
     /// The registries that are mirrored; at least one, at most one of them the default.
     pub upstreams: Vec<Upstream>,
+    /// What is brought in again and again.
+    pub warms: Vec<Warm>,
+    /// What is proven again and again.
+    pub verify: Verify,
+}
+
+/// `[verify]`: the proof that images could be pulled from here, made again and again.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verify {
+    /// How long after its end it is made again; `None`: never.
+    pub interval: Option<Duration>,
+    /// Which images are looked at.
+    pub of: Proven,
+    /// For which machines.
+    pub platforms: Platforms,
+}
+
+/// Which images the proof looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Proven {
+    /// Everything that is here.
+    #[default]
+    All,
+    /// What is pinned.
+    Pinned,
+}
+
+/// `[[warm]]`: images that are brought in again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Warm {
+    /// What it is called where it is told of.
+    pub name: String,
+    /// The images, by name or by pattern; at least one.
+    pub images: Vec<Images>,
+    /// How many tags of each pattern, the highest versions first; `None`: all.
+    pub newest: Option<usize>,
+    /// For which machines.
+    pub platforms: Platforms,
+    /// Whether what is attached to an image is brought in as well.
+    pub referrers: bool,
+    /// How long after its end it begins again.
+    pub interval: Duration,
+}
+
+impl Warm {
+    /// The interval where none is given.
+    pub const INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 }
 
 /// `[server]`: where clients come.
@@ -327,6 +374,8 @@ impl Default for Config {
             memory: Memory::default(),
             uplink: Uplink::default(),
             upstreams: Upstream::built_in(),
+            warms: Vec::new(),
+            verify: Verify::default(),
         }
     }
 }

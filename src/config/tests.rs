@@ -111,10 +111,10 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
 
 #[test]
 fn every_key_is_documented() {
-    let tables = ["server", "admin", "log", "store", "memory", "uplink"];
+    let tables = ["server", "admin", "log", "store", "memory", "uplink", "verify"];
     let ask = tables.map(|table| format!("[{table}]\nno-such-key = 1\n")).join("")
         + "[[upstream]]\nno-such-key = 1\n[[upstream.account]]\nno-such-key = 1\n[[upstream.endpoint]]\nno-such-key = 1\n"
-        + "[[upstream.tags]]\nno-such-key = 1\n";
+        + "[[upstream.tags]]\nno-such-key = 1\n[[warm]]\nno-such-key = 1\n";
     let known: BTreeSet<String> = Config::from_toml(&ask, "f")
         .unwrap_err()
         .as_slice()

@@ -12,6 +12,8 @@ mod select;
 mod status;
 mod tags;
 mod usage;
+mod verify;
+mod warm;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +23,8 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 
 use crate::api::{
-    Desk, Images, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status, Tags, Usage,
+    Desk, Images, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status, StopWarming, Tags,
+    Usage, Verified, Verify, Warm, WarmJob, WarmJobs,
 };
 use crate::mirror::Mirror;
 use crate::store::Store;
@@ -80,5 +83,25 @@ impl Desk for Office {
 
     fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem> {
         self.unpin_all(&asked.of)
+    }
+
+    fn warm(&self, asked: &Warm) -> Result<WarmJob, Problem> {
+        self.begin_warming(asked)
+    }
+
+    fn warm_job(&self, job: u64, since: u64) -> Result<WarmJob, Problem> {
+        self.describe_warming(job, usize::try_from(since).unwrap_or(usize::MAX))
+    }
+
+    fn warm_jobs(&self) -> Result<WarmJobs, Problem> {
+        Ok(self.list_warmings())
+    }
+
+    fn stop_warming(&self, asked: &StopWarming) -> Result<WarmJob, Problem> {
+        self.end_warming(asked.job)
+    }
+
+    fn verify(&self, asked: &Verify) -> Result<Verified, Problem> {
+        self.prove(asked)
     }
 }

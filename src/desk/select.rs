@@ -120,6 +120,11 @@ impl Office {
     }
 }
 
+/// Images by a name or a pattern, of upstreams that are asked.
+pub(super) fn images(words: &str) -> Result<Images, Problem> {
+    words.trim().parse().map_err(not_a_name)
+}
+
 fn not_a_name(error: ImageError) -> Problem {
     Problem::bad_request(error).hint(
         "an image is written as in nginx, ghcr.io/org/app:1.2 or ghcr.io/org/app@sha256:...; a pattern as in \

@@ -23,6 +23,7 @@ use super::policy::{Denied, Policy};
 use super::recent::Recent;
 use super::relay::Relays;
 use super::tags::Resolution;
+use super::warm::Jobs;
 
 /// What the mirror is built from.
 #[derive(Debug)]
@@ -151,6 +152,7 @@ struct Parts {
     lists: Lists,
     fills: Fills,
     relays: Relays,
+    warmings: Jobs,
     tasks: TaskTracker,
     stop: CancellationToken,
     metrics: Metrics,
@@ -177,6 +179,7 @@ impl Mirror {
                 stop.clone(),
             ),
             relays,
+            warmings: Jobs::default(),
             store,
             sites: RwLock::new(Arc::new(Sites::new(namespaces, sites, &tasks, &stop))),
             memory,
@@ -341,6 +344,10 @@ impl Mirror {
 
     pub(super) fn relays(&self) -> &Relays {
         &self.0.relays
+    }
+
+    pub(super) fn warmings_table(&self) -> &Jobs {
+        &self.0.warmings
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

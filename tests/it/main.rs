@@ -46,6 +46,7 @@ mod tokens;
 mod transport;
 mod unreadable;
 mod uplink;
+mod verify;
 mod warm;
 mod watching;
 mod world;

@@ -1,7 +1,9 @@
 //! Images brought in before anybody pulls them.
 
 mod attached;
+pub(crate) mod commands;
 mod images;
+mod regular;
 mod trouble;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod tags;
 mod text;
 mod upstream;
 mod value;
+mod warm;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
         memory: memory(&mut reading, &mut root),
         uplink: Uplink::default(),
         upstreams: Vec::new(),
+        warms: warm::warms(&mut reading, &mut root),
+        verify: warm::verify(&mut reading, &mut root),
     };
     let (uplink, proxies) = uplink(&mut reading, &mut root);
     config.uplink = uplink;

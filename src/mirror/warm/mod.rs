@@ -7,13 +7,16 @@
 //! repository while upstream is away. Leaves to others where the list of images comes from, and who looks at the progress.
 //!
 //! Rooms: `errand` is one list of images, `walk` one image, `bring` one object, `patience` what is done after a refusal,
-//! `ledger` what can be seen meanwhile, `tally` what it came to.
+//! `ledger` what can be seen meanwhile, `tally` what it came to; `jobs` are lists that go on in the background, `regular`
+//! those that come again and again.
 
 mod bring;
 mod errand;
 mod expand;
+mod jobs;
 mod ledger;
 mod patience;
+mod regular;
 mod tally;
 mod walk;
 
@@ -21,7 +24,10 @@ use std::time::Duration;
 
 use crate::oci::{Images, Platforms};
 
+pub(super) use jobs::Jobs;
+pub use jobs::{Ending, Job, TooMany};
 pub use ledger::{Ledger, Snapshot, UnderWay};
+pub use regular::Regular;
 pub use tally::{Lack, Verdict, Warmed};
 
 /// What is to be brought in.

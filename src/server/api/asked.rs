@@ -40,6 +40,20 @@ impl Asking {
 }
 
 impl Query {
+    /// A parameter that is a number.
+    pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
+        let number = self.one(name).map(|value| {
+            value.parse().map_err(|_| Problem::bad_request(format!("{name} is {value:?}, no number")))
+        });
+        number.transpose()
+    }
+
+    /// A number that has to be there.
+    pub(super) fn must_number(&self, name: &str) -> Result<u64, Problem> {
+        self.must(name)?;
+        Ok(self.number(name)?.unwrap_or(0))
+    }
+
     /// A parameter, if it is given and not empty.
     pub(super) fn one(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());

@@ -68,6 +68,18 @@ const ROUTES: &[Route] = &[
     }),
     write("/api/v1/pins", |asking| Answer::of(&asking.desk.pin(&asking.content()?)?)),
     write("/api/v1/pins/remove", |asking| Answer::of(&asking.desk.unpin(&asking.content()?)?)),
+    read("/api/v1/warm", |asking| {
+        asking.query(&[])?;
+        Answer::of(&asking.desk.warm_jobs()?)
+    }),
+    write("/api/v1/warm", |asking| Answer::of(&asking.desk.warm(&asking.content()?)?)),
+    read("/api/v1/warm/job", |asking| {
+        let query = asking.query(&["job", "since"])?;
+        let (job, since) = (query.must_number("job")?, query.number("since")?.unwrap_or(0));
+        Answer::of(&asking.desk.warm_job(job, since)?)
+    }),
+    write("/api/v1/warm/stop", |asking| Answer::of(&asking.desk.stop_warming(&asking.content()?)?)),
+    write("/api/v1/verify", |asking| Answer::of(&asking.desk.verify(&asking.content()?)?)),
 ];
 
 /// The call that a request means.

@@ -23,8 +23,8 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Outcome;
 pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
-    ByEndpoint, ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndOutcome,
-    ByUpstreamKindAndResult,
+    ByEndpoint, ByList, ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount,
+    ByUpstreamAndOutcome, ByUpstreamKindAndResult,
 };
 pub use labels::{FillResult, Kind, UpstreamResult};
 pub use upstream::UpstreamMetrics;
@@ -50,6 +50,7 @@ struct Inner {
     relays: Gauge,
     body_buffers: Gauge,
     store: Store,
+    ahead: Ahead,
     log_dropped: Counter,
 }
 
@@ -95,6 +96,15 @@ struct Store {
     pins_lost: Gauge,
 }
 
+/// What is known of an outage beforehand.
+#[derive(Debug, Default)]
+struct Ahead {
+    warm_incomplete: Family<ByList, Gauge>,
+    verify_images: Gauge,
+    verify_incomplete: Gauge,
+    verify_ended: Gauge,
+}
+
 /// The store's figures at a moment, as whoever watches it reads them off. Totals count from the start of the process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StoreFigures<'a> {
@@ -136,6 +146,7 @@ impl Metrics {
         let (fills_running, fills, readers) = register_fills(&mut registry);
         let relays = register_relays(&mut registry);
         let store = register_store(&mut registry);
+        let ahead = register_ahead(&mut registry);
         let body_buffers = Gauge::default();
         registry.register_with_unit(
             "body_buffers",
@@ -162,6 +173,7 @@ impl Metrics {
                 relays,
                 body_buffers,
                 store,
+                ahead,
                 log_dropped,
             }),
         }
@@ -239,6 +251,20 @@ impl Metrics {
         for &(reason, total) in now.evictions {
             store.evictions.get_or_create(&ByReason { reason }).inner().fetch_max(total, Ordering::Relaxed);
         }
+    }
+
+    /// So many images of a list of the configuration were not brought in whole the last time.
+    pub fn warmed(&self, list: &str, incomplete: u64) {
+        let by = ByList { list: list.to_owned() };
+        self.inner.ahead.warm_incomplete.get_or_create(&by).set(signed(incomplete));
+    }
+
+    /// What the proof came to that is made again and again, at this many seconds after 1970.
+    pub fn verified(&self, images: u64, incomplete: u64, ended: u64) {
+        let ahead = &self.inner.ahead;
+        ahead.verify_images.set(signed(images));
+        ahead.verify_incomplete.set(signed(incomplete));
+        ahead.verify_ended.set(signed(ended));
     }
 
     /// Sets how many bytes of bodies are in memory now.
@@ -448,6 +474,28 @@ fn register_store(registry: &mut Registry) -> Store {
         store.pins_lost.clone(),
     );
     store
+}
+
+fn register_ahead(registry: &mut Registry) -> Ahead {
+    let ahead = Ahead::default();
+    registry.register(
+        "warm_incomplete",
+        "Images of a list of the configuration that were not brought in whole the last time",
+        ahead.warm_incomplete.clone(),
+    );
+    registry.register("verify_images", "Images that the last proof looked at", ahead.verify_images.clone());
+    registry.register(
+        "verify_incomplete",
+        "Images that could not be pulled from here, whole, were upstream gone, by the last proof",
+        ahead.verify_incomplete.clone(),
+    );
+    registry.register_with_unit(
+        "verify_ended",
+        "When the last proof ended, since 1970; 0 before the first",
+        Unit::Seconds,
+        ahead.verify_ended.clone(),
+    );
+    ahead
 }
 
 fn first_byte_histogram() -> Histogram {

@@ -1,0 +1,119 @@
+//! `roadstead verify`: what could be pulled from here, were upstream gone.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::support::images::{Image, artifact, image, index};
+use crate::support::mirror::{Binary, Setup};
+use crate::support::upstream::Upstream;
+use crate::warm::commands::{roadstead, said};
+use crate::warm::named;
+use crate::world::{REPOSITORY, TAG};
+
+/// A mirror that has warmed an index over two images, of which the first has a signature.
+struct Scene {
+    upstream: Upstream,
+    mirror: Binary,
+    server: String,
+    images: Vec<Image>,
+    signature: Image,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let upstream = Upstream::start().await;
+        upstream.list_referrers();
+        let images = vec![image(1, &[20_000]), image(2, &[30_000])];
+        let signature = artifact(3, &images[0].manifest);
+        for image in images.iter().chain([&signature]) {
+            upstream.push(REPOSITORY, None, image);
+        }
+        let index = index(&images.iter().collect::<Vec<_>>());
+        upstream.push_manifest(REPOSITORY, &index);
+        upstream.tag(REPOSITORY, TAG, &index.digest);
+        let mirror = Setup::of(&upstream).spawn().await;
+        let server = format!("http://{}", mirror.admin().unwrap());
+        let warmed = roadstead(&["warm", &named(TAG), "--server", &server], "").await;
+        assert_eq!(warmed.status.code(), Some(0), "{}", said(&warmed));
+        Self { upstream, mirror, server, images, signature }
+    }
+
+    /// The exit code of a verification, and its document.
+    async fn verify(&self, more: &[&str]) -> (Option<i32>, Value) {
+        let mut args = vec!["verify", "--json", "--server", &self.server];
+        args.extend(more);
+        let output = roadstead(&args, "").await;
+        let document = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", said(&output)));
+        (output.status.code(), document)
+    }
+
+    /// The file of an object.
+    fn file(&self, digest: &str) -> PathBuf {
+        let hex = digest.split_once(':').unwrap().1;
+        let files = crate::support::mirror::files_under(&self.mirror.data(), hex);
+        files.into_iter().find(|file| file.extension().is_none()).unwrap()
+    }
+}
+
+/// The digests of what is missing.
+fn gaps(document: &Value) -> Vec<String> {
+    let images = document["images"].as_array().unwrap().iter();
+    let gaps = images.flat_map(|image| image["gaps"].as_array().unwrap());
+    gaps.map(|gap| gap["digest"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn g6_a_file_that_was_deleted_by_hand_is_named_and_fetched_when_upstream_is_there() {
+    let scene = Scene::new().await;
+    let (code, document) = scene.verify(&["--all"]).await;
+    assert_eq!((code, &document["whole"]), (Some(0), &Value::Bool(true)), "{document}");
+    let lost = &scene.images[1].layers[0];
+    std::fs::remove_file(scene.file(&lost.digest)).unwrap();
+    std::fs::remove_file(scene.file(&scene.signature.layers[0].digest)).unwrap();
+    let (code, document) = scene.verify(&[&named(TAG)]).await;
+    assert_eq!(code, Some(1), "{document}");
+    let (mut named_gaps, mut expected) =
+        (gaps(&document), vec![lost.digest.clone(), scene.signature.layers[0].digest.clone()]);
+    named_gaps.sort();
+    expected.sort();
+    assert_eq!(named_gaps, expected);
+    // What is not asked about is no gap.
+    let (code, document) = scene.verify(&["--all", "--platform", "linux/amd64", "--no-referrers"]).await;
+    assert_eq!(code, Some(0), "{document}");
+
+    scene.upstream.down().await;
+    let (code, _) = scene.verify(&["--all", "--fix"]).await;
+    assert_eq!(code, Some(1));
+    scene.upstream.up().await;
+    let (code, document) = scene.verify(&["--all", "--fix"]).await;
+    assert_eq!(code, Some(0), "{document}");
+    assert_eq!(scene.upstream.sent_of(&lost.digest), 2 * lost.size());
+}
+
+#[tokio::test]
+async fn only_a_deep_look_finds_bytes_that_have_changed() {
+    let scene = Scene::new().await;
+    let layer = &scene.images[0].layers[0];
+    let file = scene.file(&layer.digest);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    // Over the old content: the file that is open is the same.
+    std::fs::write(&file, &bytes).unwrap();
+    let (code, document) = scene.verify(&["--all", "--deep"]).await;
+    assert_eq!((code, gaps(&document)), (Some(1), vec![layer.digest.clone()]), "{document}");
+    let (code, document) = scene.verify(&["--all", "--fix", "--deep"]).await;
+    assert_eq!(code, Some(0), "{document}");
+}
+
+#[tokio::test]
+async fn what_was_never_here_is_not_proven() {
+    let scene = Scene::new().await;
+    for of in [named("other"), "registry.test/team/else:1".to_owned()] {
+        let (code, document) = scene.verify(&[&of]).await;
+        assert_eq!((code, &document["whole"]), (Some(1), &Value::Bool(false)), "{of}: {document}");
+    }
+    let (code, document) = scene.verify(&[&named(TAG), "--platform", "linux/mips"]).await;
+    assert_eq!(code, Some(1), "{document}");
+    assert_eq!(document["images"][0]["unoffered"][0], "linux/mips");
+}
