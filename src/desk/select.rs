@@ -92,7 +92,12 @@ impl Office {
 
     /// One image by its name.
     pub(super) fn image(&self, words: &str) -> Result<ImageRef, Problem> {
-        words.trim().parse().map_err(not_a_name)
+        let words = words.trim();
+        if words.parse::<Digest>().is_ok() {
+            return Err(Problem::bad_request("a digest alone names no image of a repository")
+                .hint("write it behind one, as in ghcr.io/org/app@sha256:..."));
+        }
+        words.parse().map_err(not_a_name)
     }
 
     /// The upstream of an image, and its repository there.
