@@ -38,7 +38,6 @@ pub use warm::{
 ///
 /// # Errors
 /// Every call tells what could not be done, and what to do about it.
-#[expect(clippy::missing_errors_doc, reason = "told once, above")]
 pub trait Desk: Send + Sync {
     /// How the mirror is.
     fn status(&self) -> Result<Status, Problem>;
