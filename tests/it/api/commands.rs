@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use crate::support::images::{Image, image};
 use crate::support::mirror::{Binary, REGISTRY, Setup, Signal};
+use crate::support::soon;
 use crate::support::upstream::Upstream;
 
 /// Runs the binary with nothing in its environment but this.
@@ -50,6 +51,16 @@ pub(super) async fn with_an_image(upstream: &Upstream, admin: &str) -> (Binary, 
     upstream.push("team/app", Some("1.0"), &image);
     let mirror = Setup::of(upstream).set("admin", admin).spawn().await;
     pull(&mirror, "team/app", "1.0", &image).await;
+    let stored = async {
+        loop {
+            let metrics = mirror.admin_get("/metrics").send().await.expect(200);
+            let has = |line: &str| text(&metrics.body).lines().any(|told| told == line);
+            if has("roadstead_store_blobs 3") && has("roadstead_store_manifests 1") {
+                return;
+            }
+        }
+    };
+    soon("all of the image in the store", stored).await;
     (mirror, image)
 }
 
