@@ -186,7 +186,7 @@ async fn t28_an_upstream_that_has_less_than_it_said_is_not_asked_over_and_over_p
         world.upstream.script(on().get().blobs().nth(1), act().cut(3 * MB));
         let mut client = clients(&world, 1, &blob, None).await.remove(0);
         client.until(2 * MB).await;
-        world.upstream.wait(on().get().blobs(), 4).await;
+        world.upstream.wait(on().get().blobs(), 2).await;
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let requests = world.upstream.count(&on().get().blobs());
         assert!(requests <= 6, "{requests} requests");
