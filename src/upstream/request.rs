@@ -182,14 +182,14 @@ impl Upstream {
                     denied = Some(no)
                 }
                 ControlFlow::Break(answer) => return answer,
-                ControlFlow::Continue(failure) => failed = Some(sooner(failed, failure)),
+                ControlFlow::Continue(failure) => failed = Some(told(question.kind, failed, failure)),
             }
         }
         for place in resting {
             if self.comes_back(place).await {
                 match self.ask_one(place, question).await {
                     ControlFlow::Break(answer) => return answer,
-                    ControlFlow::Continue(failure) => failed = Some(sooner(failed, failure)),
+                    ControlFlow::Continue(failure) => failed = Some(told(question.kind, failed, failure)),
                 }
             }
         }
@@ -292,13 +292,15 @@ impl Upstream {
     }
 }
 
-/// Which failure is told when this one comes after another: the first, but of two limits the one that is over first.
-fn sooner(first: Option<Failure>, then: Failure) -> Failure {
+/// Which failure is told when this one comes after another: the first, but of two limits the one that is over first. Who
+/// fetches a blob takes up what broke, and is told what is over soonest: a limit may have a long time to go.
+fn told(kind: Kind, first: Option<Failure>, then: Failure) -> Failure {
     match (first, &then) {
         (Some(Failure::Limited { retry_after: one }), Failure::Limited { retry_after: other }) => {
             let left = one.into_iter().chain(*other).min();
             Failure::Limited { retry_after: left }
         }
+        (Some(Failure::Limited { .. }), Failure::DidNotAnswer(_)) if kind == Kind::Blob => then,
         (first, _) => first.unwrap_or(then),
     }
 }

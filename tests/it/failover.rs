@@ -95,6 +95,20 @@ async fn g1_an_endpoint_that_dies_at_40_percent_of_a_blob_is_left_at_that_byte_a
 }
 
 #[tokio::test]
+async fn g1_a_limit_of_one_endpoint_does_not_end_a_blob_that_another_fails_to_send_once() {
+    let pair = Pair::new("").await;
+    let blob = layer(21, 3_000_000);
+    pair.push(&image(21, &[100]));
+    for upstream in [&pair.first, &pair.second] {
+        upstream.push_blob(REPOSITORY, &blob);
+    }
+    pair.first.script(on(), status(429).header("Retry-After", "600"));
+    pair.second.script(on().blobs().nth(1), act().cut(1_000_000));
+    pair.second.script(on().blobs().nth(2), status(503));
+    pair.mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
+}
+
+#[tokio::test]
 async fn g6_an_endpoint_that_is_being_mended_is_left_alone_whatever_time_it_names() {
     let pair = Pair::new("tag_ttl = \"0s\"").await;
     let picture = image(7, &[100]);

@@ -17,8 +17,8 @@ const WAITS: [Duration; 6] = [
 ];
 
 /// How long a transfer may be without a byte, attempts included, before no other attempt is begun: whoever waits for its
-/// bytes has somewhere else to ask.
-const SILENCE: Duration = Duration::from_secs(30);
+/// bytes has somewhere else to ask. With the last attempt it is half a minute at the most.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// The budget of one transfer.
 #[derive(Debug, Default)]
@@ -81,17 +81,17 @@ mod tests {
         let (begun, second) = (Instant::now(), Duration::from_secs(1));
         let mut budget = Budget::default();
         assert!(budget.spend(begun, None).is_some());
-        assert!(budget.spend(begun + 29 * second, None).is_some());
-        assert_eq!(budget.spend(begun + 30 * second, None), None);
+        assert!(budget.spend(begun + 19 * second, None).is_some());
+        assert_eq!(budget.spend(begun + 20 * second, None), None);
         budget.refill();
-        assert!(budget.spend(begun + 31 * second, None).is_some(), "bytes begin it anew");
+        assert!(budget.spend(begun + 21 * second, None).is_some(), "bytes begin it anew");
     }
 
     #[test]
     fn g6_no_attempt_is_wasted_on_an_upstream_that_is_left_alone() {
         let (now, second) = (Instant::now(), Duration::from_secs(1));
         for (rest, wait) in
-            [(0, Some(Duration::ZERO)), (2, Some(2 * second)), (29, Some(29 * second)), (30, None)]
+            [(0, Some(Duration::ZERO)), (2, Some(2 * second)), (19, Some(19 * second)), (20, None)]
         {
             assert_eq!(Budget::default().spend(now, Some(rest * second)), wait, "{rest}");
         }
@@ -105,6 +105,6 @@ mod tests {
         assert_eq!(spend(&limited(7)), Some(Duration::from_secs(7)));
         assert_eq!(spend(&Failure::SaidNo(SaidNo { status: 404 })), Some(WAITS[1]));
         assert_eq!(spend(&limited(0)), Some(WAITS[2]));
-        assert_eq!(spend(&limited(31)), None);
+        assert_eq!(spend(&limited(21)), None);
     }
 }
