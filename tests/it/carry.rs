@@ -41,6 +41,7 @@ impl Pulled {
                 mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
             }
         }
+        mirror.settled().await;
         let setup = mirror.stop().await;
         let config = setup.file("roadstead.toml", &setup.toml());
         Self { image, long, signature, sbom, setup, config }
