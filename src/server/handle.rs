@@ -124,7 +124,7 @@ async fn dispatch(inner: &Inner, request: &Request, subject: &mut Subject) -> Re
         }
         _ => lists::tags(mirror, request, &target, name).await,
     };
-    answered.map_err(|rejection| rejection.as_told(target.site.denied()))
+    answered.map_err(|rejection| rejection.told_as(target.site.denied()))
 }
 
 /// Whether a request that came by these mirrors has been here before, or has passed more than anybody puts in a row.

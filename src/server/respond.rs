@@ -86,7 +86,7 @@ impl Verdict {
 
 impl Rejection {
     /// The same as this upstream's operator wants clients to be told it.
-    pub(super) fn as_told(self, denied: Denied) -> Self {
+    pub(super) fn told_as(self, denied: Denied) -> Self {
         match self {
             Self::Refused(object, Refusal::SaidNo { status: 401 | 403 }) if denied == Denied::Hide => {
                 Self::Hidden(object)

@@ -16,7 +16,10 @@ use super::token::Secret;
 
 /// What token servers gave in place of logins. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Refreshed(Arc<Mutex<HashMap<(String, Login), Arc<Replaced>>>>);
+pub struct Refreshed(Arc<Mutex<ByLogin>>);
+
+/// By realm and login.
+type ByLogin = HashMap<(String, Login), Arc<Replaced>>;
 
 /// How many are kept. There are as many as there are accounts, and a few more while accounts change.
 const KEPT: usize = 256;

@@ -212,7 +212,7 @@ impl Model {
     /// Everything that pins keep, with the size that is told of each.
     pub(in crate::store) fn pinned(&self) -> HashMap<Digest, u64> {
         let mut reach = Reach { model: self, seen: HashSet::new(), found: HashMap::new() };
-        for ((repo, reference), _) in &self.pins.by_name {
+        for (repo, reference) in self.pins.by_name.keys() {
             match reference {
                 Reference::Digest(digest) => reach.visit(*repo, digest),
                 Reference::Tag(tag) => reach.visit_tag(*repo, tag),

@@ -56,7 +56,7 @@ fn what_is_here_is_told_by_repository_tag_and_platform() {
     let tagged = store.tagged("docker.io", &repo("a"));
     assert_eq!((tagged.len(), &tagged[0].tag, &tagged[0].digest), (1, &tag("latest"), &root));
     assert!(store.tagged("ghcr.io", &repo("b")).is_empty());
-    assert_eq!(store.members("ghcr.io", &repo("b")), [layer.clone()]);
+    assert_eq!(store.members("ghcr.io", &repo("b")), std::slice::from_ref(&layer));
     let mut expected = vec![layer.clone(), amd.clone(), root.clone(), other.clone()];
     expected.sort();
     assert_eq!(store.members("docker.io", &repo("a")), expected);
@@ -93,7 +93,7 @@ fn what_a_tag_has_stood_for_is_kept_over_a_restart_and_lost_with_the_index() {
         let changes = store.history("docker.io", &repo("a"), &tag("t"));
         changes.into_iter().map(|change| (change.digest, change.since)).collect()
     };
-    let expected = [(one.clone(), at(10)), (two.clone(), at(30)), (one.clone(), at(40))];
+    let expected = [(one.clone(), at(10)), (two, at(30)), (one, at(40))];
     assert_eq!(history(&fixture.store), expected);
     let fixture = fixture.restart();
     assert_eq!(history(&fixture.store), expected);

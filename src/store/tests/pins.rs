@@ -199,7 +199,7 @@ fn g8_pins_are_there_after_an_orderly_end_a_kill_and_the_loss_of_the_index() {
     let fixture = fixture.restart();
     assert_eq!(fixture.store.pins(), expected);
     let fixture = fixture.broken(|layout| RealDisk.remove(&layout.index()).unwrap());
-    assert_eq!((fixture.store.pins(), held(&fixture.store)), (expected, vec![old.clone()]));
+    assert_eq!((fixture.store.pins(), held(&fixture.store)), (expected, vec![old]));
     assert!(!fixture.store.stats().pins_lost);
     assert!(fixture.store.unpin("docker.io", &repo("a"), &name("t")));
     assert_eq!(fixture.killed().store.pins().len(), 1);

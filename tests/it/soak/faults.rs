@@ -70,8 +70,8 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault { of: "Act::html", what: "a web page", does: |draw| draw.html() },
     Fault { of: "Act::redirect_by", what: "a signed address", does: |draw| draw.signed(3) },
     Fault { of: "Upstream::signer", what: "a signed address that is over", does: |draw| draw.signed(0) },
-    Fault { of: "redirect", what: "a redirect to a foreign host", does: |draw| draw.to_foreign() },
-    Fault { of: "redirect", what: "a redirect that leads nowhere", does: |draw| draw.to_nowhere() },
+    Fault { of: "redirect", what: "a redirect to a foreign host", does: |draw| draw.lead_to_foreign() },
+    Fault { of: "redirect", what: "a redirect that leads nowhere", does: |draw| draw.lead_to_nowhere() },
     Fault { of: "Act::flip", what: "a wrong bit", does: |draw| draw.object(|draw| act().flip(draw.place())) },
     Fault {
         of: "Act::truncate",
@@ -155,7 +155,10 @@ impl Draw<'_> {
         self.scenery.lied(self.asked);
         let act = act().status(self.dice.pick(statuses));
         let challenge = self.dice.pick(&[None, Some("Basic realm=\"x\""), Some("Negotiate"), Some("Bearer")]);
-        Some(challenge.map_or(act.clone(), |challenge| act.header("WWW-Authenticate", challenge)))
+        Some(match challenge {
+            Some(challenge) => act.header("WWW-Authenticate", challenge),
+            None => act,
+        })
     }
 
     fn wrong_header(&mut self) -> Option<Act> {
@@ -252,7 +255,7 @@ impl Draw<'_> {
         Some(act().redirect_by(status, move |_| location.clone()).where_right())
     }
 
-    fn to_foreign(&mut self) -> Option<Act> {
+    fn lead_to_foreign(&mut self) -> Option<Act> {
         let host = if self.dice.percent(70) { &self.scenery.foreign } else { &self.scenery.stranger };
         if self.asked.kind == Kind::Signed {
             return None;
@@ -262,7 +265,7 @@ impl Draw<'_> {
         Some(redirect(self.dice.pick(&[302, 307]), format!("{host}{}{query}", self.asked.path)))
     }
 
-    fn to_nowhere(&mut self) -> Option<Act> {
+    fn lead_to_nowhere(&mut self) -> Option<Act> {
         let own = self.asked.path.as_str();
         let location = self.dice.pick(&[
             "",

@@ -78,9 +78,12 @@ pub(super) struct Scenery {
     registry: &'static str,
     /// Whether it may limit us without saying for how long.
     pub(super) may_limit: bool,
-    signer: Box<dyn Fn(&str, &str, usize) -> String + Send + Sync>,
+    signer: Box<Signer>,
     shared: Arc<Shared>,
 }
+
+/// Signs the URL of a blob.
+type Signer = dyn Fn(&str, &str, usize) -> String + Send + Sync;
 
 /// What all servers share.
 #[derive(Debug)]
