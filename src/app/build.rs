@@ -6,8 +6,8 @@ use crate::clock::Clock;
 use crate::config;
 use crate::http::Pseudonym;
 use crate::mirror::{
-    Deleted, Denied, Extent, FillPolicy, Policy, Regular, Resume, SiteSettings, TagPolicy, TagRule, TagRules,
-    Unread, Warming,
+    Deleted, Denied, Extent, FillPolicy, Mode, Modes, OfflineMiss, Policy, Regular, Resume, SiteSettings,
+    TagPolicy, TagRule, TagRules, Unread, Warming,
 };
 use crate::oci::{Namespace, Namespaces};
 use crate::store;
@@ -96,10 +96,24 @@ fn site(upstream: &config::Upstream, shared: &Shared, metrics: &Metrics) -> Resu
             config::Denied::Hide => Denied::Hide,
         },
         fill: fill_policy(upstream),
+        modes: Modes { own: upstream.offline.own.map(mode), all: mode(upstream.offline.all) },
+        offline_miss: match upstream.offline.miss {
+            config::OfflineMiss::Unavailable => OfflineMiss::Unavailable,
+            config::OfflineMiss::NotFound => OfflineMiss::NotFound,
+        },
+        complete_only: upstream.offline.complete_only,
     };
     let upstream = Upstream::new(settings, metrics)
         .map_err(|error| StartError::Upstreams(format!("upstream {}: {error}", upstream.name)))?;
     Ok(SiteSettings { upstream, policy })
+}
+
+fn mode(mode: config::Mode) -> Mode {
+    match mode {
+        config::Mode::Online => Mode::Online,
+        config::Mode::Offline => Mode::Offline,
+        config::Mode::Auto => Mode::Auto,
+    }
 }
 
 fn endpoint(endpoint: &config::Endpoint) -> EndpointSettings {

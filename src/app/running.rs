@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{self, Changes, Config};
 use crate::desk::{Office, trouble};
 use crate::http::window;
-use crate::mirror::{Ending, Job, Mirror, Options, Verdict};
+use crate::mirror::{Contact, Ending, Job, Mirror, Mode, Options, UpstreamMode, Verdict};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::api::Api;
 use crate::server::{self, Drained, Limits, OwnerSocket, Service, SocketError};
@@ -310,6 +310,7 @@ impl Running {
         let encode = move || {
             show_store(&store, &metrics);
             mirror.show_limits();
+            mirror.show_modes();
             metrics.body_buffers(window::buffered() as u64);
             for (name, job) in mirror.regular_warmings() {
                 if job.ended().is_some() {
@@ -382,8 +383,8 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
         parts.push((format!("warm {name}"), warmed(&job)));
     }
     let (limits, away, refused) = (mirror.limits(), mirror.away(), mirror.refused_accounts());
-    for name in mirror.upstreams() {
-        parts.push((format!("upstream {name}"), "configured".to_owned()));
+    for UpstreamMode { upstream: name, mode, contact, .. } in mirror.modes() {
+        parts.push((format!("upstream {name}"), said_of(mode, contact)));
         let own = away.iter().chain(&limits).filter(|(of, ..)| *of == name);
         parts.extend(own.map(|(_, at, what)| (format!("upstream {name} at {at}"), what.clone())));
         let refused = refused.iter().filter(|(of, ..)| *of == name);
@@ -409,4 +410,12 @@ fn warmed(job: &Job) -> String {
 fn incomplete(job: &Job) -> u64 {
     let finished = job.ledger.finished_since(0);
     finished.iter().filter(|warmed| warmed.verdict == Verdict::Missing).count() as u64
+}
+
+/// Whether an upstream is asked, for people.
+fn said_of(mode: Mode, contact: Contact) -> String {
+    match contact {
+        Contact::Open | Contact::Offline => format!("mode {mode}"),
+        Contact::Away => format!("mode {mode}, taken for offline: no endpoint answers"),
+    }
 }

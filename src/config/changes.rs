@@ -86,6 +86,9 @@ fn upstream_keys(old: &Upstream, new: &Upstream) -> Vec<String> {
         ("ca", old.ca != new.ca),
         ("http2", old.http2 != new.http2),
         ("proxy", old.proxies != new.proxies),
+        ("mode", (old.offline.own, old.offline.all) != (new.offline.own, new.offline.all)),
+        ("offline_miss", old.offline.miss != new.offline.miss),
+        ("complete_only", old.offline.complete_only != new.offline.complete_only),
         ("tag_ttl", old.tags.ttl != new.tags.ttl),
         ("max_stale", old.tags.max_stale != new.tags.max_stale),
         ("immutable", old.tags.immutable != new.tags.immutable),
@@ -163,6 +166,9 @@ mod tests {
             "default = true",
             "realm_hosts = [\"h\"]",
             "redirect_hosts = [\"h\"]",
+            "mode = \"auto\"",
+            "offline_miss = \"404\"",
+            "complete_only = true",
             "tag_ttl = \"1s\"",
             "max_stale = \"1s\"",
             "immutable = true",
@@ -203,6 +209,16 @@ mod tests {
         let changes = old.changes(&config("[uplink]\nproxy = \"http://proxy.example:3128\"\n"));
         let each: Vec<_> = old.upstreams.iter().map(|up| format!("upstream {} proxy", up.name)).collect();
         assert_eq!(changes, Changes { live: each, restart: vec![] });
+    }
+
+    #[test]
+    fn a_mode_for_all_changes_each_upstream_that_has_none_of_its_own() {
+        let up = "[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n";
+        let old = config(up);
+        let new = config(&format!("[uplink]\nmode = \"offline\"\ncomplete_only = true\n{up}"));
+        assert_eq!(old.changes(&new).live, ["upstream a mode", "upstream a complete_only"]);
+        let own = format!("{up}mode = \"\"\noffline_miss = \"503\"\n");
+        assert!(old.changes(&config(&own)).is_empty(), "an empty one is that of all");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod changes;
 mod mistake;
 mod model;
+mod offline;
 mod reach;
 mod read;
 mod secret;
@@ -21,6 +22,7 @@ pub use model::{
     Account, Admin, AdminApi, Budget, Config, Credentials, DeletedTags, Denied, Extent, Log, LogFormat,
     Memory, Proven, Resume, Server, Store, TagRule, Tags, Unread, Uplink, Upstream, Verify, Warm,
 };
+pub use offline::{Mode, Offline, OfflineMiss};
 pub use reach::{Endpoint, Http2, Identity, Proxies, Proxy};
 pub use secret::Secret;
 pub use source::{Sources, Unreadable, read_token};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use super::{Endpoint, Http2, Proxies, Secret};
+use super::{Endpoint, Http2, Offline, Proxies, Secret};
 use crate::oci::{Images, Pattern, Platforms};
 
 /// All of it.
@@ -200,6 +200,8 @@ pub struct Upstream {
     pub http2: Http2,
     /// The proxies on the way.
     pub proxies: Proxies,
+    /// Whether it is asked, and what is done while it is not.
+    pub offline: Offline,
     /// How its tags are treated.
     pub tags: Tags,
     /// How long a true 404 is remembered; zero: not at all.
@@ -461,6 +463,7 @@ impl Upstream {
             ca: Vec::new(),
             http2: Http2::Small,
             proxies: Proxies::default(),
+            offline: Offline::default(),
             tags: Tags::default(),
             negative_ttl: Duration::from_secs(5),
             denied: Denied::Tell,

@@ -46,6 +46,9 @@ pub(super) fn problem(about: &str, refusal: &Refusal) -> Problem {
         Refusal::WrongContent { reason } => {
             (ProblemCode::Unreachable, format!("upstream sent something else: {reason}"))
         }
+        Refusal::Offline { .. } => {
+            (ProblemCode::Unreachable, "upstream is not asked: this mirror is offline".to_owned())
+        }
         Refusal::Internal { reason } => (ProblemCode::Internal, reason.clone()),
     };
     Problem::new(code, format!("{about}: {why}"))

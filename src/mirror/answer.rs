@@ -6,8 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::oci::Digest;
+use crate::store::Ranges;
 use crate::telemetry::Outcome;
 use crate::upstream::{Cause, Failure, Unresolved};
+
+use super::mode::{OfflineMiss, Why};
 
 /// An answer with the one word that log, metric and header will carry for it.
 #[derive(Clone, Debug)]
@@ -64,6 +67,21 @@ pub enum Wanted {
     Several(Vec<(u64, u64)>),
 }
 
+impl Wanted {
+    /// Whether all of it is among what is there of a blob of that size. What is to be proven takes all of the blob.
+    pub(super) fn is_in(&self, present: &Ranges, size: u64) -> bool {
+        let closed = |first: u64, last: u64| first.min(size)..last.saturating_add(1).min(size);
+        match self {
+            Self::Whole | Self::From(_) => present.contains(0..size),
+            Self::Closed { first, last } => present.contains(closed(*first, *last)),
+            Self::Suffix(length) => present.contains(size.saturating_sub(*length)..size),
+            Self::Several(ranges) => {
+                ranges.iter().all(|&(first, last)| present.contains(closed(first, last)))
+            }
+        }
+    }
+}
+
 /// Why there is no answer. *Said no*, *refused us* and *did not answer* are never one (G6, G10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -96,6 +114,13 @@ pub enum Refusal {
         /// How long upstream wants us to wait.
         retry_after: Option<Duration>,
     },
+    /// It is not here, or not whole, and upstream is not asked.
+    Offline {
+        /// Why it is not.
+        why: Why,
+        /// What that is to a client.
+        miss: OfflineMiss,
+    },
     /// Something of ours failed.
     Internal {
         /// For the operator; may name paths.
@@ -114,6 +139,11 @@ impl Refusal {
         matches!(self, Self::SaidNo { status: 404 | 410 })
     }
 
+    /// The outcome of an answer that stands in for this refusal.
+    pub(super) fn covered(&self) -> Outcome {
+        if matches!(self, Self::Offline { .. }) { Outcome::Offline } else { Outcome::Stale }
+    }
+
     /// The status of upstream behind this refusal.
     pub(super) fn fwd_status(&self) -> Option<u16> {
         match self {
@@ -121,7 +151,10 @@ impl Refusal {
             Self::DidNotAnswer { status, .. } => *status,
             Self::Limited { .. } => Some(429),
             Self::RefusedUs => Some(401),
-            Self::OutOfTime { .. } | Self::WrongContent { .. } | Self::Internal { .. } => None,
+            Self::OutOfTime { .. }
+            | Self::WrongContent { .. }
+            | Self::Offline { .. }
+            | Self::Internal { .. } => None,
         }
     }
 }
@@ -152,6 +185,7 @@ impl From<Cause> for Refusal {
             | Cause::IdleTimeout
             | Cause::Resolve { why: Unresolved::TimedOut, .. } => Self::OutOfTime { reason },
             Cause::Status(status) => Self::DidNotAnswer { reason, status: Some(status) },
+            Cause::Offline => Self::Offline { why: Why::Offline, miss: OfflineMiss::default() },
             Cause::Garbage(_) | Cause::TooLarge { .. } => Self::WrongContent { reason },
             _ => Self::DidNotAnswer { reason, status: None },
         }

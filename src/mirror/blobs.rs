@@ -17,6 +17,7 @@ use super::direct::Direct;
 use super::fill::{Begin, BlobReader, Delivery, Fill, Origin, Place, Right, Source, Turned};
 use super::membership::{Kind, Standing};
 use super::memory::SMALL_BLOB;
+use super::mode::Contact;
 use super::site::{Mirror, Target};
 
 /// How long a request waits for the file of a fill that has failed.
@@ -58,8 +59,17 @@ impl Mirror {
     /// A blob under a repository. The answer comes with upstream's verdict, or at once when bytes are here (G3).
     ///
     /// # Errors
-    /// Upstream's refusal or silence, where the store has nothing.
+    /// Upstream's refusal or silence, where the store has nothing; that it is not asked.
     pub async fn blob(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        wanted: Wanted,
+    ) -> Result<Served<BlobAnswer>, Refusal> {
+        self.looked_for(target, digest, wanted).await.map_err(|refusal| target.told(refusal))
+    }
+
+    async fn looked_for(
         &self,
         target: &Target,
         digest: &Digest,
@@ -98,16 +108,18 @@ impl Mirror {
                 if let Some(refusal) = self.fills().refused_for_now(target.site.name(), digest) {
                     return Err(refusal);
                 }
+                let elsewhere = self.elsewhere(&source, digest);
+                let right = self.right_of(target, digest);
+                if target.site.contact() != Contact::Open
+                    && !self.can_begin(digest, &wanted, right, &elsewhere).await
+                {
+                    target.may_ask()?;
+                }
                 if let Some(size) = self.relays().covering(digest, &source, &wanted) {
                     // The store would not take it a moment ago. Who comes later tries again.
                     return Ok(Some(self.past_the_store(digest, size, source)));
                 }
-                let begin = Begin {
-                    source: source.clone(),
-                    right: self.right_of(target, digest),
-                    elsewhere: self.elsewhere(&source, digest),
-                    opening: wanted.clone(),
-                };
+                let begin = Begin { source: source.clone(), right, elsewhere, opening: wanted.clone() };
                 match self.fills().start(digest, begin) {
                     Place::Stored => return Ok(None),
                     Place::Joined(fill) => (fill, false),
@@ -154,13 +166,18 @@ impl Mirror {
     /// What a HEAD of a blob tells. Never transfers a body (T33).
     ///
     /// # Errors
-    /// Upstream's refusal or silence, where the store has nothing.
+    /// Upstream's refusal or silence, where the store has nothing; that it is not asked.
     pub async fn blob_head(&self, target: &Target, digest: &Digest) -> Result<Served<BlobHead>, Refusal> {
+        self.head_of(target, digest).await.map_err(|refusal| target.told(refusal))
+    }
+
+    async fn head_of(&self, target: &Target, digest: &Digest) -> Result<Served<BlobHead>, Refusal> {
         if let Some(info) = self.store().blob(digest) {
             self.admit(target, digest, Kind::Blob, info.anonymous).await?;
             return Ok(Served::new(Outcome::Hit, BlobHead { size: Some(info.size) }));
         }
-        if let Some(fill) = self.fills().find(digest) {
+        // What is said of the head is said of all of it.
+        if let Some(fill) = self.fills().find(digest).filter(|fill| !fill.is_cut_off()) {
             let known = fill.has_source(&Source::of(target))
                 || self.standing_of(target, digest, fill.is_anonymous()) == Standing::Member;
             if let (true, Some(size)) = (known, fill.size()) {
@@ -186,6 +203,7 @@ impl Mirror {
 
     /// Asks upstream about a blob in a repository, once for all who want to know; a yes makes it a member.
     pub(super) async fn ask_blob_head(&self, target: &Target, digest: &Digest) -> Result<BlobHead, Refusal> {
+        target.may_ask()?;
         let question = target.question("blobs", digest);
         let waiter = self.blob_head_flights().join(question, |tell| {
             let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
@@ -217,6 +235,7 @@ impl Mirror {
             // It was not what was committed, and the store has dropped it: it is fetched again.
             Ok(None) => return Ok(None),
             Err(error) => {
+                target.may_ask()?;
                 tracing::error!(%digest, %error, "a stored blob cannot be opened; it is streamed from upstream");
                 (Outcome::Bypass, Origin::Upstream)
             }
@@ -317,6 +336,29 @@ impl Mirror {
         sources.take(MOST_ELSEWHERE).collect()
     }
 
+    /// Whether a fill can be begun although its upstream is not asked: for what an unfinished file has, or because another
+    /// upstream has the blob, and what comes from there may be shown.
+    async fn can_begin(
+        &self,
+        digest: &Digest,
+        wanted: &Wanted,
+        right: Right,
+        elsewhere: &[(Source, Right)],
+    ) -> bool {
+        let is_anonymous = |source: &Source| source.site.upstream().is_anonymous_for(&source.repository);
+        let may_show = match right {
+            Right::Confirmed => true,
+            Right::Named => elsewhere.iter().all(|(source, _)| is_anonymous(source)),
+            Right::Asked | Right::Elsewhere => false,
+        };
+        if may_show && elsewhere.iter().any(|(source, _)| source.site.contact() == Contact::Open) {
+            return true;
+        }
+        let (store, digest) = (self.store().clone(), digest.clone());
+        let recorded = spawn_blocking(move || store.recorded(&digest)).await;
+        recorded.ok().flatten().is_some_and(|recorded| wanted.is_in(&recorded.present, recorded.size))
+    }
+
     async fn answer_from(
         &self,
         fill: &Arc<Fill>,
@@ -327,6 +369,14 @@ impl Mirror {
         let client = fill.client(wanted).ok_or(Turned::Away)?;
         let verdict = fill.verdict(&source).await?;
         self.check_told_size(fill, &source, verdict.size, wanted)?;
+        if !verdict.unstored {
+            match fill.cut_off() {
+                // Its task finds that out a moment later.
+                None => fill.reopen(),
+                Some(_) if fill.has(wanted) => {}
+                Some(refusal) => return Err(Turned::Refused(refusal)),
+            }
+        }
         let direct = self.direct(fill.digest(), verdict.size, source);
         let (outcome, origin) = if verdict.unstored {
             (Outcome::Bypass, Origin::Upstream)

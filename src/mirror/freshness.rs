@@ -8,6 +8,7 @@ use crate::oci::Tag;
 use crate::store::Binding;
 use crate::upstream::Outlook;
 
+use super::mode::Contact;
 use super::site::Target;
 use super::tag_rules::TagPolicy;
 
@@ -33,6 +34,8 @@ pub(super) enum Decision {
     Stale,
     /// Serve it, although its time is over, and ask upstream meanwhile.
     StaleMeanwhile,
+    /// Serve it, although its time is over: upstream is not asked, by its mode.
+    Offline,
     /// Ask upstream.
     Ask {
         /// Whether it may be served if upstream does not answer (G6).
@@ -47,15 +50,23 @@ pub(super) enum Decision {
     Gone,
 }
 
-/// Decides about something that is `known`, at `now`.
+/// Decides about something that is `known`, at `now`. While somebody has said that upstream is offline, nothing is too old;
+/// while it merely does not answer, `max_stale` holds.
 ///
 /// A time that lies in the future was written by a clock that has been set back since. Nothing is fresh by it, because
 /// nothing bounds for how long; it covers upstream's silence as far as it is not further away than it might be past.
-pub(super) fn decide(known: &Known, policy: &TagPolicy, outlook: Outlook, now: SystemTime) -> Decision {
+pub(super) fn decide(
+    known: &Known,
+    policy: &TagPolicy,
+    contact: Contact,
+    outlook: Outlook,
+    now: SystemTime,
+) -> Decision {
     if policy.immutable {
         return Decision::Fresh;
     }
-    let is_closed = outlook.limited.is_some() || outlook.scarce || outlook.down;
+    let is_offline = contact != Contact::Open;
+    let is_closed = is_offline || outlook.limited.is_some() || outlook.scarce || outlook.down;
     if let Some(since) = known.gone {
         return if is_kept(since, policy, now) {
             Decision::Kept { ask: !is_closed && !known.denied_lately }
@@ -68,10 +79,11 @@ pub(super) fn decide(known: &Known, policy: &TagPolicy, outlook: Outlook, now: S
         return Decision::Fresh;
     }
     let covers = |most| apart(known.confirmed, now) < policy.ttl.saturating_add(most);
-    let covered = policy.max_stale.is_none_or(covers);
+    let covered = contact == Contact::Offline || policy.max_stale.is_none_or(covers);
     let at_once =
         !policy.while_revalidate.is_zero() && is_younger(policy.ttl.saturating_add(policy.while_revalidate));
     match (covered, is_closed, at_once) {
+        (true, true, _) if is_offline => Decision::Offline,
         (true, true, _) => Decision::Stale,
         (true, false, true) => Decision::StaleMeanwhile,
         _ => Decision::Ask { covered },
@@ -150,14 +162,16 @@ mod tests {
     #[track_caller]
     fn table(name: &str, known: &Known, policy: &TagPolicy, rows: &[(i64, Decision, Decision)]) {
         for &(when, open, closed) in rows {
-            assert_eq!(decide(known, policy, OPEN, at(when)), open, "{name}, at {when}");
+            let decided = |contact, outlook| decide(known, policy, contact, outlook, at(when));
+            assert_eq!(decided(Contact::Open, OPEN), open, "{name}, at {when}");
             for outlook in CLOSED {
-                assert_eq!(
-                    decide(known, policy, outlook, at(when)),
-                    closed,
-                    "{name}, at {when}, {outlook:?}"
-                );
+                assert_eq!(decided(Contact::Open, outlook), closed, "{name}, at {when}, {outlook:?}");
             }
+            let as_offline = if closed == Decision::Stale { Decision::Offline } else { closed };
+            assert_eq!(decided(Contact::Away, OPEN), as_offline, "{name}, at {when}, away");
+            // At any age.
+            let offline = if matches!(closed, Decision::Ask { .. }) { Decision::Offline } else { as_offline };
+            assert_eq!(decided(Contact::Offline, OPEN), offline, "{name}, at {when}, offline");
         }
     }
 
@@ -284,7 +298,7 @@ mod tests {
                 let known = Known { seed: hasher.finish(), ..bound() };
                 let due = (0..=TTL).find(|&age| {
                     let age = i64::try_from(age).expect("small");
-                    decide(&known, &POLICY, OPEN, at(age)) != Decision::Fresh
+                    decide(&known, &POLICY, Contact::Open, OPEN, at(age)) != Decision::Fresh
                 });
                 due.expect("a time to live that ends")
             })

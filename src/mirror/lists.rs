@@ -23,6 +23,7 @@ use super::absent::Question;
 use super::answer::{Refusal, Served};
 use super::flight::{Flights, Waiter};
 use super::freshness::{Decision, Known, decide};
+use super::mode::Contact;
 use super::site::{Mirror, Target};
 use super::tag_rules::TagPolicy;
 
@@ -80,8 +81,8 @@ impl<T> Clone for Kept<T> {
 }
 
 impl<T> Kept<T> {
-    fn decision(&self, policy: &TagPolicy, outlook: Outlook, now: SystemTime) -> Decision {
-        decide(&Known::of_list(self.came), policy, outlook, now)
+    fn decision(&self, policy: &TagPolicy, contact: Contact, outlook: Outlook, now: SystemTime) -> Decision {
+        decide(&Known::of_list(self.came), policy, contact, outlook, now)
     }
 }
 
@@ -122,19 +123,21 @@ impl<T: Weighed + Send + Sync + 'static> Shelf<T> {
     /// A list that is still believed.
     pub(super) fn fresh(&self, question: &Question, policy: &TagPolicy, now: SystemTime) -> Option<Arc<T>> {
         let kept = self.kept.get(question)?;
-        (kept.decision(policy, Outlook::default(), now) == Decision::Fresh).then_some(kept.list)
+        let decided = kept.decision(policy, Contact::Open, Outlook::default(), now);
+        (decided == Decision::Fresh).then_some(kept.list)
     }
 
-    /// A list that may stand in for one that cannot be had now.
+    /// A list that may stand in for one that cannot be had now, from who is silent in this way.
     pub(super) fn standing_in(
         &self,
         question: &Question,
         policy: &TagPolicy,
+        silence: Contact,
         now: SystemTime,
     ) -> Option<Arc<T>> {
         let kept = self.kept.get(question)?;
-        let silent = Outlook { down: true, ..Outlook::default() };
-        matches!(kept.decision(policy, silent, now), Decision::Fresh | Decision::Stale).then_some(kept.list)
+        let decided = kept.decision(policy, silence, Outlook::default(), now);
+        matches!(decided, Decision::Fresh | Decision::Offline).then_some(kept.list)
     }
 
     /// Keeps a list that came now.
@@ -162,13 +165,18 @@ impl Mirror {
             return Err(Refusal::SaidNo { status });
         }
         let kept = shelf(self.lists()).kept.get(&question);
-        // A list costs no pull.
-        let outlook = Outlook { scarce: false, ..target.site.upstream().outlook(&target.repository) };
-        let decision = kept.as_ref().map(|kept| kept.decision(policy, outlook, self.now()));
+        let contact = target.site.contact();
+        let outlook = match contact {
+            // A list costs no pull.
+            Contact::Open => Outlook { scarce: false, ..target.site.upstream().outlook(&target.repository) },
+            Contact::Offline | Contact::Away => Outlook::default(),
+        };
+        let decision = kept.as_ref().map(|kept| kept.decision(policy, contact, outlook, self.now()));
         let served = |outcome, kept: Kept<T>| Ok(Served::new(outcome, kept.list));
         let (covering, patience) = match (decision, kept) {
             (Some(Decision::Fresh), Some(kept)) => return served(Outcome::Hit, kept),
             (Some(Decision::Stale), Some(kept)) => return served(Outcome::Stale, kept),
+            (Some(Decision::Offline), Some(kept)) => return served(Outcome::Offline, kept),
             (Some(Decision::StaleMeanwhile), Some(kept)) => {
                 drop(self.ask_for_list(shelf, target, policy, question, ask));
                 return served(Outcome::Stale, kept);
@@ -176,6 +184,7 @@ impl Mirror {
             (Some(Decision::Ask { covered: true }), kept) => (kept, target.site.policy().revalidate_timeout),
             _ => (None, Duration::MAX),
         };
+        contact.may_ask()?;
         let waiter = self.ask_for_list(shelf, target, policy, question.clone(), ask);
         let outcome = if waiter.started { Outcome::Miss } else { Outcome::Join };
         let answer = match timeout(patience, waiter.answer()).await {
@@ -231,13 +240,16 @@ impl Mirror {
 
 /// What stands in for upstream's answer.
 pub(super) fn stale<T>(target: &Target, question: &Question, refusal: &Refusal, value: T) -> Served<T> {
-    tracing::warn!(
-        upstream = target.site.name(),
-        object = question.object,
-        ?refusal,
-        "upstream did not list; what was last known is served"
-    );
-    Served { outcome: Outcome::Stale, fwd_status: refusal.fwd_status(), value }
+    let outcome = refusal.covered();
+    if outcome == Outcome::Stale {
+        tracing::warn!(
+            upstream = target.site.name(),
+            object = question.object,
+            ?refusal,
+            "upstream did not list; what was last known is served"
+        );
+    }
+    Served { outcome, fwd_status: refusal.fwd_status(), value }
 }
 
 #[cfg(test)]

@@ -16,16 +16,21 @@ impl Mirror {
     /// A manifest by tag or digest.
     ///
     /// # Errors
-    /// Upstream's refusal; its silence, where nothing cached covers it.
+    /// Upstream's refusal; its silence, where nothing cached covers it; that it is not asked.
     pub async fn manifest(
         &self,
         target: &Target,
         reference: &Reference,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
-        match reference {
+        let served = match reference {
             Reference::Digest(digest) => self.manifest_by_digest(target, digest).await,
             Reference::Tag(tag) => self.manifest_by_tag(target, tag).await,
-        }
+        };
+        let judged = match served {
+            Ok(served) => self.if_whole(target, served).await,
+            refused => refused,
+        };
+        judged.map_err(|refusal| target.told(refusal))
     }
 
     pub(super) async fn manifest_by_digest(
@@ -45,6 +50,7 @@ impl Mirror {
         {
             return Ok(Served::new(Outcome::Hit, manifest));
         }
+        target.may_ask()?;
         let waiter = self.manifest_flights().join(question.clone(), |tell| {
             let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
             async move {
@@ -223,6 +229,7 @@ impl Mirror {
         target: &Target,
         digest: &Digest,
     ) -> Result<(), Refusal> {
+        target.may_ask()?;
         let waiter = self.admission_flights().join(target.question("manifests", digest), |tell| {
             let (mirror, target, digest) = (self.clone(), target.clone(), digest.clone());
             async move { tell.answer(mirror.ask_admission(&target, &digest).await) }

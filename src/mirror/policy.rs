@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::mode::{Modes, OfflineMiss};
 use super::tag_rules::TagRules;
 
 /// How the content of one upstream is treated.
@@ -17,6 +18,12 @@ pub struct Policy {
     pub denied: Denied,
     /// How its blobs are brought in.
     pub fill: FillPolicy,
+    /// What the configuration says of whether it is asked.
+    pub modes: Modes,
+    /// What a miss is while it is not asked.
+    pub offline_miss: OfflineMiss,
+    /// Whether an image that is not whole here is a miss while it is not asked or does not answer.
+    pub complete_only: bool,
 }
 
 /// What clients are told of what upstream does not let us have.

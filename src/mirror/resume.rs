@@ -4,6 +4,8 @@
 //! through the sources that upstream had said yes for, a few blobs at a time and the last interrupted one first. Only what
 //! would have been fetched to its end without readers is.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt, stream};
 use tokio::task::spawn_blocking;
 
@@ -12,14 +14,15 @@ use crate::upstream::Whereabouts;
 
 use super::answer::Wanted;
 use super::fill::{Begin, Place, Right, Source};
+use super::mode::Contact;
 use super::policy::{Extent, FillPolicy, Resume, Unread};
-use super::site::Mirror;
+use super::site::{Mirror, Site};
 
 /// How many blobs are gone on with at a time: who asks meanwhile should find connections.
 const AT_A_TIME: usize = 4;
 
 impl Mirror {
-    /// Goes on, in the background, with the unfinished blobs whose upstreams' policy says so.
+    /// Goes on, in the background, with the unfinished blobs whose upstreams' policy says so and that can be asked.
     pub fn resume(&self) {
         let (mirror, stop) = (self.clone(), self.stopping().clone());
         self.tasks().spawn(async move {
@@ -40,7 +43,9 @@ impl Mirror {
         let (store, wanted) = (self.store().clone(), digest.clone());
         let Ok(Some(recorded)) = spawn_blocking(move || store.recorded(&wanted)).await else { return };
         let source = |(upstream, repository): (String, Repository)| {
-            let site = self.site(&upstream).filter(|site| goes_on(site.policy().fill))?;
+            let can_be_asked = |site: &Arc<Site>| site.contact() == Contact::Open;
+            let site =
+                self.site(&upstream).filter(|site| goes_on(site.policy().fill)).filter(can_be_asked)?;
             Some(Source { site, repository, whereabouts: Whereabouts::default() })
         };
         let mut sources = recorded.sources.into_iter().filter_map(source);

@@ -1,6 +1,7 @@
 //! The mirror itself and the upstreams it stands for.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -19,9 +20,11 @@ use super::fill::Fills;
 use super::flight::Flights;
 use super::lists::Lists;
 use super::memory::Memory;
+use super::mode::{Contact, Mode, contact};
 use super::policy::{Denied, Policy};
 use super::recent::Recent;
 use super::relay::Relays;
+use super::switch::Switch;
 use super::tags::Resolution;
 use super::warm::Jobs;
 
@@ -57,6 +60,8 @@ pub struct Site {
     name: Arc<str>,
     upstream: Upstream,
     policy: Policy,
+    /// Its place in [`Mode::ALL`].
+    mode: AtomicUsize,
 }
 
 impl Site {
@@ -81,6 +86,35 @@ impl Site {
     pub(super) fn policy(&self) -> &Policy {
         &self.policy
     }
+
+    pub(super) fn mode(&self) -> Mode {
+        Mode::ALL.get(self.mode.load(Ordering::Relaxed)).copied().unwrap_or_default()
+    }
+
+    /// Whether it can be asked at the moment.
+    pub(super) fn contact(&self) -> Contact {
+        contact(self.mode(), || self.upstream.is_left_alone())
+    }
+
+    /// What it is taken for by who has found that it does not answer.
+    pub(super) fn silence(&self) -> Contact {
+        if self.mode() == Mode::Offline { Contact::Offline } else { Contact::Away }
+    }
+
+    /// Puts it into a mode; whether it is asked again from now on, and was not before.
+    pub(super) fn turn(&self, mode: Mode) -> bool {
+        let before = Mode::ALL.get(self.mode.swap(mode as usize, Ordering::Relaxed)).copied();
+        if before != Some(mode) {
+            tracing::info!(upstream = self.name(), %mode, "the mode of an upstream");
+        }
+        self.upstream.watch(mode == Mode::Auto);
+        if mode == Mode::Offline {
+            self.upstream.shut();
+        } else {
+            self.upstream.open();
+        }
+        before == Some(Mode::Offline) && mode != Mode::Offline
+    }
 }
 
 /// What a request is about: an upstream and a repository in it.
@@ -97,6 +131,19 @@ pub struct Target {
 }
 
 impl Target {
+    /// What who asks is told where it takes upstream to answer him, and it cannot be asked.
+    pub(super) fn may_ask(&self) -> Result<(), Refusal> {
+        self.site.contact().may_ask()
+    }
+
+    /// The refusal as this upstream's policy wants it told.
+    pub(super) fn told(&self, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::Offline { why, .. } => Refusal::Offline { why, miss: self.site.policy.offline_miss },
+            other => other,
+        }
+    }
+
     pub(super) fn question(&self, kind: &str, reference: &dyn fmt::Display) -> Question {
         Question {
             upstream: Arc::clone(&self.site.name),
@@ -106,7 +153,7 @@ impl Target {
 }
 
 /// The upstreams of one configuration.
-struct Sites {
+pub(super) struct Sites {
     namespaces: Namespaces,
     list: Vec<Arc<Site>>,
     /// Ends what keeps their tokens fresh.
@@ -123,7 +170,8 @@ impl Sites {
         let list: Vec<_> = sites
             .into_iter()
             .map(|SiteSettings { upstream, policy }| {
-                Arc::new(Site { name: upstream.name().into(), upstream, policy })
+                let mode = AtomicUsize::new(Mode::default() as usize);
+                Arc::new(Site { name: upstream.name().into(), upstream, policy, mode })
             })
             .collect();
         let stop = stop.child_token();
@@ -132,6 +180,10 @@ impl Sites {
             tasks.spawn(async move { stop.run_until_cancelled(site.upstream.tend()).await });
         }
         Self { namespaces, list, _tended: stop.drop_guard() }
+    }
+
+    pub(super) fn list(&self) -> &[Arc<Site>] {
+        &self.list
     }
 }
 
@@ -142,6 +194,7 @@ pub struct Mirror(Arc<Parts>);
 struct Parts {
     store: Store,
     sites: RwLock<Arc<Sites>>,
+    switch: Switch,
     memory: Memory,
     absent: Absent,
     recent: Recent,
@@ -169,6 +222,8 @@ impl Mirror {
         let for_lists = memory_max_bytes / 8;
         let memory = Memory::new(memory_max_bytes - for_lists);
         let relays = Relays::new(metrics.clone(), tasks.clone(), stop.clone());
+        let (sites, switch) = (Sites::new(namespaces, sites, &tasks, &stop), Switch::new());
+        switch.begin(&sites.list);
         Self(Arc::new(Parts {
             fills: Fills::new(
                 store.clone(),
@@ -177,11 +232,13 @@ impl Mirror {
                 metrics.clone(),
                 tasks.clone(),
                 stop.clone(),
+                switch.turns(),
             ),
             relays,
             warmings: Jobs::default(),
             store,
-            sites: RwLock::new(Arc::new(Sites::new(namespaces, sites, &tasks, &stop))),
+            sites: RwLock::new(Arc::new(sites)),
+            switch,
             memory,
             absent: Absent::new(),
             recent,
@@ -277,10 +334,14 @@ impl Mirror {
         self.sites().list.iter().find(|site| site.name() == name).cloned()
     }
 
-    /// Puts other upstreams in place of the present ones. Requests and fills under way go on with what they began.
+    /// Puts other upstreams in place of the present ones. Requests and fills under way go on with what they began; the
+    /// modes are what was said while the mirror runs, and else what these say.
     pub fn replace_sites(&self, namespaces: Namespaces, sites: Vec<SiteSettings>) {
         let sites = Arc::new(Sites::new(namespaces, sites, &self.0.tasks, &self.0.stop));
-        *self.0.sites.write().unwrap_or_else(PoisonError::into_inner) = sites;
+        self.0.switch.replaced(&sites.list, || {
+            let mut present = self.0.sites.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *present, Arc::clone(&sites)).list.clone()
+        });
     }
 
     /// Stops fills, whose bytes stay on the disk, and waits for every task of the mirror.
@@ -290,7 +351,11 @@ impl Mirror {
         self.0.tasks.wait().await;
     }
 
-    fn sites(&self) -> Arc<Sites> {
+    pub(super) fn switch(&self) -> &Switch {
+        &self.0.switch
+    }
+
+    pub(super) fn sites(&self) -> Arc<Sites> {
         Arc::clone(&self.0.sites.read().unwrap_or_else(PoisonError::into_inner))
     }
 

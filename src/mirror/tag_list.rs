@@ -74,7 +74,7 @@ impl Mirror {
         whole: &Question,
         refusal: Refusal,
     ) -> Result<Served<TagList>, Refusal> {
-        let last = self.lists().tags.standing_in(whole, policy, self.now());
+        let last = self.lists().tags.standing_in(whole, policy, target.site.silence(), self.now());
         if let Some(all) = last.filter(|all| all.next.is_none()) {
             return Ok(stale(target, whole, &refusal, part(&all.tags, page)));
         }

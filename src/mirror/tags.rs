@@ -18,6 +18,7 @@ use super::answer::{ManifestAnswer, Refusal, Served};
 use super::flight::{Lost, Tell, Waiter};
 use super::freshness::{Decision, Known, decide, is_kept};
 use super::manifests::is_head_refused;
+use super::mode::Contact;
 use super::site::{Mirror, Target};
 use super::tag_rules::absent_for;
 
@@ -52,10 +53,15 @@ impl Mirror {
             binding = self.recent().binding(self.store(), target, tag);
         }
         let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
-        let outlook = target.site.upstream().outlook(&target.repository);
-        match self.decision(target, tag, &binding, outlook) {
+        let contact = target.site.contact();
+        let outlook = match contact {
+            Contact::Open => target.site.upstream().outlook(&target.repository),
+            Contact::Offline | Contact::Away => Outlook::default(),
+        };
+        match self.decision(target, tag, &binding, contact, outlook) {
             Decision::Fresh => self.serve_bound(target, tag, binding, Outcome::Hit, None).await,
             Decision::Stale => self.serve_bound(target, tag, binding, Outcome::Stale, None).await,
+            Decision::Offline => self.serve_bound(target, tag, binding, Outcome::Offline, None).await,
             Decision::StaleMeanwhile => {
                 // The question goes on by itself; who asks meanwhile joins it, or is served so as well.
                 drop(self.ask_whether_it_moved(target, tag, &binding));
@@ -76,18 +82,25 @@ impl Mirror {
     /// What a tag stood for when upstream last said so, as far as that may stand in for an answer now.
     pub(super) fn standing_in(&self, target: &Target, tag: &Tag) -> Option<Binding> {
         let binding = self.recent().binding(self.store(), target, tag)?;
-        let silent = Outlook { down: true, ..Outlook::default() };
-        match self.decision(target, tag, &binding, silent) {
+        match self.decision(target, tag, &binding, target.site.silence(), Outlook::default()) {
             Decision::Ask { .. } | Decision::Gone => None,
             _ => Some(binding),
         }
     }
 
-    fn decision(&self, target: &Target, tag: &Tag, binding: &Binding, outlook: Outlook) -> Decision {
+    fn decision(
+        &self,
+        target: &Target,
+        tag: &Tag,
+        binding: &Binding,
+        contact: Contact,
+        outlook: Outlook,
+    ) -> Decision {
         let policy = target.site.policy().tags.of_tag(&target.repository, tag);
         let denied_lately =
             binding.gone.is_some() && self.absent().recall(&tag_question(target, tag)).is_some();
-        decide(&Known::of_tag(target, tag, binding, denied_lately), &policy, outlook, self.now())
+        let known = Known::of_tag(target, tag, binding, denied_lately);
+        decide(&known, &policy, contact, outlook, self.now())
     }
 
     /// Serves what a tag stands for without asking whether it still does, with this outcome if it is here.
@@ -112,6 +125,7 @@ impl Mirror {
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });
         }
+        target.may_ask()?;
         let waiter = self.tag_flights().join(question, |tell| {
             let (mirror, target, tag) = (self.clone(), target.clone(), tag.clone());
             async move {
@@ -138,6 +152,7 @@ impl Mirror {
         bound: Binding,
         covered: bool,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
+        target.may_ask()?;
         let waiter = self.ask_whether_it_moved(target, tag, &bound);
         let patience = if covered { target.site.policy().revalidate_timeout } else { Duration::MAX };
         let resolution = match timeout(patience, waiter.answer()).await {
@@ -212,7 +227,8 @@ impl Mirror {
     fn bound_since(&self, target: &Target, tag: &Tag, known: Option<&Binding>) -> Option<Binding> {
         let binding = self.recent().binding(self.store(), target, tag)?;
         let is_news = known != Some(&binding);
-        let is_fresh = self.decision(target, tag, &binding, Outlook::default()) == Decision::Fresh;
+        let decided = self.decision(target, tag, &binding, Contact::Open, Outlook::default());
+        let is_fresh = decided == Decision::Fresh;
         (is_news && is_fresh).then_some(binding)
     }
 
@@ -241,6 +257,9 @@ impl Mirror {
         refusal: Refusal,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
         match self.stored_manifest(target, bound).await {
+            Ok(Some(manifest)) if matches!(refusal, Refusal::Offline { .. }) => {
+                Ok(Served::new(Outcome::Offline, manifest))
+            }
             Ok(Some(manifest)) => {
                 tracing::warn!(
                     upstream = target.site.name(), repository = %target.repository, %tag, ?refusal,

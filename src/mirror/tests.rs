@@ -17,8 +17,8 @@ use crate::telemetry::Metrics;
 use crate::upstream::{Http2, Proxies, Pseudonym, Settings, Upstream};
 
 use super::{
-    Deleted, Delivery, Denied, FillPolicy, Mirror, Options, Piece, Policy, SiteSettings, TagPolicy, TagRules,
-    Target, Wanted,
+    Deleted, Delivery, Denied, FillPolicy, Mirror, Modes, OfflineMiss, Options, Piece, Policy, SiteSettings,
+    TagPolicy, TagRules, Target, Wanted,
 };
 use upstream::{MANIFEST, Registry};
 
@@ -96,6 +96,9 @@ impl Scene {
                     negative_ttl: second,
                     denied: Denied::Tell,
                     fill: FillPolicy::default(),
+                    modes: Modes::default(),
+                    offline_miss: OfflineMiss::default(),
+                    complete_only: false,
                 },
             }],
             memory_max_bytes: 1 << 20,

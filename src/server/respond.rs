@@ -19,7 +19,7 @@ use super::access::Subject;
 use super::reply::{JSON, Reply, ascii};
 use crate::api::ProblemCode;
 use crate::http::content_range::unsatisfied;
-use crate::mirror::{Denied, Refusal};
+use crate::mirror::{Denied, OfflineMiss, Refusal, Why};
 use crate::oci::{Code, RouteError, SelectError, error_body};
 use crate::telemetry::Outcome;
 
@@ -158,7 +158,10 @@ impl Rejection {
             | Refusal::OutOfTime { reason }
             | Refusal::WrongContent { reason }
             | Refusal::Internal { reason } => Some(reason),
-            Refusal::SaidNo { .. } | Refusal::RefusedUs | Refusal::Limited { .. } => None,
+            Refusal::SaidNo { .. }
+            | Refusal::RefusedUs
+            | Refusal::Limited { .. }
+            | Refusal::Offline { .. } => None,
         }
     }
 
@@ -173,7 +176,10 @@ impl Rejection {
             Refusal::DidNotAnswer { status, .. } => *status,
             Refusal::Limited { .. } => Some(StatusCode::TOO_MANY_REQUESTS.as_u16()),
             Refusal::RefusedUs => Some(StatusCode::UNAUTHORIZED.as_u16()),
-            Refusal::OutOfTime { .. } | Refusal::WrongContent { .. } | Refusal::Internal { .. } => None,
+            Refusal::OutOfTime { .. }
+            | Refusal::WrongContent { .. }
+            | Refusal::Offline { .. }
+            | Refusal::Internal { .. } => None,
         }
     }
 
@@ -197,6 +203,7 @@ fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
             Verdict::refused(Code::Denied, "upstream does not let this mirror have it")
         }
         Refusal::SaidNo { .. } => absent(object),
+        Refusal::Offline { why, miss } => offline(object, *why, *miss),
         Refusal::DidNotAnswer { .. } => Verdict::failed(
             StatusCode::SERVICE_UNAVAILABLE,
             Level::WARN,
@@ -241,6 +248,27 @@ fn absent(object: Object) -> Verdict {
         Object::Blob => Verdict::refused(Code::BlobUnknown, "upstream has no such blob"),
         Object::Repository => Verdict::refused(Code::NameUnknown, "upstream has no such repository"),
     }
+}
+
+/// What is not here while nobody is asked. There is no `Retry-After`: who waits does not turn to his next mirror.
+fn offline(object: Object, why: Why, miss: OfflineMiss) -> Verdict {
+    let says = match why {
+        Why::Offline => "this mirror is offline: it does not ask upstream, and there is no copy here",
+        Why::Away => {
+            "this mirror is offline: upstream does not answer at the moment, and there is no copy here"
+        }
+        Why::NotWhole => {
+            "this mirror is offline: it has not all of this image, and cannot ask upstream for the rest"
+        }
+    };
+    let unavailable = Verdict::failed(StatusCode::SERVICE_UNAVAILABLE, Level::DEBUG, says);
+    let verdict = match (miss, object) {
+        // That nobody could ask for a list must not pass for there being none.
+        (OfflineMiss::Unavailable, _) | (OfflineMiss::NotFound, Object::Repository) => unavailable,
+        (OfflineMiss::NotFound, Object::Manifest) => Verdict::refused(Code::ManifestUnknown, says),
+        (OfflineMiss::NotFound, Object::Blob) => Verdict::refused(Code::BlobUnknown, says),
+    };
+    Verdict { outcome: Outcome::Offline, ..verdict }
 }
 
 /// Whole seconds for `Retry-After`: never none, and half a minute where upstream did not say.

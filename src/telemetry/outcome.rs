@@ -15,7 +15,7 @@ pub enum Outcome {
     Miss,
     /// From what was stored, past its time: upstream did not answer, was not asked, or has deleted it.
     Stale,
-    /// Not stored, and upstream did not answer: there was nothing to give.
+    /// From what was stored, past its time, or not at all: the upstream's mode does not let it be asked.
     Offline,
     /// From upstream without being stored: no space, too large, or everything pinned.
     Bypass,

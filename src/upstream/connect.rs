@@ -5,10 +5,13 @@
 //! endpoint with certificates of its own has clients of its own, which ask that scheme, host and port alone. They share no
 //! connection, so that none that was made for one is ever used for another.
 //!
+//! All connections are of an era, which ends when the [`Gate`] is shut: they are closed with it, in use or not.
+//!
 //! Blobs come over HTTP/1.1 unless configured otherwise: a connection each, so that none waits for the window of another,
 //! and what breaks one breaks no other. Everything small shares a connection where the server offers HTTP/2.
 
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +21,11 @@ use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::telemetry::Kind;
@@ -29,6 +33,7 @@ use crate::telemetry::Kind;
 use super::body::{Line, Received, Waiting};
 use super::dial::{Connector, Dialer, Unreachable, find, innermost};
 use super::failure::Cause;
+use super::gate::Gate;
 use super::names::Names;
 use super::places::Places;
 use super::proxy::Route;
@@ -95,6 +100,14 @@ pub(super) struct Net {
     means: Means,
     /// The endpoints with certificates of their own.
     apart: Vec<EndpointSettings>,
+    gate: Arc<Gate>,
+    era: Mutex<Arc<Era>>,
+}
+
+/// The connections from one opening of the gate to its next shutting.
+#[derive(Debug)]
+struct Era {
+    over: CancellationToken,
     clients: OnceCell<Clients>,
 }
 
@@ -125,19 +138,32 @@ impl Pools {
 }
 
 impl Net {
-    pub(super) fn new(means: Means, endpoints: &[EndpointSettings]) -> Self {
+    pub(super) fn new(means: Means, endpoints: &[EndpointSettings], gate: Arc<Gate>) -> Self {
         let apart = endpoints.iter().filter(|endpoint| endpoint.trust != Trust::default());
-        Self { means, apart: apart.cloned().collect(), clients: OnceCell::new() }
+        let era = Mutex::new(Arc::new(Era::new(gate.pass().unwrap_or_default())));
+        Self { means, apart: apart.cloned().collect(), gate, era }
     }
 
-    /// Sends a request and gives the head of its response. The caller limits the time.
+    /// Sends a request and gives the head of its response, if the gate is open. The caller limits the time.
     pub(super) async fn send(
         &self,
         kind: Kind,
         reach: Reach,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Received>, Cause> {
+        let era = self.era().ok_or(Cause::Offline)?;
+        let sending = self.send_in(&era, kind, reach, request);
+        era.over.run_until_cancelled(sending).await.unwrap_or(Err(Cause::Offline))
+    }
+
+    async fn send_in(
+        &self,
+        era: &Era,
+        kind: Kind,
+        reach: Reach,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Response<Received>, Cause> {
-        let clients = self.clients.get_or_try_init(|| self.open()).await?;
+        let clients = era.clients.get_or_try_init(|| self.open(&era.over)).await?;
         let client = clients.pools(reach, request.uri()).pool(kind, request.uri());
         let proxy = self.means.route.ends_at(request.uri());
         if let Some(account) = proxy.and_then(|proxy| proxy.account.clone()) {
@@ -152,7 +178,17 @@ impl Net {
         }
     }
 
-    async fn open(&self) -> Result<Clients, Cause> {
+    /// The era that it is; none while the gate is shut.
+    fn era(&self) -> Option<Arc<Era>> {
+        let over = self.gate.pass()?;
+        let mut era = self.era.lock().unwrap_or_else(PoisonError::into_inner);
+        if era.over.is_cancelled() {
+            *era = Arc::new(Era::new(over));
+        }
+        Some(Arc::clone(&era))
+    }
+
+    async fn open(&self, over: &CancellationToken) -> Result<Clients, Cause> {
         let (ca, apart) = (self.means.ca.clone(), self.apart.clone());
         let configs = tokio::task::spawn_blocking(move || {
             let common = tls::client_config(&ca, &Trust::default())?;
@@ -165,28 +201,29 @@ impl Net {
         let dialer = Dialer::open(names.clone(), Arc::clone(route), common.clone(), *connect_timeout);
         let apart = self.apart.iter().zip(own);
         Ok(Clients {
-            apart: apart.map(|(one, tls)| (one.url.clone(), self.pools(&dialer, &tls))).collect(),
-            configured: self.pools(&dialer, &common),
-            guarded: self.pools(&dialer.guarded(Arc::clone(places)), &common),
+            apart: apart.map(|(one, tls)| (one.url.clone(), self.pools(&dialer, &tls, over))).collect(),
+            configured: self.pools(&dialer, &common, over),
+            guarded: self.pools(&dialer.guarded(Arc::clone(places)), &common, over),
         })
     }
 
-    fn pools(&self, dialer: &Dialer, tls: &ClientConfig) -> Pools {
+    fn pools(&self, dialer: &Dialer, tls: &ClientConfig, over: &CancellationToken) -> Pools {
         let any = |wanted: bool| {
             let build = || HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
-            wanted.then(|| self.pool(build().enable_http1().enable_http2().wrap_connector(dialer.clone())))
+            let both = || build().enable_http1().enable_http2().wrap_connector(dialer.clone());
+            wanted.then(|| self.pool(both(), over))
         };
         let plain = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http().enable_http1();
         Pools {
-            plain: self.pool(plain.wrap_connector(dialer.clone())),
+            plain: self.pool(plain.wrap_connector(dialer.clone()), over),
             small: any(self.means.http2 != Http2::Never),
             blobs: any(self.means.http2 == Http2::All),
         }
     }
 
-    fn pool(&self, https: HttpsConnector<Dialer>) -> Pool {
+    fn pool(&self, https: HttpsConnector<Dialer>, over: &CancellationToken) -> Pool {
         let window = if self.means.paced { PACED_WINDOW } else { WINDOW };
-        let mut builder = Client::builder(TokioExecutor::new());
+        let mut builder = Client::builder(Until(over.clone()));
         if self.means.paced {
             builder.http1_max_buf_size(PACED_READ);
         }
@@ -201,7 +238,27 @@ impl Net {
             .http2_max_header_list_size(HEADERS)
             .http2_keep_alive_interval(PING_AFTER)
             .http2_keep_alive_timeout(PING_LIMIT)
-            .build(Connector::new(https, self.means.connect_timeout))
+            .build(Connector::new(https, self.means.connect_timeout, over.clone()))
+    }
+}
+
+impl Era {
+    fn new(over: CancellationToken) -> Self {
+        Self { over, clients: OnceCell::new() }
+    }
+}
+
+/// Runs what connections live by, each in a task that ends with its era: the socket goes with the task.
+#[derive(Clone, Debug)]
+struct Until(CancellationToken);
+
+impl<F> hyper::rt::Executor<F> for Until
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, living: F) {
+        let over = self.0.clone();
+        tokio::spawn(async move { over.run_until_cancelled_owned(living).await });
     }
 }
 

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 use super::address::is_public;
@@ -236,16 +237,17 @@ impl Write for Stream {
     }
 }
 
-/// Connects, with TLS where the scheme asks for it, and gives up after `limit`.
+/// Connects, with TLS where the scheme asks for it, and gives up after `limit`, or when `over` says so.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     https: HttpsConnector<Dialer>,
     limit: Duration,
+    over: CancellationToken,
 }
 
 impl Connector {
-    pub(super) fn new(https: HttpsConnector<Dialer>, limit: Duration) -> Self {
-        Self { https, limit }
+    pub(super) fn new(https: HttpsConnector<Dialer>, limit: Duration, over: CancellationToken) -> Self {
+        Self { https, limit, over }
     }
 }
 
@@ -260,11 +262,14 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.limit, self.https.call(to));
+        let over = self.over.clone();
         Box::pin(async move {
-            match connecting.await {
-                Ok(Ok(stream)) => Ok(stream),
-                Ok(Err(error)) => Err(classify(error)),
-                Err(_) => Err(Unreachable(Cause::ConnectTimeout)),
+            // Whoever wanted the connection may have left, and it would be made nonetheless.
+            match over.run_until_cancelled(connecting).await {
+                Some(Ok(Ok(stream))) => Ok(stream),
+                Some(Ok(Err(error))) => Err(classify(error)),
+                Some(Err(_)) => Err(Unreachable(Cause::ConnectTimeout)),
+                None => Err(Unreachable(Cause::Offline)),
             }
         })
     }

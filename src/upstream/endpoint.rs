@@ -13,7 +13,8 @@ use crate::telemetry::{Kind, Up};
 use super::Upstream;
 use super::connect::{Net, Reach};
 use super::failure::{Cause, Failure};
-use super::health::{Epoch, Health, Subject};
+use super::gate::Gate;
+use super::health::{Epoch, Health, Probe, Subject};
 use super::redirect::{Bare, same_origin};
 use super::request::{Question, Reply};
 use super::transfer::Origin;
@@ -31,12 +32,32 @@ const SHORT_REST: Duration = Duration::from_secs(2);
 pub(super) struct Endpoint {
     pub(super) url: Url,
     upstream: Arc<str>,
-    health: Arc<Health>,
+    pub(super) health: Arc<Health>,
+    gate: Arc<Gate>,
 }
 
 impl Endpoint {
-    pub(super) fn new(upstream: Arc<str>, url: Url, up: Up) -> Arc<Self> {
-        Arc::new(Self { upstream, url, health: Arc::new(Health::new(up)) })
+    pub(super) fn new(upstream: Arc<str>, url: Url, up: Up, gate: Arc<Gate>) -> Arc<Self> {
+        Arc::new(Self { upstream, url, health: Arc::new(Health::new(up)), gate })
+    }
+
+    /// Whether anything may be sent there at all.
+    pub(super) fn may_be_asked(&self) -> bool {
+        self.gate.is_open()
+    }
+
+    /// It did not answer a request, nor whether it is there at all.
+    fn given_up(&self, why: &Cause) {
+        if self.may_be_asked() && self.health.given_up(why) {
+            self.say_left_alone(why);
+        }
+    }
+
+    fn say_left_alone(&self, why: &Cause) {
+        tracing::warn!(
+            upstream = %self.upstream, endpoint = %Bare(&self.url), last = %why,
+            "an endpoint did not answer several times: it is left alone, and asked now and then whether it is back"
+        );
     }
 
     /// It is asked about this from now on.
@@ -54,9 +75,14 @@ pub(super) struct Witness {
 }
 
 impl Witness {
+    /// Whether anything may be sent there at all.
+    pub(super) fn may_be_asked(&self) -> bool {
+        self.endpoint.may_be_asked()
+    }
+
     /// It did its work.
     pub(super) fn answered(&self) {
-        let Endpoint { url, upstream, health } = &*self.endpoint;
+        let Endpoint { url, upstream, health, .. } = &*self.endpoint;
         if health.answered() {
             tracing::info!(%upstream, endpoint = %Bare(url), "an endpoint answers again");
         }
@@ -64,12 +90,10 @@ impl Witness {
 
     /// It did not; `why`, for the operator too.
     pub(super) fn failed(&self, why: &Cause) {
-        let Endpoint { url, upstream, health } = &*self.endpoint;
-        if health.failed(why, self.since, self.subject) {
-            tracing::warn!(
-                %upstream, endpoint = %Bare(url), last = %why,
-                "an endpoint did not answer several times: it is left alone, and probed when something is wanted of it"
-            );
+        // What ended because nothing may be sent any more says nothing of it.
+        let endpoint = &self.endpoint;
+        if endpoint.may_be_asked() && endpoint.health.failed(why, self.since, self.subject) {
+            endpoint.say_left_alone(why);
         }
     }
 }
@@ -162,7 +186,7 @@ impl Upstream {
     pub(super) fn is_well(&self, place: usize) -> bool {
         let endpoint = &self.endpoints[place];
         let well = endpoint.health.is_well();
-        if !well {
+        if !well && !self.vigil.is_kept() {
             self.probe(endpoint);
         }
         well
@@ -174,10 +198,19 @@ impl Upstream {
         (0..self.endpoints.len()).filter(|place| self.is_well(*place)).count() == 0
     }
 
+    /// Whether all endpoints are left alone. Sends nothing.
+    #[must_use]
+    pub fn is_left_alone(&self) -> bool {
+        self.endpoints.iter().all(|endpoint| !endpoint.health.is_well())
+    }
+
     /// Waits for an endpoint that is left alone, by who has nowhere else to go: to the end of a short rest, and for the
-    /// probe that then asks. Whether it may be asked.
+    /// probe that then asks. Whether it may be asked. Nobody waits for one that is watched.
     pub(super) async fn comes_back(&self, place: usize) -> bool {
         let health = &self.endpoints[place].health;
+        if self.vigil.is_kept() {
+            return health.is_well();
+        }
         if let Some(rest) = health.rest() {
             // The question itself needs its time too.
             if rest > SHORT_REST.min(self.header_timeout / 2) {
@@ -237,22 +270,47 @@ impl Upstream {
 
     /// Asks for the ping that every registry answers without a word about any object.
     fn probe(&self, endpoint: &Arc<Endpoint>) {
-        let Some(ping) = ping(&endpoint.url) else { return };
+        if !endpoint.may_be_asked() {
+            return;
+        }
         let Some(probe) = endpoint.health.probe() else { return };
-        let (endpoint, net, limit) =
-            (Arc::clone(endpoint), Arc::clone(&self.net), self.header_timeout.min(PROBE));
-        self.lane.errands().run(async move {
-            let (upstream, url) = (&*endpoint.upstream, Bare(&endpoint.url));
-            match ping_once(&net, ping, limit).await {
-                Ok(()) => {
-                    probe.answered();
-                    tracing::info!(upstream, endpoint = %url, "an endpoint answers a probe: it is asked again");
-                }
-                Err(cause) => {
-                    tracing::debug!(upstream, endpoint = %url, %cause, "an endpoint does not answer a probe");
-                }
+        let (endpoint, net, limit) = (Arc::clone(endpoint), Arc::clone(&self.net), self.longest_probe());
+        self.lane.errands().run(async move { endpoint.be_probed(probe, &net, limit).await });
+    }
+
+    /// How long a probe may take.
+    pub(super) fn longest_probe(&self) -> Duration {
+        self.header_timeout.min(PROBE)
+    }
+}
+
+impl Endpoint {
+    /// Asks whether it is back.
+    pub(super) async fn be_probed(&self, probe: Probe, net: &Net, limit: Duration) {
+        let (upstream, url) = (&*self.upstream, Bare(&self.url));
+        match self.ping(net, limit).await {
+            Ok(()) => {
+                probe.answered();
+                tracing::info!(upstream, endpoint = %url, "an endpoint answers a probe: it is asked again");
             }
-        });
+            Err(cause) => {
+                tracing::debug!(upstream, endpoint = %url, %cause, "an endpoint does not answer a probe");
+            }
+        }
+    }
+
+    /// Asks whether it is there, after it did not answer a request.
+    pub(super) async fn be_doubted(&self, net: &Net, limit: Duration) {
+        if let Err(cause) = self.ping(net, limit).await {
+            self.given_up(&cause);
+        }
+    }
+
+    async fn ping(&self, net: &Net, limit: Duration) -> Result<(), Cause> {
+        match ping(&self.url) {
+            Some(ping) => ping_once(net, ping, limit).await,
+            None => Err(Cause::Cut),
+        }
     }
 }
 

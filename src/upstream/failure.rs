@@ -77,6 +77,8 @@ pub enum Cause {
     Cut,
     /// It was not asked: it did not answer several times, lately for this reason, and is left alone for a moment.
     Resting(Box<Self>),
+    /// It was not asked: this mirror is offline as far as it goes.
+    Offline,
     /// The answer is not what a registry answers.
     Garbage(String),
     /// It sent us where we do not go.
@@ -159,6 +161,7 @@ impl fmt::Display for Cause {
             Self::Resting(last) => {
                 write!(f, "it is left alone for a moment, after this several times: {last}")
             }
+            Self::Offline => f.write_str("it is not asked: its mode is offline"),
             Self::Garbage(what) => write!(f, "not a registry's answer: {what}"),
             Self::RedirectRefused(why) => write!(f, "redirect not followed: {why}"),
             Self::TooLarge { limit } => write!(f, "the manifest is larger than {limit} bytes"),

@@ -119,6 +119,8 @@ impl Visit<'_> {
 fn silence(failure: Option<&Failure>) -> Option<&Cause> {
     match failure {
         Some(Failure::DidNotAnswer(Cause::Status(status))) if *status < 500 => None,
+        // It was not asked to the end.
+        Some(Failure::DidNotAnswer(Cause::Offline)) => None,
         Some(Failure::DidNotAnswer(cause)) => Some(cause),
         _ => None,
     }

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::telemetry::Up;
 
@@ -88,9 +88,15 @@ impl About {
     }
 }
 
+impl State {
+    const fn closed(failures: u32) -> Self {
+        Self::Closed { failures, about: About::Nothing }
+    }
+}
+
 impl Breaker {
     const fn new() -> Self {
-        Self { state: State::Closed { failures: 0, about: About::Nothing }, epoch: Epoch(0), rests: 0 }
+        Self { state: State::closed(0), epoch: Epoch(0), rests: 0 }
     }
 
     const fn is_closed(&self) -> bool {
@@ -117,6 +123,22 @@ impl Breaker {
         }
     }
 
+    /// It did not answer when it was asked whether it is there, after a request that it had not answered.
+    fn given_up(&mut self, now: Instant) {
+        if self.is_closed() {
+            self.open(now);
+        }
+    }
+
+    /// What is to be done by who watches it, and has asked it already about so many failures in a row.
+    fn duty(&self, asked: u32) -> Duty {
+        match self.state {
+            State::Closed { failures, .. } if failures > asked => Duty::Doubt { failures },
+            State::Closed { .. } | State::Probing => Duty::Nothing,
+            State::Open { until } => Duty::Probe { at: until },
+        }
+    }
+
     fn open(&mut self, now: Instant) {
         let rest = FIRST_REST.saturating_mul(1 << self.rests.min(16)).min(LONGEST_REST);
         self.state = State::Open { until: now + rest };
@@ -127,7 +149,14 @@ impl Breaker {
         if !self.is_closed() {
             self.epoch = Epoch(self.epoch.0.wrapping_add(1));
         }
-        self.state = State::Closed { failures, about: About::Nothing };
+        self.state = State::closed(failures);
+    }
+
+    /// Nothing that was begun before this says anything any more.
+    fn forget(&mut self) {
+        self.epoch = Epoch(self.epoch.0.wrapping_add(1));
+        self.state = State::closed(0);
+        self.rests = 0;
     }
 
     /// Whether a probe is to be sent now; then it is under way.
@@ -161,8 +190,26 @@ fn is_about_the_question(why: &Cause) -> bool {
         | Cause::HeaderTimeout
         | Cause::IdleTimeout
         | Cause::Cut
+        | Cause::Offline
         | Cause::Resting(_) => false,
     }
+}
+
+/// What is to be done by who watches an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Wait until something happens to it.
+    Nothing,
+    /// Ask whether it is there: lately it has not answered, so many times in a row.
+    Doubt {
+        /// How many times.
+        failures: u32,
+    },
+    /// Ask whether it is back, when it has rested.
+    Probe {
+        /// When that is.
+        at: Instant,
+    },
 }
 
 /// How one server has been.
@@ -209,6 +256,40 @@ impl Health {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(why);
         let subject = Some(subject).filter(|_| is_about_the_question(why));
         self.change(|breaker, now| breaker.failed(since, subject, now)) == Some(false)
+    }
+
+    /// It did not answer a request, nor whether it is there; whether it is left alone from now on.
+    pub(super) fn given_up(&self, why: &Cause) -> bool {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(why);
+        self.change(Breaker::given_up) == Some(false)
+    }
+
+    /// Nothing is known of it any more.
+    pub(super) fn forget(&self) {
+        self.change(|breaker, _| breaker.forget());
+    }
+
+    /// Waits until there is something to be done by who watches it, and has asked about `asked` failures in a row already.
+    pub(super) async fn duty(&self, asked: &mut u32) -> Duty {
+        let mut breaker = self.breaker.subscribe();
+        loop {
+            let now = *breaker.borrow_and_update();
+            if let State::Closed { failures, .. } = now.state {
+                *asked = failures.min(*asked);
+            }
+            let changed = breaker.changed();
+            match now.duty(*asked) {
+                doubt @ Duty::Doubt { .. } => return doubt,
+                // An answer that was under way may come before its rest is over.
+                probe @ Duty::Probe { at } => {
+                    if timeout_at(at, changed).await.is_err() {
+                        return probe;
+                    }
+                }
+                // The sender is our own: the wait does not end with it.
+                Duty::Nothing => drop(changed.await),
+            }
+        }
     }
 
     /// Why it is left alone.
@@ -419,6 +500,54 @@ mod tests {
         ] {
             assert_eq!(is_about_the_question(&cause), about_the_question, "{cause:?}");
         }
+    }
+
+    #[test]
+    fn g6_who_watches_asks_once_about_each_failure_and_after_each_rest() {
+        let now = Instant::now();
+        let closed = State::closed;
+        for (state, asked, duty) in [
+            (closed(0), 0, Duty::Nothing),
+            (closed(1), 0, Duty::Doubt { failures: 1 }),
+            (closed(1), 1, Duty::Nothing),
+            (closed(2), 1, Duty::Doubt { failures: 2 }),
+            (State::Probing, 0, Duty::Nothing),
+            (State::Open { until: now }, 0, Duty::Probe { at: now }),
+        ] {
+            assert_eq!(Breaker { state, ..Breaker::new() }.duty(asked), duty, "{state:?} {asked}");
+        }
+        let mut breaker = Breaker::new();
+        breaker.failed(breaker.epoch, None, now);
+        breaker.given_up(now);
+        assert!(!breaker.is_closed(), "one failure and one question without an answer are enough");
+        let open = breaker;
+        breaker.given_up(now + LONGEST_REST);
+        assert_eq!(breaker, open, "what was under way when it opened says nothing new");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn g6_who_watches_is_called_when_there_is_something_to_do() {
+        let health = Arc::new(Health::new(Up::default()));
+        let mut asked = 0;
+        let failed = || _ = health.failed(&Cause::ConnectTimeout, health.epoch(), ONE);
+        let (duty, ()) = tokio::join!(health.duty(&mut asked), async { failed() });
+        assert_eq!(duty, Duty::Doubt { failures: 1 });
+        asked = 1;
+        assert!(health.given_up(&Cause::ConnectTimeout), "it is left alone now");
+        let begun = Instant::now();
+        let duty = health.duty(&mut asked).await;
+        assert_eq!((duty, begun.elapsed()), (Duty::Probe { at: Instant::now() }, FIRST_REST));
+        health.probe().expect("it is due").answered();
+        asked = u32::MAX;
+        let quiet = timeout_at(Instant::now() + LONGEST_REST, health.duty(&mut asked)).await;
+        assert!(quiet.is_err(), "what a probe leaves behind is nothing to ask about");
+        failed();
+        assert!(!health.is_well(), "who has answered one question is believed one failure");
+        let old = health.epoch();
+        health.forget();
+        assert!(health.is_well());
+        (0..TRIPS_AT).for_each(|_| _ = health.failed(&Cause::Cut, old, ONE));
+        assert!(health.is_well(), "what was begun before says nothing any more");
     }
 
     #[tokio::test(start_paused = true)]

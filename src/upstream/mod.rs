@@ -8,6 +8,7 @@
 //! - a call has its answer within twice `header_timeout` and always before 20 s, and a body is never waited on for longer
 //!   than `idle_timeout` without a byte, but may take as long as it needs;
 //! - what upstream says of how much we may ask is kept to ([`Limits`]);
+//! - while it is shut nothing is sent to it ([`Upstream::shut`]);
 //! - the limits of the uplink are kept: how many connections bring blobs, and at which rate ([`Uplink`]);
 //! - a body that is shorter or longer than promised, or is another range than was asked for, is an error.
 //!
@@ -25,6 +26,7 @@ mod encoding;
 mod endpoint;
 mod errands;
 mod failure;
+mod gate;
 mod granters;
 mod health;
 mod limit;
@@ -52,6 +54,7 @@ mod token;
 mod trail;
 mod transfer;
 mod uplink;
+mod vigil;
 mod whereabouts;
 mod wire;
 
@@ -85,6 +88,7 @@ use accounts::Accounts;
 use auth::Schemes;
 use connect::{Means, Net};
 use endpoint::Endpoint;
+use gate::Gate;
 use granters::Granters;
 use names::Names;
 use places::{NotAHost, Places};
@@ -93,6 +97,7 @@ use refused::Refusals;
 use renewal::Renewals;
 use token::Tokens;
 use uplink::Lane;
+use vigil::Vigil;
 
 /// A registry namespace, and the endpoints that answer for it.
 #[derive(Debug)]
@@ -105,6 +110,8 @@ pub struct Upstream {
     header_timeout: Duration,
     idle_timeout: Duration,
     places: Arc<Places>,
+    gate: Arc<Gate>,
+    vigil: Vigil,
     net: Arc<Net>,
     /// Whether an endpoint is shown a client's certificate.
     shows_certificates: bool,
@@ -143,14 +150,17 @@ impl Upstream {
             paced: lane.is_paced(),
         };
         let name: Arc<str> = settings.name.as_str().into();
+        let gate = Arc::new(Gate::new());
         let endpoint = |url: Url| {
             let up = metrics.endpoint(&redirect::Bare(&url).to_string());
-            Endpoint::new(Arc::clone(&name), url, up)
+            Endpoint::new(Arc::clone(&name), url, up, Arc::clone(&gate))
         };
         let endpoints = urls.into_iter().map(endpoint).collect();
         Ok(Self {
+            net: Arc::new(Net::new(means, &settings.endpoints, Arc::clone(&gate))),
+            gate,
+            vigil: Vigil::new(),
             granters: Granters::new(&settings.name),
-            net: Arc::new(Net::new(means, &settings.endpoints)),
             lane,
             refusals: Refusals::new(&settings.name, accounts.prefixes(), metrics.clone()),
             shows_certificates: settings.endpoints.iter().any(|endpoint| endpoint.trust.identity.is_some()),

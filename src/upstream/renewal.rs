@@ -53,11 +53,15 @@ impl Renewals {
 }
 
 impl Upstream {
-    /// Renews tokens that are in use and near their end, for as long as it is polled: for a task of whoever owns this
-    /// upstream. Only the first call does anything.
+    /// Renews tokens that are in use and near their end, and watches the endpoints where that is wanted, for as long as it
+    /// is polled: for a task of whoever owns this upstream. Only the first call does anything.
     pub async fn tend(&self) {
         let due = self.renewals.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut due) = due else { return };
+        let Some(due) = due else { return };
+        tokio::join!(self.renew_all(due), self.keep_watch());
+    }
+
+    async fn renew_all(&self, mut due: mpsc::Receiver<Due>) {
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -69,7 +73,7 @@ impl Upstream {
 
     async fn renew(&self, due: Due) {
         let Due { realm, login, old, account } = due;
-        let granted = self.fetch_token(&realm, login.as_ref()).await;
+        let granted = self.gate.through(self.fetch_token(&realm, login.as_ref())).await;
         if let Err(failure) = &granted {
             tracing::debug!(upstream = %self.name, %failure, "a token could not be renewed; it stays in use");
         }

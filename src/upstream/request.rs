@@ -167,6 +167,14 @@ impl Upstream {
         whereabouts: &Whereabouts,
         question: &Question<'_>,
     ) -> Result<Reply, Failure> {
+        self.gate.through(self.ask_in_turn(whereabouts, question)).await
+    }
+
+    async fn ask_in_turn(
+        &self,
+        whereabouts: &Whereabouts,
+        question: &Question<'_>,
+    ) -> Result<Reply, Failure> {
         let first = whereabouts.first();
         let (mut failed, mut denied) = (None, None);
         let mut resting = Vec::new();

@@ -47,6 +47,7 @@ mod tests {
             (Cause::RedirectRefused("x".into()), false, soon, None),
             (Cause::Garbage("x".into()), false, soon, None),
             (Cause::Status(503), false, soon, None),
+            (Cause::Offline, false, soon, None),
         ] {
             assert_eq!(pause(&cause, retried, elapsed, budget), wait, "{cause:?} {retried} {elapsed:?}");
         }

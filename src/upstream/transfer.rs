@@ -70,6 +70,10 @@ impl Origin {
     }
 
     fn broke(&self, cause: &Cause) {
+        if !self.witness.may_be_asked() {
+            // It is we who have hung up.
+            return;
+        }
         if !self.crossed {
             self.witness.failed(cause);
         }

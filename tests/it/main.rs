@@ -31,6 +31,7 @@ mod lists;
 mod manifests;
 mod members;
 mod memory;
+mod offline;
 mod once;
 mod policies;
 mod power;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use roadstead::app::{App, Running, StartError};
 use roadstead::clock::Clock;
 use roadstead::config::Config;
+use roadstead::mirror::Mode;
 use roadstead::store::fs::{Disk, RealDisk};
 use tempfile::TempDir;
 
@@ -212,6 +213,24 @@ impl Mirror {
                 && labels.iter().all(|label| line.contains(label))
         });
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Switches the mode of an upstream, or of all; without one, what was said before is taken back.
+    pub fn set_mode(&self, upstream: Option<&str>, mode: Option<Mode>) {
+        self.inside().set_mode(upstream, mode).unwrap();
+    }
+
+    /// What runs in this process.
+    pub fn inside(&self) -> &roadstead::mirror::Mirror {
+        self.running.as_ref().expect("a mirror that runs").mirror()
+    }
+
+    /// Reads the configuration again, with this in place of that.
+    pub fn reload_with(&self, this: &str, that: &str) {
+        let text = self.setup.toml();
+        assert!(text.contains(that), "{text}");
+        let config = Config::from_toml(&text.replace(that, this), "test.toml").unwrap();
+        self.running.as_ref().expect("a mirror that runs").reload(config).unwrap();
     }
 
     /// Waits until no fill runs: what has come whole is committed.

@@ -19,11 +19,13 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 pub use auth::{Issued, TokenStyle, Tokens, basic};
 pub use greeting::Greeting;
@@ -46,6 +48,8 @@ pub struct Upstream {
     task: Mutex<Option<JoinHandle<()>>>,
     /// Holds the port while nobody listens on it: else another test could be given it meanwhile.
     held: Mutex<Option<TcpSocket>>,
+    /// Who listens and answers nobody.
+    swallowing: Mutex<Option<(TcpListener, Vec<TcpStream>)>>,
 }
 
 #[derive(Debug)]
@@ -126,7 +130,7 @@ impl Upstream {
             tokens: Mutex::default(),
         });
         let task = tokio::spawn(accept(Arc::clone(&inner), listener));
-        Self { inner, task: Mutex::new(Some(task)), held: Mutex::default() }
+        Self { inner, task: Mutex::new(Some(task)), held: Mutex::default(), swallowing: Mutex::default() }
     }
 
     /// Where it listens.
@@ -156,10 +160,25 @@ impl Upstream {
         }
     }
 
+    /// Closes all connections: from now on what is sent to the port vanishes, and nobody is refused.
+    pub async fn swallow(&self) {
+        self.down().await;
+        let held = self.held.lock().unwrap().take().expect("a port that is held");
+        let listener = held.listen(0).unwrap();
+        // A queue that is full answers nobody.
+        let mut queued = Vec::new();
+        let moment = Duration::from_millis(200);
+        while let Ok(Ok(stream)) = timeout(moment, TcpStream::connect(self.inner.address)).await {
+            queued.push(stream);
+        }
+        *self.swallowing.lock().unwrap() = Some((listener, queued));
+    }
+
     /// Opens the same port again.
     pub async fn up(&self) {
         let held = self.held.lock().unwrap().take();
         let listener = held.unwrap_or_else(|| bind(self.inner.address)).listen(1024).unwrap();
+        drop(self.swallowing.lock().unwrap().take());
         *self.task.lock().unwrap() = Some(tokio::spawn(accept(Arc::clone(&self.inner), listener)));
     }
 

@@ -8,6 +8,7 @@ mod conflicts;
 mod credentials;
 mod endpoints;
 mod environment;
+mod offline;
 mod proxies;
 mod section;
 mod tags;
@@ -25,7 +26,7 @@ use self::section::{Over, Reading, Section};
 use self::value::{bytes, filled, number, one, or_empty};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::source::read_token;
-use super::{Admin, Config, Log, Memory, Proxies, Server, Sources, Store, Uplink, Upstream};
+use super::{Admin, Config, Log, Memory, Offline, Proxies, Server, Sources, Store, Uplink, Upstream};
 
 /// A size above zero, as on a command line.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -53,13 +54,13 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
         warms: warm::warms(&mut reading, &mut root),
         verify: warm::verify(&mut reading, &mut root),
     };
-    let (uplink, proxies) = uplink(&mut reading, &mut root);
+    let (uplink, proxies, offline) = uplink(&mut reading, &mut root);
     config.uplink = uplink;
     config.upstreams = match reading.sections(&mut root, "upstream") {
-        Some(sections) => upstream::upstreams(&mut reading, sections, broken.is_empty(), &proxies),
+        Some(sections) => upstream::upstreams(&mut reading, sections, broken.is_empty(), &proxies, offline),
         None => {
             let built_in = Upstream::built_in().into_iter();
-            built_in.map(|upstream| Upstream { proxies: proxies.clone(), ..upstream }).collect()
+            built_in.map(|upstream| Upstream { proxies: proxies.clone(), offline, ..upstream }).collect()
         }
     };
     reading.close(root);
@@ -173,8 +174,8 @@ fn memory<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Memory {
     Memory { max_bytes: max_bytes.unwrap_or_else(|| Memory::default().max_bytes) }
 }
 
-/// What upstreams share, and the proxies that are for each unless it says otherwise.
-fn uplink<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> (Uplink, Proxies) {
+/// What upstreams share, and what is for each unless it says otherwise.
+fn uplink<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> (Uplink, Proxies, Offline) {
     let mut section = reading.section(root, "uplink");
     let s = &mut section;
     let default = Uplink::default();
@@ -185,6 +186,7 @@ fn uplink<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> (Uplink, Pro
         max_rate: reading.get(s, "max_rate", or_empty(bytes(text::rate))).unwrap_or(default.max_rate),
     };
     let proxies = proxies::of_all(reading, s);
+    let offline = offline::of_all(reading, s);
     reading.close(section);
-    (uplink, proxies)
+    (uplink, proxies, offline)
 }

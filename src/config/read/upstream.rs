@@ -4,12 +4,13 @@ use super::certificates::roots;
 use super::conflicts::{self, Placed};
 use super::credentials::accounts;
 use super::endpoints::endpoints;
+use super::offline;
 use super::proxies;
 use super::section::{Reading, Section};
 use super::tags::tags;
 use super::text;
 use super::value::{Item, bytes, list, number, one, or_empty, truth};
-use crate::config::{Proxies, Upstream};
+use crate::config::{Offline, Proxies, Upstream};
 
 /// Every upstream. `whole` tells that the file is TOML throughout; where it is not, nothing is said to be missing.
 pub(super) fn upstreams<'t>(
@@ -17,8 +18,9 @@ pub(super) fn upstreams<'t>(
     sections: Vec<Section<'t>>,
     whole: bool,
     proxies: &Proxies,
+    offline: Offline,
 ) -> Vec<Upstream> {
-    let read = |section| upstream(reading, section, whole, proxies);
+    let read = |section| upstream(reading, section, whole, proxies, offline);
     let all: Vec<Placed> = sections.into_iter().filter_map(read).collect();
     conflicts::upstreams(reading, &all);
     all.into_iter().map(|placed| placed.upstream).collect()
@@ -30,6 +32,7 @@ fn upstream<'t>(
     mut section: Section<'t>,
     whole: bool,
     proxies: &Proxies,
+    offline: Offline,
 ) -> Option<Placed> {
     let s = &mut section;
     let name = reading.get(s, "name", one(text::registry_name));
@@ -54,6 +57,7 @@ fn upstream<'t>(
         ca: roots(reading, s),
         http2: reading.get(s, "http2", one(text::http2)).unwrap_or(default.http2),
         proxies: proxies::of_one(reading, s, proxies),
+        offline: offline::of_one(reading, s, offline),
         tags: tags(reading, s),
         negative_ttl: reading.get(s, "negative_ttl", one(text::duration)).unwrap_or(default.negative_ttl),
         denied: reading.get(s, "denied", one(text::denied)).unwrap_or(default.denied),

@@ -103,6 +103,11 @@ impl Crew {
         self.waiting = Waiting(Some(Wanted { source, range, turn }));
     }
 
+    /// Waits for no connection any more.
+    pub(super) fn leave_queue(&mut self) {
+        self.waiting = Waiting::default();
+    }
+
     pub(super) fn send(
         &mut self,
         source: Source,

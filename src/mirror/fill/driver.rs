@@ -107,7 +107,7 @@ impl Driver {
             End::Paused => Phase::Paused,
         };
         self.fill.progress.send_if_modified(|progress| {
-            let running = progress.phase == Phase::Running;
+            let running = matches!(progress.phase, Phase::Running | Phase::CutOff(_));
             if running {
                 progress.phase = phase;
             }
@@ -244,6 +244,9 @@ fn log(digest: &Digest, end: &End) {
             // Where that is trouble and no setting, the store has said so, once for all blobs.
             tracing::info!(%digest, reason, "the store does not take a blob; it is streamed");
         }
+        End::Refused(refusal @ Refusal::Offline { .. }) => {
+            tracing::info!(%digest, ?refusal, "a fill ends, since nobody can be asked; what it brought stays");
+        }
         End::Refused(refusal) => tracing::warn!(%digest, ?refusal, "a fill failed"),
         End::WrongDigest(reason) => tracing::error!(%digest, reason, "a fill failed on wrong content"),
         End::Stopped => tracing::info!(%digest, "a fill stops; what it brought stays"),
@@ -256,7 +259,7 @@ fn log(digest: &Digest, end: &End) {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.fill.progress.send_if_modified(|progress| {
-            let lost = progress.phase == Phase::Running;
+            let lost = matches!(progress.phase, Phase::Running | Phase::CutOff(_));
             if lost {
                 progress.phase =
                     Phase::Failed(Refusal::Internal { reason: "the fill's task ended early".to_owned() });

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::oci::Digest;
 use crate::upstream::{Ask, Cause, Failure, Transfer, Turn};
 
+use super::super::mode::Contact;
 use super::coding::Reading;
 use super::progress::Progress;
 use super::retry::Budget;
@@ -60,7 +61,7 @@ pub(super) enum Ended {
     /// Upstream tells another size now, and nobody of it goes on with the one before: what was sent, or what would be, is
     /// something else.
     Resized(u64),
-    /// Upstream is left alone for a moment, and there is somebody else to ask.
+    /// Upstream is left alone for a moment, and there is somebody else to ask; or it is not asked at all any more.
     Away,
     /// Upstream could not or would not, and the budget is spent.
     Broken(Failure),
@@ -125,7 +126,11 @@ impl Order {
                 }
                 (Err(failure), _) => failure,
             };
-            let rest = self.source.site.upstream().rest();
+            let upstream = self.source.site.upstream();
+            if self.source.site.contact() == Contact::Offline {
+                return Ended::Away;
+            }
+            let rest = upstream.rest();
             if rest.is_some() && work.fill.has_another(&self.source) {
                 return Ended::Away;
             }
@@ -136,7 +141,10 @@ impl Order {
                 digest = %work.digest, at, upstream = self.source.site.name(), error = %broken,
                 "a transfer broke; it goes on at the byte it reached"
             );
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = upstream.until_shut() => return Ended::Away,
+            }
         }
     }
 

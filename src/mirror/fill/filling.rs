@@ -7,13 +7,14 @@ use tokio::task::{Id, JoinError};
 
 use crate::oci::Digest;
 
-use super::super::answer::Refusal;
+use super::super::answer::{Refusal, Wanted};
 use super::super::policy::FillPolicy;
 use super::coding::Reading;
 use super::crew::{Crew, Done, Ready};
 use super::driver::{Driver, End};
 use super::fetch::Ended;
 use super::plan::{self, Outlook, Ways};
+use super::progress::Phase;
 use super::recorder::Recorder;
 use super::sink;
 use super::ways::{Unread, until, ways};
@@ -36,8 +37,11 @@ impl Driver {
         let mut planned_at = 0;
         let mut plan_anew = true;
         let mut unread = Unread::default();
+        let mut turns = self.fills.turns.clone();
+        let mut is_cut_off = false;
         loop {
-            if plan_anew && !unread.is_over(&self.fill, policy) {
+            is_cut_off = self.note_cut_off(crew, is_cut_off);
+            if plan_anew && !is_cut_off && !unread.is_over(&self.fill, policy) {
                 planned_at = present.borrow().present.total();
                 self.staff(crew, policy)?;
             }
@@ -57,6 +61,7 @@ impl Driver {
                 ready = waiting.ready() => self.use_turn(crew, ready, policy),
                 () = self.fills.stop.cancelled() => return Err(End::Stopped),
                 () = self.fill.wants.changed() => {}
+                Ok(()) = turns.changed() => {}
                 // What is under way comes to its end, so that none of it is asked for twice.
                 () = until(pause), if idle => {
                     if self.fill.wants.close_if_unread() {
@@ -76,6 +81,30 @@ impl Driver {
             }
             recorder.record_if_due(&self.fill);
         }
+    }
+
+    /// Tells the readers that nobody can be asked for more, or that somebody can again. What is under way comes to its end
+    /// first: it is soon told that it cannot go on, or it goes on.
+    fn note_cut_off(&self, crew: &mut Crew, was_cut_off: bool) -> bool {
+        // What is all here is only to be proven yet.
+        let is_idle = crew.busy() == 0 && !self.fill.has(&Wanted::Whole);
+        let cut_off = if is_idle { self.fill.cut_off() } else { None };
+        let Some(refusal) = cut_off else {
+            if was_cut_off {
+                self.fill.reopen();
+            }
+            return false;
+        };
+        crew.leave_queue();
+        let phase = Phase::CutOff(refusal);
+        self.fill.progress.send_if_modified(|progress| {
+            let changes = progress.phase == Phase::Running;
+            if changes {
+                progress.phase = phase;
+            }
+            changes
+        });
+        true
     }
 
     /// Has a connection waited for, if there is something to fetch next.
@@ -147,6 +176,10 @@ impl Driver {
             Ended::Disk(error) => Err(End::Unstored(error.to_string())),
             Ended::Away => {
                 drop(turn);
+                if let Some(refusal) = self.fill.cut_off().filter(|_| crew.work.reading != Reading::AsSent) {
+                    // There is no way to go on in the middle of a coding.
+                    return Err(End::Refused(refusal));
+                }
                 self.fill.demote(&source);
                 self.go_on_elsewhere(crew, range, || Refusal::Internal {
                     reason: "nobody is left".to_owned(),

@@ -51,6 +51,8 @@ impl Fill {
                     Phase::Unstored => Some(Followed::NotTaken),
                     Phase::Paused => Some(Followed::Again),
                     Phase::Failed(refusal) => Some(Followed::Failed(refusal.clone())),
+                    // It does not end while somebody follows it.
+                    Phase::CutOff(refusal) => return Followed::Failed(refusal.clone()),
                 };
                 (reached, now.present.run_end(0).unwrap_or(0), ended)
             };

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::oci::Repository;
 use crate::store::{Partial, Recorded, StoreError};
-use crate::upstream::{Ask, BlobHead, Failure, Transfer, Turn};
+use crate::upstream::{Ask, BlobHead, Cause, Failure, Transfer, Turn};
 
 use super::super::answer::Wanted;
 use super::coding::{self, Reading};
@@ -262,8 +262,13 @@ impl Driver {
     async fn first_turn(&self, source: &Source) -> Result<Turn, Failure> {
         let upstream = source.site.upstream();
         let mut turn = pin!(upstream.turn(&self.fill.share));
-        if let Ok(turn) = timeout(TURN_HOLDS_HEADERS, &mut turn).await {
-            return Ok(turn);
+        tokio::select! {
+            turn = timeout(TURN_HOLDS_HEADERS, &mut turn) => {
+                if let Ok(turn) = turn {
+                    return Ok(turn);
+                }
+            }
+            () = upstream.until_shut() => return Err(Cause::Offline.into()),
         }
         match upstream.head_blob(&source.repository, &self.fill.digest).await {
             Ok(BlobHead { size: Some(size) }) if size > 0 => {
@@ -274,7 +279,10 @@ impl Driver {
             // Who did not answer may do so when it is our turn.
             _ => {}
         }
-        Ok(turn.await)
+        tokio::select! {
+            turn = turn => Ok(turn),
+            () = upstream.until_shut() => Err(Cause::Offline.into()),
+        }
     }
 
     /// Asks upstream. `is_known`: it has said yes to this source in a former run.

@@ -51,6 +51,8 @@ pub(in crate::mirror) enum Phase {
     Unstored,
     /// It ended without the blob.
     Failed(Refusal),
+    /// Nobody can be asked for more at the moment. What is there is read; who waits for more is told so.
+    CutOff(Refusal),
     /// Nobody read from it, so it stopped; the next request goes on where it was.
     Paused,
 }
@@ -79,7 +81,7 @@ impl Progress {
         match (&self.file, &self.phase) {
             (Some(file), _) if there > position => Step::Read(Arc::clone(file), there),
             (_, Phase::Unstored) => Step::Leave,
-            (_, Phase::Failed(refusal)) => Step::Fail(refusal.clone()),
+            (_, Phase::Failed(refusal) | Phase::CutOff(refusal)) => Step::Fail(refusal.clone()),
             // Verified means all present, so a reader that finds nothing is past the end of the blob.
             (_, Phase::Verified) => Step::Fail(Refusal::Internal {
                 reason: format!("a reader stands at {position} of a blob of {:?} bytes", self.size),

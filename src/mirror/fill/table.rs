@@ -14,6 +14,7 @@ use crate::telemetry::Metrics;
 use crate::upstream::{Share, Trail};
 
 use super::super::answer::{Refusal, Wanted};
+use super::super::mode::Contact;
 use super::super::recent::Recent;
 use super::super::relay::Relays;
 use super::driver::Driver;
@@ -94,6 +95,36 @@ impl Fill {
         self.gone.cancelled().await;
     }
 
+    /// Whether nobody who has the blob can be asked at the moment.
+    pub(in crate::mirror) fn is_cut_off(&self) -> bool {
+        self.cut_off().is_some()
+    }
+
+    /// Why nobody who has the blob can be asked at the moment; none where somebody can.
+    pub(in crate::mirror) fn cut_off(&self) -> Option<Refusal> {
+        let sources = self.sources();
+        let mut asked = sources.list.iter().chain(&sources.elsewhere);
+        let first = asked.next()?.0.site.contact().may_ask().err()?;
+        asked.all(|(source, _)| source.site.contact() != Contact::Open).then_some(first)
+    }
+
+    /// Somebody can be asked again: who reads from now on waits for what is not there.
+    pub(in crate::mirror) fn reopen(&self) {
+        self.progress.send_if_modified(|progress| {
+            let was_cut_off = matches!(progress.phase, Phase::CutOff(_));
+            if was_cut_off {
+                progress.phase = Phase::Running;
+            }
+            was_cut_off
+        });
+    }
+
+    /// Whether all that a request wants is there.
+    pub(in crate::mirror) fn has(&self, wanted: &Wanted) -> bool {
+        let progress = self.progress.borrow();
+        progress.size.is_some_and(|size| wanted.is_in(&progress.present, size))
+    }
+
     /// Counts one more client, from before it knows anything; none when the fill is ending for want of them.
     pub(in crate::mirror) fn client(&self, wanted: &Wanted) -> Option<Arc<Client>> {
         Wants::client(&self.wants, *wanted == Wanted::Whole)
@@ -149,7 +180,9 @@ impl Fill {
         // One lock at a time. Who said no has said it of the blob, as far as that pair goes; who is silent has not.
         let silent = self.progress.borrow().dropped.iter().any(|dropped| dropped.refusal.may_be_covered());
         let mut sources = self.sources();
-        let is_away = |source: &Source| source.site.upstream().rest().is_some();
+        let is_away = |source: &Source| {
+            source.site.contact() != Contact::Open || source.site.upstream().rest().is_some()
+        };
         let all_away = sources.list.iter().all(|(source, _)| is_away(source));
         if all_away && (silent || !sources.list.is_empty()) {
             for (source, right) in std::mem::take(&mut sources.elsewhere) {
@@ -182,7 +215,9 @@ impl Fill {
     /// Whether there is somebody else to ask, who is not left alone at the moment or has not been asked yet.
     pub(super) fn has_another(&self, source: &Source) -> bool {
         let sources = self.sources();
-        let awake = |(other, _): &(Source, Right)| other != source && other.site.upstream().rest().is_none();
+        let awake = |(other, _): &(Source, Right)| {
+            other != source && other.site.contact() == Contact::Open && other.site.upstream().rest().is_none()
+        };
         !sources.elsewhere.is_empty() || sources.list.iter().any(awake)
     }
 
@@ -277,7 +312,7 @@ fn decide(progress: &Progress, source: &Source, anonymous: bool) -> Option<Resul
         (Phase::Failed(_), None) | (Phase::Paused, _) => Some(Err(Turned::Away)),
         (Phase::Unstored, _) => verdict(true),
         (Phase::Verified, _) => verdict(false),
-        (Phase::Running, _) => progress.size.and_then(|_| verdict(false)),
+        (Phase::Running | Phase::CutOff(_), _) => progress.size.and_then(|_| verdict(false)),
     }
 }
 
@@ -295,6 +330,8 @@ pub(in crate::mirror) struct Fills {
     pub(super) metrics: Metrics,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
+    /// Tells whenever somebody can be asked, or cannot, by a switch.
+    pub(super) turns: watch::Receiver<()>,
     pub(in crate::mirror) wrong: Wrong,
 }
 
@@ -329,8 +366,10 @@ impl Fills {
         metrics: Metrics,
         tasks: TaskTracker,
         stop: CancellationToken,
+        turns: watch::Receiver<()>,
     ) -> Self {
-        Self { running: Arc::default(), store, recent, relays, metrics, tasks, stop, wrong: Wrong::new() }
+        let (running, wrong) = (Arc::default(), Wrong::new());
+        Self { running, store, recent, relays, metrics, tasks, stop, turns, wrong }
     }
 
     /// The fill of this digest that is under way.

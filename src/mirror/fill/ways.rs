@@ -1,12 +1,15 @@
 //! What an upstream's policy makes of a fill at the moment: in how many places it is fetched, how much of it, and whether it
 //! goes on at all.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep_until};
 
 use super::super::answer::Wanted;
 use super::super::policy::{self, Extent, FillPolicy};
 use super::crew::Crew;
 use super::plan::Ways;
+use super::progress::Phase;
 use super::table::Fill;
 
 /// Transfers at a time of a blob that is not split: one at the lowest missing byte, one where a reader waits or to follow
@@ -33,6 +36,9 @@ pub(super) fn is_whole(fill: &Fill, policy: FillPolicy, size: u64) -> bool {
         || fill.progress.borrow().present.total() >= size.div_ceil(2)
 }
 
+/// How long a fill waits for a reader while nobody can be asked for more: the request that has begun it is on its way.
+const CUT_OFF_UNREAD: Duration = Duration::from_secs(5);
+
 /// Since when nobody reads from a fill that would pause for that.
 #[derive(Default)]
 pub(super) struct Unread(Option<Instant>);
@@ -46,12 +52,14 @@ impl Unread {
     /// When it is to pause, if nobody comes.
     pub(super) fn deadline(&mut self, fill: &Fill, policy: FillPolicy) -> Option<Instant> {
         let size = fill.progress.borrow().size.unwrap_or(u64::MAX);
-        let may_pause = policy.unread == policy::Unread::Pause || !is_whole(fill, policy, size);
+        let is_cut_off = matches!(fill.progress.borrow().phase, Phase::CutOff(_));
+        let may_pause = is_cut_off || policy.unread == policy::Unread::Pause || !is_whole(fill, policy, size);
         if !may_pause || !fill.wants.is_unread() {
             self.0 = None;
             return None;
         }
-        Some(*self.0.get_or_insert_with(Instant::now) + policy.unread_after)
+        let after = if is_cut_off { CUT_OFF_UNREAD } else { policy.unread_after };
+        Some(*self.0.get_or_insert_with(Instant::now) + after)
     }
 }
 

@@ -196,7 +196,10 @@ impl Pump {
         };
         let Source { site, repository, whereabouts } = &self.stream.source;
         let opened = async {
-            let turn = site.upstream().turn(&self.share).await;
+            let turn = tokio::select! {
+                turn = site.upstream().turn(&self.share) => turn,
+                () = site.upstream().until_shut() => return Err(Cause::Offline.into()),
+            };
             site.upstream().blob(repository, &self.stream.digest, ask, whereabouts, &turn).await
         };
         let opened = tokio::select! {
@@ -254,7 +257,9 @@ impl Pump {
         let (digest, upstream) = (&self.stream.digest, self.stream.source.site.name());
         let at = self.stream.reach();
         tracing::info!(%digest, at, upstream, error = cause, "a transfer broke; it goes on at the byte it reached");
+        let site = Arc::clone(&self.stream.source.site);
         tokio::select! {
+            () = site.upstream().until_shut() => return Err(ReadError(Cause::Offline.to_string())),
             () = sleep(wait) => {}
             () = self.stream.deserted() => {}
         }

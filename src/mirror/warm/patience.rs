@@ -60,6 +60,7 @@ pub(super) fn why(refusal: &Refusal) -> String {
         Refusal::DidNotAnswer { reason, .. } | Refusal::OutOfTime { reason } => {
             format!("upstream did not answer: {reason}")
         }
+        Refusal::Offline { .. } => "upstream is not asked: this mirror is offline".to_owned(),
         Refusal::WrongContent { reason } | Refusal::Internal { reason } => reason.clone(),
     }
 }

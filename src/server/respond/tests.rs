@@ -46,9 +46,10 @@ fn poison() -> String {
 /// Every kind of rejection, with the status, code, level and outcome that it gets.
 fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
     use Object::{Blob, Manifest, Repository};
-    use Outcome::{Failed, Limited, Refused};
+    use Outcome::{Failed, Limited, Offline, Refused};
     let no = |object, status| Rejection::Refused(object, Refusal::SaidNo { status });
     let refused = |refusal| Rejection::Refused(Blob, refusal);
+    let offline = |object, why, miss| Rejection::Refused(object, Refusal::Offline { why, miss });
     let reason = poison;
     let debug = Level::DEBUG;
     vec![
@@ -93,6 +94,12 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (refused(Refusal::WrongContent { reason: reason() }), 502, "UNAVAILABLE", Level::ERROR, Failed),
         (refused(Refusal::Limited { retry_after: None }), 429, "TOOMANYREQUESTS", Level::WARN, Limited),
         (refused(Refusal::Internal { reason: reason() }), 500, "UNKNOWN", Level::ERROR, Failed),
+        (offline(Manifest, Why::Offline, OfflineMiss::Unavailable), 503, "UNAVAILABLE", debug, Offline),
+        (offline(Blob, Why::Away, OfflineMiss::Unavailable), 503, "UNAVAILABLE", debug, Offline),
+        (offline(Manifest, Why::NotWhole, OfflineMiss::NotFound), 404, "MANIFEST_UNKNOWN", debug, Offline),
+        (offline(Blob, Why::Offline, OfflineMiss::NotFound), 404, "BLOB_UNKNOWN", debug, Offline),
+        // A list that nobody could ask for is never one that is not there.
+        (offline(Repository, Why::Offline, OfflineMiss::NotFound), 503, "UNAVAILABLE", debug, Offline),
         (Rejection::Unsatisfiable { size: 7 }, 416, "RANGE_INVALID", debug, Refused),
         (Rejection::LengthUnknown, 503, "UNAVAILABLE", debug, Failed),
         (Rejection::OutOfTime, 504, "UNAVAILABLE", Level::ERROR, Failed),

@@ -131,6 +131,12 @@ pub(super) struct ByEndpoint {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByUpstreamAndMode {
+    pub(super) upstream: String,
+    pub(super) mode: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ByUpstreamAndOutcome {
     pub(super) upstream: String,
     pub(super) outcome: &'static str,

@@ -23,7 +23,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Outcome;
 pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
-    ByEndpoint, ByList, ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount,
+    ByEndpoint, ByList, ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndMode,
     ByUpstreamAndOutcome, ByUpstreamKindAndResult,
 };
 pub use labels::{FillResult, Kind, UpstreamResult};
@@ -70,6 +70,8 @@ struct Families {
     pulls_left: Family<ByUpstream, Gauge>,
     pulls_limit: Family<ByUpstream, Gauge>,
     endpoint_up: Family<ByEndpoint, Gauge>,
+    mode: Family<ByUpstreamAndMode, Gauge>,
+    offline: Family<ByUpstream, Gauge>,
 }
 
 /// Times by outcome; the index is the outcome's place in [`Outcome::ALL`].
@@ -370,6 +372,16 @@ fn register_families(registry: &mut Registry) -> Families {
         "upstream_endpoint_up",
         "Whether an endpoint is asked (1), or is left alone because it did not answer (0)",
         families.endpoint_up.clone(),
+    );
+    registry.register(
+        "upstream_mode",
+        "In which mode an upstream is (1), by the configuration or by a switch",
+        families.mode.clone(),
+    );
+    registry.register(
+        "upstream_offline",
+        "Whether an upstream is not asked (1), by its mode or because it does not answer in mode auto",
+        families.offline.clone(),
     );
     families
 }

@@ -9,7 +9,8 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::guard::{Counted, Up};
 use super::labels::{
-    ByEndpoint, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndOutcome, ByUpstreamKindAndResult,
+    ByEndpoint, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndMode, ByUpstreamAndOutcome,
+    ByUpstreamKindAndResult,
 };
 use super::{Families, Kind, Times, UpstreamResult};
 use crate::telemetry::Outcome;
@@ -36,6 +37,8 @@ struct Handles {
     limited: Gauge,
     pulls: Pulls,
     endpoint_up: Family<ByEndpoint, Gauge>,
+    mode: Family<ByUpstreamAndMode, Gauge>,
+    offline: Gauge,
 }
 
 /// What is there only while it is known.
@@ -79,6 +82,8 @@ impl UpstreamMetrics {
                 limit: families.pulls_limit.clone(),
             },
             endpoint_up: families.endpoint_up.clone(),
+            mode: families.mode.clone(),
+            offline: families.offline.get_or_create_owned(&ByUpstream { upstream: upstream() }),
         });
         Self { inner }
     }
@@ -153,6 +158,15 @@ impl UpstreamMetrics {
                 }
             }
         }
+    }
+
+    /// In which of these modes it is, and whether it is not asked at the moment.
+    pub fn mode(&self, modes: &[(&'static str, bool)], offline: bool) {
+        for &(mode, is_it) in modes {
+            let labels = ByUpstreamAndMode { upstream: self.inner.name.clone(), mode };
+            self.inner.mode.get_or_create(&labels).set(i64::from(is_it));
+        }
+        self.inner.offline.set(i64::from(offline));
     }
 
     /// Whether one of its endpoints is up. `endpoint` must come from the configuration: each new one stays for the life

@@ -3,6 +3,7 @@
 mod bodies;
 mod chains;
 mod endpoints;
+mod gate;
 mod paced;
 mod proofs;
 mod redirects;

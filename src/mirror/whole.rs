@@ -1,0 +1,216 @@
+//! Whether an image can be served whole from here, for upstreams that are to give no others while they cannot be asked.
+//!
+//! A client that chooses its mirror when it has the manifest, as podman does, stays with it for the blobs (T91). So what
+//! cannot be had to the end is not begun: its manifest is a miss, and the client goes to its next mirror.
+//!
+//! An image is whole when its configuration and all its layers are here and may be served under the asked repository;
+//! layers that registries do not have to distribute do not count. An index is whole when one of its images is: a site has
+//! the platforms of its machines and no others, and which of them asks is not known until it asks for its own manifest,
+//! which is judged then. What says only how an image was made is none of its images.
+
+use tokio::task::spawn_blocking;
+
+use crate::oci::{Descriptor, Digest, Manifest, ManifestKind};
+
+use super::answer::{ManifestAnswer, Refusal, Served};
+use super::membership::Standing;
+use super::mode::{Contact, OfflineMiss, Why};
+use super::site::{Mirror, Site, Target};
+use crate::telemetry::Outcome;
+
+/// How deep indexes may lie in one another.
+const DEEPEST: usize = 4;
+
+impl Mirror {
+    /// Passes an answer on, unless its image would be begun and not ended.
+    pub(super) async fn if_whole(
+        &self,
+        target: &Target,
+        served: Served<ManifestAnswer>,
+    ) -> Result<Served<ManifestAnswer>, Refusal> {
+        let judged = target.site.policy().complete_only && is_doubtful(served.outcome, &target.site);
+        if !judged || self.is_whole(target, &served.value).await {
+            return Ok(served);
+        }
+        let upstream = target.site.name();
+        tracing::info!(
+            upstream, repository = %target.repository, digest = %served.value.digest,
+            "an image is not whole here, and so it is not given while upstream cannot be asked for the rest"
+        );
+        Err(Refusal::Offline { why: Why::NotWhole, miss: OfflineMiss::default() })
+    }
+
+    async fn is_whole(&self, target: &Target, manifest: &ManifestAnswer) -> bool {
+        let (mirror, target, manifest) = (self.clone(), target.clone(), manifest.clone());
+        // Manifests that are not in memory are read.
+        spawn_blocking(move || {
+            let here = Here { mirror: &mirror, target: &target };
+            let parsed = Manifest::parse(&manifest.media_type, &manifest.bytes);
+            parsed.is_ok_and(|manifest| is_whole(&manifest, &here, DEEPEST))
+        })
+        .await
+        .unwrap_or(false)
+    }
+}
+
+/// Whether the rest of an image may not be had: upstream is not asked, does not answer, or did not for this request.
+fn is_doubtful(outcome: Outcome, site: &Site) -> bool {
+    outcome == Outcome::Stale || site.contact() != Contact::Open || site.upstream().is_left_alone()
+}
+
+/// What can be served.
+trait Servable {
+    fn has_blob(&self, digest: &Digest) -> bool;
+    fn manifest(&self, digest: &Digest) -> Option<Manifest>;
+}
+
+struct Here<'a> {
+    mirror: &'a Mirror,
+    target: &'a Target,
+}
+
+impl Here<'_> {
+    fn is_member(&self, digest: &Digest, anonymous: bool) -> bool {
+        self.mirror.standing_of(self.target, digest, anonymous) == Standing::Member
+    }
+}
+
+impl Servable for Here<'_> {
+    fn has_blob(&self, digest: &Digest) -> bool {
+        let info = self.mirror.store().blob(digest);
+        info.is_some_and(|info| self.is_member(digest, info.anonymous))
+    }
+
+    fn manifest(&self, digest: &Digest) -> Option<Manifest> {
+        if let Some(kept) = self.mirror.memory().manifest(digest) {
+            let parsed = Manifest::parse(&kept.manifest.media_type, &kept.manifest.bytes);
+            return parsed.ok().filter(|_| self.is_member(digest, kept.anonymous));
+        }
+        let anonymous = self.mirror.store().is_manifest_anonymous(digest)?;
+        let stored = self.mirror.store().manifest(digest).ok().flatten()?;
+        let parsed = Manifest::parse(&stored.media_type, &stored.bytes);
+        parsed.ok().filter(|_| self.is_member(digest, anonymous))
+    }
+}
+
+fn is_whole(manifest: &Manifest, here: &impl Servable, deepest: usize) -> bool {
+    let has_blobs =
+        manifest.blobs().filter(|blob| is_distributed(blob)).all(|blob| here.has_blob(&blob.digest));
+    if !has_blobs || manifest.kind == ManifestKind::Schema1 {
+        return false;
+    }
+    let images: Vec<_> = manifest.children().filter(|child| is_image(child)).collect();
+    // Of a list that names nothing but how images were made, that is what is wanted.
+    let images = if images.is_empty() { manifest.children().collect() } else { images };
+    let child = |child: &&Descriptor| {
+        deepest > 0
+            && here.manifest(&child.digest).is_some_and(|manifest| is_whole(&manifest, here, deepest - 1))
+    };
+    images.is_empty() || images.iter().any(child)
+}
+
+/// Whether an index names it as an image, and not as what says how one was made.
+fn is_image(child: &Descriptor) -> bool {
+    child.platform.as_ref().is_none_or(|platform| platform.os != "unknown")
+}
+
+/// Whether registries have it: base layers of Windows come from elsewhere.
+fn is_distributed(blob: &Descriptor) -> bool {
+    !["foreign", "nondistributable"].iter().any(|word| blob.media_type.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::oci::Algorithm;
+
+    /// What is there, by name; manifests with what they name.
+    #[derive(Default)]
+    struct Shelf {
+        blobs: Vec<Digest>,
+        manifests: HashMap<Digest, Manifest>,
+    }
+
+    impl Servable for Shelf {
+        fn has_blob(&self, digest: &Digest) -> bool {
+            self.blobs.contains(digest)
+        }
+
+        fn manifest(&self, digest: &Digest) -> Option<Manifest> {
+            self.manifests.get(digest).cloned()
+        }
+    }
+
+    fn digest(name: &str) -> Digest {
+        Digest::of(Algorithm::Sha256, name.as_bytes())
+    }
+
+    fn image(config: &str, layers: &[(&str, &str)]) -> Manifest {
+        let blob =
+            |name: &str, kind: &str| format!(r#"{{"mediaType":"{kind}","digest":"{}"}}"#, digest(name));
+        let layers: Vec<_> = layers.iter().map(|(name, kind)| blob(name, kind)).collect();
+        let text = format!(r#"{{"config":{},"layers":[{}]}}"#, blob(config, "config"), layers.join(","));
+        Manifest::parse("application/vnd.oci.image.manifest.v1+json", text.as_bytes()).expect("a manifest")
+    }
+
+    /// An index of children by name and operating system.
+    fn index(children: &[(&str, &str)]) -> Manifest {
+        let child = |(name, os): &(&str, &str)| {
+            format!(r#"{{"digest":"{}","platform":{{"os":"{os}","architecture":"any"}}}}"#, digest(name))
+        };
+        let children: Vec<_> = children.iter().map(child).collect();
+        let text = format!(r#"{{"manifests":[{}]}}"#, children.join(","));
+        Manifest::parse("application/vnd.oci.image.index.v1+json", text.as_bytes()).expect("an index")
+    }
+
+    fn shelf() -> Shelf {
+        let blobs = ["config", "layer", "statement"].map(digest).into();
+        let manifests = [
+            ("whole", image("config", &[("layer", "tar")])),
+            ("broken", image("config", &[("layer", "tar"), ("evicted", "tar")])),
+            ("windows", image("config", &[("elsewhere", "tar.foreign.diff"), ("layer", "tar")])),
+            ("attestation", image("statement", &[])),
+            ("nested", index(&[("whole", "linux")])),
+            ("hollow", index(&[("broken", "linux")])),
+        ];
+        let manifests = manifests.map(|(name, manifest)| (digest(name), manifest)).into();
+        Shelf { blobs, manifests }
+    }
+
+    #[test]
+    fn t91_an_image_is_whole_when_every_blob_of_it_is_here() {
+        let shelf = shelf();
+        for (name, whole) in [("whole", true), ("broken", false), ("windows", true), ("attestation", true)] {
+            assert_eq!(is_whole(&shelf.manifests[&digest(name)], &shelf, DEEPEST), whole, "{name}");
+        }
+        let without_config = image("evicted", &[("layer", "tar")]);
+        assert!(!is_whole(&without_config, &shelf, DEEPEST));
+    }
+
+    #[test]
+    fn t91_an_index_is_whole_when_one_of_its_images_is() {
+        let shelf = shelf();
+        for (children, whole) in [
+            (&[("whole", "linux")][..], true),
+            (&[("whole", "linux"), ("broken", "linux"), ("never seen", "windows")], true),
+            (&[("broken", "linux"), ("never seen", "linux")], false),
+            (&[("broken", "linux"), ("attestation", "unknown")], false),
+            (&[("attestation", "unknown")], true),
+            (&[("nested", "linux")], true),
+            (&[("hollow", "linux")], false),
+            (&[("never seen", "unknown")], false),
+            (&[], true),
+        ] {
+            assert_eq!(is_whole(&index(children), &shelf, DEEPEST), whole, "{children:?}");
+        }
+    }
+
+    #[test]
+    fn t91_an_index_that_goes_too_deep_is_not_whole() {
+        let shelf = shelf();
+        assert!(is_whole(&index(&[("nested", "linux")]), &shelf, 2));
+        assert!(!is_whole(&index(&[("nested", "linux")]), &shelf, 1));
+    }
+}

@@ -1,0 +1,99 @@
+//! T91: while nobody can be asked, an image that is not whole here is not begun, where the operator says so.
+
+use super::{ALWAYS_ASKED, OFFLINE, auto, expect_miss, said};
+use crate::support::images::{Image, image, index};
+use crate::world::{REPOSITORY, TAG, World};
+
+const WHOLE: &str = "complete_only = true\n";
+
+/// An image whose manifest and configuration are here, and whose layer is not.
+async fn begun(lines: &str) -> (World, Image) {
+    let world = World::with(&format!("{ALWAYS_ASKED}{lines}")).await;
+    let image = image(1, &[50_000]);
+    world.upstream.push(REPOSITORY, Some(TAG), &image);
+    world.manifest(TAG).send().await.expect(200);
+    world.blob(&image.config.digest).send().await.expect(200);
+    world.mirror.settled().await;
+    (world, image)
+}
+
+#[tokio::test]
+async fn t91_an_image_that_is_not_whole_is_a_miss_offline_and_nobody_begins_it() {
+    for (lines, status, code) in
+        [("", 503, "UNAVAILABLE"), ("offline_miss = \"404\"\n", 404, "MANIFEST_UNKNOWN")]
+    {
+        let (world, image) = begun(&format!("{WHOLE}{lines}")).await;
+        world.mirror.set_mode(None, OFFLINE);
+        for reference in [TAG, &image.manifest.digest] {
+            expect_miss(world.manifest(reference).send().await, status, code);
+            expect_miss(world.head_manifest(reference).send().await, status, "");
+        }
+        // With the rest it is an image.
+        world.mirror.set_mode(None, None);
+        world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
+        world.blob(&image.layers[0].digest).send().await.expect(200);
+        world.mirror.settled().await;
+        world.mirror.set_mode(None, OFFLINE);
+        let answer = world.manifest(TAG).send().await;
+        assert_eq!(said(&answer), "hit; detail=offline");
+        answer.expect_bytes(&image.manifest.bytes);
+    }
+}
+
+#[tokio::test]
+async fn t91_without_being_told_so_the_mirror_serves_what_it_has_of_an_image() {
+    let (world, image) = begun("").await;
+    world.mirror.set_mode(None, OFFLINE);
+    world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
+    world.manifest(&image.manifest.digest).send().await.expect_bytes(&image.manifest.bytes);
+}
+
+#[tokio::test]
+async fn t91_an_index_is_served_for_the_platform_that_is_whole_and_the_others_are_misses() {
+    let world = World::with(&format!("{ALWAYS_ASKED}{WHOLE}")).await;
+    let (mine, other, unseen) = (image(2, &[5_000]), image(3, &[5_000]), image(4, &[5_000]));
+    let list = index(&[&mine, &other, &unseen]);
+    for image in [&mine, &other, &unseen] {
+        world.upstream.push(REPOSITORY, None, image);
+    }
+    world.upstream.push_manifest(REPOSITORY, &list);
+    world.upstream.tag(REPOSITORY, TAG, &list.digest);
+    world.manifest(TAG).send().await.expect(200);
+    for image in [&mine, &other] {
+        world.manifest(&image.manifest.digest).send().await.expect(200);
+    }
+    world.mirror.settled().await;
+    world.mirror.set_mode(None, OFFLINE);
+    expect_miss(world.manifest(TAG).send().await, 503, "UNAVAILABLE");
+
+    world.mirror.set_mode(None, None);
+    for blob in mine.blobs() {
+        world.blob(&blob.digest).send().await.expect(200);
+    }
+    world.mirror.settled().await;
+    world.mirror.set_mode(None, OFFLINE);
+    for reference in [TAG, &list.digest] {
+        world.manifest(reference).send().await.expect_bytes(&list.bytes);
+    }
+    world.manifest(&mine.manifest.digest).send().await.expect_bytes(&mine.manifest.bytes);
+    for image in [&other, &unseen] {
+        expect_miss(world.manifest(&image.manifest.digest).send().await, 503, "UNAVAILABLE");
+    }
+}
+
+#[tokio::test]
+async fn t91_an_outage_that_nobody_has_spoken_of_counts_as_well() {
+    for mode in ["online", "auto"] {
+        let (world, image) = begun(&format!("{WHOLE}mode = \"{mode}\"\n")).await;
+        world.upstream.down().await;
+        // The first to find out are told so too.
+        for reference in [TAG, &image.manifest.digest] {
+            if reference == TAG || mode == "auto" {
+                expect_miss(world.manifest(reference).send().await, 503, "UNAVAILABLE");
+            }
+            if mode == "auto" {
+                auto::known_to_be_away(&world).await;
+            }
+        }
+    }
+}
