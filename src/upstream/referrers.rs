@@ -3,6 +3,11 @@
 //! "No such API" is a word of its own beside the failures. It is said by 404 and its like, and by web pages: registries
 //! exist that send this question to their website. It says nothing about whether there are referrers. Whatever else is
 //! no list is a failure, because who verifies signatures must not take silence for their absence.
+//!
+//! A link may be wrong. What is listed once more is listed once, and pages that go round are no answer: nobody could tell
+//! whether they would ever have come to the rest.
+
+use std::collections::HashSet;
 
 use crate::oci::{Digest, MAX_MANIFEST_BYTES, Referrer, Repository, parse_referrers, query_of};
 use crate::telemetry::Kind;
@@ -34,19 +39,22 @@ impl Upstream {
             Ok(first) => first,
             Err(failure) => return of_failure(&failure).ok_or(failure),
         };
-        let (mut page, mut query) = (first, None);
-        let (mut all, mut size) = (Vec::new(), 0);
+        let mut page = first;
+        let (mut all, mut listed, mut asked, mut size) = (Vec::new(), HashSet::new(), HashSet::new(), 0);
         for _ in 0..MOST_PAGES {
             size += page.body.len();
             if size > MAX_MANIFEST_BYTES {
                 return Err(Cause::TooLarge { limit: MAX_MANIFEST_BYTES }.into());
             }
             let found = parse_referrers(&page.body);
-            all.extend(found.map_err(|_| Failure::garbage("it is no list of referrers"))?);
+            let found = found.map_err(|_| Failure::garbage("it is no list of referrers"))?;
+            let (count, known) = (found.len(), all.len());
+            all.extend(found.into_iter().filter(|referrer| listed.insert(referrer.digest.clone())));
             let next = page.next.as_deref().and_then(query_of).filter(|next| !next.is_empty());
             let Some(next) = next.map(str::to_owned) else { return Ok(Referrers::Listed(all)) };
-            if query.as_ref() == Some(&next) {
-                return Err(Failure::garbage("a page of referrers that leads to itself"));
+            let nothing_new = count > 0 && known > 0 && all.len() == known;
+            if nothing_new || !asked.insert(next.clone()) {
+                return Err(Failure::garbage("pages of referrers that go round"));
             }
             page = match self.listing(Kind::Referrers, repository, format!("{path}?{next}")).await {
                 Ok(page) => page,
@@ -54,7 +62,6 @@ impl Upstream {
                 Err(Failure::SaidNo(SaidNo { status })) => return Err(Cause::Status(status).into()),
                 Err(failure) => return Err(failure),
             };
-            query = Some(next);
         }
         Err(Failure::garbage("referrers without an end"))
     }

@@ -1,4 +1,9 @@
 //! Lists of tags, page by page as upstream makes them.
+//!
+//! Pages are clients' to follow, and nothing is remembered between two of them. So no link is passed on that can be seen to
+//! lead nowhere or back.
+
+use std::collections::HashSet;
 
 use crate::oci::{Page, Repository, Tag, parse_tag_list};
 use crate::telemetry::Kind;
@@ -12,7 +17,7 @@ const MOST: u64 = 1000;
 /// A page of tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagPage {
-    /// The tags in upstream's order. Upstream may have ignored which ones were asked for.
+    /// The tags in upstream's order, each once. Upstream may have ignored which ones were asked for.
     pub tags: Vec<Tag>,
     /// Where the list goes on.
     pub next: Option<Page>,
@@ -26,13 +31,16 @@ impl Upstream {
         let query = asked.upstream_query();
         let path = if query.is_empty() { "tags/list".to_owned() } else { format!("tags/list?{query}") };
         let listing = self.listing(Kind::Tags, repository, path).await?;
-        let tags = parse_tag_list(&listing.body).map_err(|_| Failure::garbage("it is no list of tags"))?;
+        let mut tags =
+            parse_tag_list(&listing.body).map_err(|_| Failure::garbage("it is no list of tags"))?;
+        let mut listed = HashSet::new();
+        tags.retain(|tag| listed.insert(tag.clone()));
         let next = next(page, &asked, &tags, listing.next.as_deref());
         Ok(TagPage { tags, next })
     }
 }
 
-/// Where the list goes on after a page that was wanted so and asked for so. A link back to the same place is none. Where
+/// Where the list goes on after a page that was wanted so and asked for so. A link back is none. Where
 /// less was asked for than a client wanted and no link came, the page may have been cut by that, and the client is told
 /// where it would go on.
 fn next(wanted: &Page, asked: &Page, tags: &[Tag], link: Option<&str>) -> Option<Page> {
@@ -43,7 +51,17 @@ fn next(wanted: &Page, asked: &Page, tags: &[Tag], link: Option<&str>) -> Option
         }
         None => return None,
     };
-    (!next.begins_as(asked)).then_some(next)
+    (!next.begins_as(asked) && !leads_back(asked, tags, &next)).then_some(next)
+}
+
+/// Whether the list, which is in order as far as this page shows, would go on before where this page began. Of words of an
+/// upstream's own nothing can be said.
+fn leads_back(asked: &Page, tags: &[Tag], next: &Page) -> bool {
+    let (Some(after), Some(first), Some(goes_on)) = (&asked.last, tags.first(), &next.last) else {
+        return false;
+    };
+    let in_order = after.as_str() < first.as_str() && tags.is_sorted_by_key(Tag::as_str);
+    in_order && next.next_page.is_none() && goes_on < after
 }
 
 #[cfg(test)]
@@ -63,6 +81,15 @@ mod tests {
             (page(2, "b"), Some("/v2/x/tags/list?n=2&last=b"), None),
             (page(2, ""), Some("/v2/x/tags/list"), None),
             (page(2, ""), None, None),
+            // It would go round, for ever.
+            (page(2, "Z"), Some("/v2/x/tags/list?n=2&last=A"), None),
+            (
+                page(2, "Z"),
+                Some("/v2/x/tags/list?n=2&last=A&page=7"),
+                Some(Page { next_page: Some("page=7".to_owned()), ..page(2, "A") }),
+            ),
+            // A list in another order, or with words of its own.
+            (page(2, "x"), Some("/v2/x/tags/list?n=2&last=b"), Some(page(2, "b"))),
         ] {
             assert_eq!(next(&asked, &asked, &tags, link), goes_on, "{asked:?} {link:?}");
         }

@@ -156,6 +156,37 @@ async fn t88_all_pages_of_upstream_are_one_answer() {
 }
 
 #[tokio::test]
+async fn t88_what_pages_list_twice_is_listed_once() {
+    let scene = Scene::with("").await;
+    let [sbom, signature] = scene.both();
+    // The link is wrong: it leads to all of them once more.
+    let first = listing(&[sbom.clone(), sbom.clone()]).header("Link", "</x?last=zzz>; rel=\"next\"");
+    scene.world.upstream.script(lists(), first);
+    scene.world.upstream.script(lists().query("last=zzz"), listing(&[sbom, signature]));
+    assert_eq!(read(&scene.ask("").send().await.expect(200)), scene.both());
+}
+
+#[tokio::test]
+async fn t88_pages_that_go_round_end_soon_and_are_no_answer() {
+    let link = |query: &str| format!("</x?{query}>; rel=\"next\"");
+    let round = |scene: &Scene, listed: &[Value]| {
+        scene.world.upstream.script(lists(), listing(&scene.both()).header("Link", &link("page=2")));
+        for (page, next) in [("page=2", "page=3"), ("page=3", "page=4"), ("page=4", "page=2")] {
+            scene.world.upstream.script(lists().query(page), listing(listed).header("Link", &link(next)));
+        }
+    };
+    let scene = Scene::with("").await;
+    round(&scene, &[]);
+    scene.ask("").send().await.expect_error(502, "UNAVAILABLE");
+    assert_eq!(scene.world.upstream.count(&lists()), 4);
+    // Each page names one that was not asked for yet, and all of them are the first one.
+    let scene = Scene::with("").await;
+    round(&scene, &scene.both());
+    scene.ask("").send().await.expect_error(502, "UNAVAILABLE");
+    assert_eq!(scene.world.upstream.count(&lists()), 2);
+}
+
+#[tokio::test]
 async fn t88_pages_that_cannot_all_be_had_are_no_answer() {
     for (page, expected) in [
         (status(500), 503),

@@ -130,6 +130,18 @@ async fn t82_a_link_that_leads_nowhere_ends_the_list() {
 }
 
 #[tokio::test]
+async fn t82_a_list_that_would_go_round_comes_to_an_end_and_names_no_tag_twice_on_a_page() {
+    let world = world(0, "").await;
+    let link = |last: &str| format!("</v2/team/app/tags/list?n=2&last={last}>; rel=\"next\"");
+    world.upstream.script(lists(), listing(&["a", "b", "a"], &link("b")));
+    world.upstream.script(lists().query("last=b"), listing(&["c", "d"], &link("d")));
+    world.upstream.script(lists().query("last=d"), listing(&["e", "e", "f"], &link("b")));
+    let (all, _) = walk(&world.mirror, "/v2/team/app/tags/list?n=2", 2).await;
+    assert_eq!(all, ["a", "b", "c", "d", "e", "f"]);
+    assert_eq!(world.upstream.count(&lists()), 3);
+}
+
+#[tokio::test]
 async fn t83_each_page_is_an_answer_of_its_own() {
     let world = world(5, "").await;
     let ask =
