@@ -1,4 +1,4 @@
-//! What the suite's later edition asks beyond the earlier one, of pulling and content discovery: ranges, both digest
+//! What the suite does not ask of pulling and content discovery, or not of each kind of content: ranges, both digest
 //! algorithms, empty and large objects, manifests of every shape, digests in every answer, lists that are right at once.
 //!
 //! All of it goes through the router, so that what is asked for was pushed a moment ago and is cold the first time.

@@ -5,9 +5,8 @@
 //! what reads to the mirror ([`router`]). The suite runs against the registry alone as well: nothing may fail through the
 //! mirror that does not fail there, and nothing at all in pulling and content discovery.
 //!
-//! The suite and the registry are Go modules at fixed versions (`tools/go.mod`), built into `target` on first use. The
-//! suite's later edition, which `OCI_VERSION` is for, is asked for by its commit ([`edition`]); where the module proxy does
-//! not have it, that is said. What it asks beyond the other one is asked here in any case ([`beyond`]).
+//! The suite and the registry are Go modules at fixed versions (`tools/go.mod`), built into `target` on first use. What the
+//! suite does not ask is asked in [`beyond`].
 
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot go on should stop with a trace")]
 
@@ -15,8 +14,6 @@
 mod support;
 
 mod beyond;
-mod edition;
-mod junit;
 mod router;
 mod suite;
 mod tools;

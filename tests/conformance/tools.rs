@@ -13,7 +13,7 @@ use crate::support::images::sha256;
 pub(crate) struct Tools {
     /// The registry; see `tools/registry.go`.
     pub(crate) registry: PathBuf,
-    /// The suite as one test binary.
+    /// The conformance suite.
     pub(crate) suite: PathBuf,
 }
 
@@ -26,19 +26,19 @@ pub(crate) fn tools() -> Option<&'static Tools> {
 }
 
 /// Says why a test is skipped, past the capture of the test harness; fails it where `ROADSTEAD_CONFORMANCE=required`.
-pub(crate) fn skip(reason: &str) {
+fn skip(reason: &str) {
     let required = std::env::var_os("ROADSTEAD_CONFORMANCE").is_some_and(|value| value == "required");
     assert!(!required, "{reason}, and ROADSTEAD_CONFORMANCE=required");
     let _ = writeln!(std::io::stderr(), "tests/conformance: skipped: {reason}");
 }
 
 /// Where what is built and downloaded for these tests is kept.
-pub(crate) fn folder() -> PathBuf {
+fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance")
 }
 
 /// The go command in this folder, as independent of the developer's settings as it can be.
-pub(crate) fn go(within: &Path, arguments: &[&OsStr]) -> Option<Output> {
+fn go(within: &Path, arguments: &[&OsStr]) -> Option<Output> {
     let mut go = Command::new("go");
     go.current_dir(within).args(arguments).stdin(Stdio::null());
     go.env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOFLAGS", "-mod=readonly -buildvcs=false");
@@ -63,29 +63,28 @@ fn build() -> Option<Tools> {
     std::fs::create_dir_all(&folder).unwrap();
     // Apart from building, so that a network that is not there is told from sources that are wrong. It fetches what is
     // built and nothing else, as building does.
-    let list = ["list", "-deps", "-test", ".", SUITE].map(OsStr::new);
-    let fetched = go(&sources, &list).unwrap();
+    let fetched = go(&sources, &["list", "-deps", ".", SUITE].map(OsStr::new)).unwrap();
     if !fetched.status.success() {
         skip(&format!("the Go modules cannot be fetched: {}", last_line(&fetched.stderr)));
         return None;
     }
-    make(&sources, &tools.registry, &["build"], ".");
-    make(&sources, &tools.suite, &["test", "-c"], SUITE);
+    make(&sources, &tools.registry, ".");
+    make(&sources, &tools.suite, SUITE);
     Some(tools)
 }
 
 /// Builds under another name, so that what is there is whole.
-fn make(sources: &Path, program: &Path, how: &[&str], package: &str) {
+fn make(sources: &Path, program: &Path, package: &str) {
     let unfinished = program.with_extension(std::process::id().to_string());
-    let mut arguments: Vec<&OsStr> = how.iter().map(OsStr::new).collect();
-    arguments.extend(["-trimpath".as_ref(), "-o".as_ref(), unfinished.as_os_str(), package.as_ref()]);
-    let built = go(sources, &arguments).unwrap();
+    let build =
+        [OsStr::new("build"), "-trimpath".as_ref(), "-o".as_ref(), unfinished.as_ref(), package.as_ref()];
+    let built = go(sources, &build).unwrap();
     assert!(built.status.success(), "{package} cannot be built:\n{}", String::from_utf8_lossy(&built.stderr));
     std::fs::rename(&unfinished, program).unwrap();
 }
 
 /// What a program said at last.
-pub(crate) fn last_line(said: &[u8]) -> String {
+fn last_line(said: &[u8]) -> String {
     let said = String::from_utf8_lossy(said);
     let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
     last.unwrap_or_default().trim_end_matches('.').to_owned()
