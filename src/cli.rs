@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Pin(commands::Pin),
     /// The opposite of pin
     Unpin(commands::Unpin),
+    /// Show or switch whether upstreams are asked: online, offline, auto
+    Mode(commands::Mode),
     /// Bring images in before anybody pulls them
     Warm(commands::WarmArgs),
     /// Prove that images could be pulled from here while every upstream is away

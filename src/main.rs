@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         Command::Rm(args) => commands::rm(&args),
         Command::Pin(args) => commands::pin(&args),
         Command::Unpin(args) => commands::unpin(&args),
+        Command::Mode(args) => commands::mode(&args),
         Command::Warm(args) => commands::warm(&args),
         Command::Verify(args) => commands::verify(&args),
     };

@@ -7,6 +7,7 @@
 //! Leaves to others what is done (the composition root), HTTP (`server` and `client`), and how people are shown it.
 
 mod images;
+mod modes;
 mod pins;
 mod problem;
 mod removal;
@@ -18,6 +19,7 @@ mod verify;
 mod warm;
 
 pub use images::{Gap, GapKind, GapReason, Image, Images, Missing, Platform, State};
+pub use modes::{Contact, Mode, ModeSwitch, Modes, SaidBy, UpstreamMode};
 pub use pins::{Pin, PinRequest, PinnedBy, Pins};
 pub use problem::{Problem, ProblemCode};
 pub use removal::{Removal, Removed, Stayed, Taken};
@@ -65,6 +67,12 @@ pub trait Desk: Send + Sync {
 
     /// Unpins what is named, and tells what is no longer pinned by that.
     fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem>;
+
+    /// Whether upstreams are asked.
+    fn modes(&self) -> Result<Modes, Problem>;
+
+    /// Switches whether they are, and tells how it is then.
+    fn set_mode(&self, switch: &ModeSwitch) -> Result<Modes, Problem>;
 
     /// Begins to bring images in, in the background.
     fn warm(&self, asked: &Warm) -> Result<WarmJob, Problem>;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{Contact, Mode, Time};
 
 /// The whole of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,10 @@ pub struct StoreStatus {
 pub struct UpstreamStatus {
     /// What clients call it.
     pub name: String,
+    /// Whether it is asked.
+    pub mode: Mode,
+    /// Whether it can be at the moment.
+    pub contact: Contact,
     /// What is wrong with it, its limits among that; empty where it is well, as far as is known.
     pub trouble: Vec<String>,
 }

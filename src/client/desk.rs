@@ -2,8 +2,8 @@
 
 use super::Remote;
 use crate::api::{
-    Desk, Images, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status, StopWarming, Tags,
-    Usage, Verified, Verify, Warm, WarmJob, WarmJobs,
+    Desk, Images, ModeSwitch, Modes, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status,
+    StopWarming, Tags, Usage, Verified, Verify, Warm, WarmJob, WarmJobs,
 };
 
 impl Desk for Remote {
@@ -41,6 +41,14 @@ impl Desk for Remote {
 
     fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem> {
         self.post("/api/v1/pins/remove", asked)
+    }
+
+    fn modes(&self) -> Result<Modes, Problem> {
+        self.get("/api/v1/mode", &[])
+    }
+
+    fn set_mode(&self, switch: &ModeSwitch) -> Result<Modes, Problem> {
+        self.post("/api/v1/mode", switch)
     }
 
     fn warm(&self, asked: &Warm) -> Result<WarmJob, Problem> {

@@ -6,6 +6,7 @@
 mod bars;
 mod du;
 mod ls;
+mod mode;
 mod pin;
 mod reach;
 mod refresh;
@@ -18,8 +19,9 @@ mod warm;
 
 pub(crate) use du::{Du, du};
 pub(crate) use ls::{Ls, ls};
+pub(crate) use mode::{Mode, mode};
 pub(crate) use pin::{Pin, Unpin, pin, unpin};
-pub(crate) use reach::{Reach, at_desk, at_desk_or_new};
+pub(crate) use reach::{Reach, at_desk, at_desk_or_new, at_server};
 pub(crate) use refresh::{Refresh, refresh};
 pub(crate) use rm::{Rm, rm};
 pub(crate) use tags::{Tags, tags};

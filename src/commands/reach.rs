@@ -36,7 +36,7 @@ pub(crate) fn at_desk<T>(
     reach: &Reach,
     ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
 ) -> Result<T, Failure> {
-    ask_at(reach, false, ask)
+    ask_at(reach, OurOwn::Store, ask)
 }
 
 /// The same for what brings something in: where there is no store yet, it makes one.
@@ -44,12 +44,31 @@ pub(crate) fn at_desk_or_new<T>(
     reach: &Reach,
     ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
 ) -> Result<T, Failure> {
-    ask_at(reach, true, ask)
+    ask_at(reach, OurOwn::StoreOrNew, ask)
+}
+
+/// The same for what is of use to a mirror that runs alone.
+pub(crate) fn at_server<T>(
+    reach: &Reach,
+    ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
+) -> Result<T, Failure> {
+    ask_at(reach, OurOwn::Nothing, ask)
+}
+
+/// What is done where no mirror runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OurOwn {
+    /// The store is opened, if there is one.
+    Store,
+    /// It is opened, and made where there is none.
+    StoreOrNew,
+    /// Nothing can be.
+    Nothing,
 }
 
 fn ask_at<T>(
     reach: &Reach,
-    may_make: bool,
+    ours: OurOwn,
     ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
 ) -> Result<T, Failure> {
     if let Some(server) = &reach.server {
@@ -81,7 +100,7 @@ fn ask_at<T>(
             }
         }
     }
-    by_ourselves(config, may_make, &tried, ask)
+    by_ourselves(config, ours, &tried, ask)
 }
 
 /// Where the mirror of a configuration would answer, the socket first, which asks for no token.
@@ -94,7 +113,7 @@ fn servers(config: &Config) -> Vec<Server> {
 
 fn by_ourselves<T>(
     config: Config,
-    may_make: bool,
+    ours: OurOwn,
     tried: &[String],
     ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
 ) -> Result<T, Failure> {
@@ -102,7 +121,10 @@ fn by_ourselves<T>(
         [] => "the configuration has no API to ask (admin.listen, admin.socket, admin.api)".to_owned(),
         tried => format!("no mirror answers at {}", tried.join(" or ")),
     };
-    if !may_make && !App::has_store(&config) {
+    if ours == OurOwn::Nothing {
+        return Err(failed(format!("{nobody}, and this is of no use to a mirror that does not run")));
+    }
+    if ours == OurOwn::Store && !App::has_store(&config) {
         let path = config.store.path.display();
         return Err(failed(format!(
             "{nobody}, and there is no store in {path}; name one by --server, --config or --data"

@@ -5,6 +5,7 @@
 //! ask (the admin listener) and how people are shown it (the commands).
 
 mod images;
+mod modes;
 mod pins;
 mod refresh;
 mod removal;
@@ -23,8 +24,8 @@ use std::time::SystemTime;
 use tokio::runtime::Handle;
 
 use crate::api::{
-    Desk, Images, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status, StopWarming, Tags,
-    Usage, Verified, Verify, Warm, WarmJob, WarmJobs,
+    Desk, Images, ModeSwitch, Modes, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status,
+    StopWarming, Tags, Usage, Verified, Verify, Warm, WarmJob, WarmJobs,
 };
 use crate::mirror::Mirror;
 use crate::store::Store;
@@ -83,6 +84,14 @@ impl Desk for Office {
 
     fn unpin(&self, asked: &PinRequest) -> Result<Pins, Problem> {
         self.unpin_all(&asked.of)
+    }
+
+    fn modes(&self) -> Result<Modes, Problem> {
+        Ok(self.tell_modes())
+    }
+
+    fn set_mode(&self, switch: &ModeSwitch) -> Result<Modes, Problem> {
+        self.switch_mode(switch)
     }
 
     fn warm(&self, asked: &Warm) -> Result<WarmJob, Problem> {

@@ -2,7 +2,7 @@
 
 use super::Office;
 use crate::api::{Problem, ProblemCode, Refreshed};
-use crate::mirror::Refusal;
+use crate::mirror::{Refusal, Why};
 use crate::oci::Reference;
 
 impl Office {
@@ -46,8 +46,11 @@ pub(super) fn problem(about: &str, refusal: &Refusal) -> Problem {
         Refusal::WrongContent { reason } => {
             (ProblemCode::Unreachable, format!("upstream sent something else: {reason}"))
         }
+        Refusal::Offline { why: Why::Away, .. } => {
+            (ProblemCode::Unreachable, "upstream does not answer, and is not asked meanwhile".to_owned())
+        }
         Refusal::Offline { .. } => {
-            (ProblemCode::Unreachable, "upstream is not asked: this mirror is offline".to_owned())
+            (ProblemCode::Conflict, "upstream is not asked: its mode is offline (roadstead mode)".to_owned())
         }
         Refusal::Internal { reason } => (ProblemCode::Internal, reason.clone()),
     };

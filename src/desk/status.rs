@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Office;
+use super::modes::{contact, mode};
 use crate::api::{Phase, Status, StoreStatus, UpstreamStatus};
+use crate::mirror;
 
 impl Office {
     pub(super) fn tell_status(&self) -> Status {
@@ -28,17 +30,20 @@ impl Office {
     }
 
     fn upstreams(&self) -> Vec<UpstreamStatus> {
-        let mirror = &self.mirror;
-        let (limits, away, refused) = (mirror.limits(), mirror.away(), mirror.refused_accounts());
-        let of = |name: &Arc<str>| {
-            let told = |all: &[(Arc<str>, String, String)], what: &str| {
+        let (limits, away, refused) =
+            (self.mirror.limits(), self.mirror.away(), self.mirror.refused_accounts());
+        let of = |told: mirror::UpstreamMode| {
+            let name = &told.upstream;
+            let troubles = |all: &[(Arc<str>, String, String)], what: &str| {
                 let own = all.iter().filter(|(of, ..)| of == name);
                 own.map(|(_, at, how)| format!("{what}{at}: {how}")).collect::<Vec<_>>()
             };
-            let trouble = [told(&away, ""), told(&limits, ""), told(&refused, "account ")].concat();
-            UpstreamStatus { name: name.to_string(), trouble }
+            let trouble =
+                [troubles(&away, ""), troubles(&limits, ""), troubles(&refused, "account ")].concat();
+            let (mode, contact) = (mode(told.mode), contact(told.contact));
+            UpstreamStatus { name: name.to_string(), mode, contact, trouble }
         };
-        mirror.upstreams().iter().map(of).collect()
+        self.mirror.modes().into_iter().map(of).collect()
     }
 }
 

@@ -59,7 +59,7 @@ impl Errand {
         Ok(Brought {
             manifest,
             fetched: matches!(outcome, Outcome::Miss | Outcome::Join),
-            unconfirmed: outcome == Outcome::Stale,
+            unconfirmed: matches!(outcome, Outcome::Stale | Outcome::Offline),
         })
     }
 

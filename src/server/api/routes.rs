@@ -68,6 +68,11 @@ const ROUTES: &[Route] = &[
     }),
     write("/api/v1/pins", |asking| Answer::of(&asking.desk.pin(&asking.content()?)?)),
     write("/api/v1/pins/remove", |asking| Answer::of(&asking.desk.unpin(&asking.content()?)?)),
+    read("/api/v1/mode", |asking| {
+        asking.query(&[])?;
+        Answer::of(&asking.desk.modes()?)
+    }),
+    write("/api/v1/mode", |asking| Answer::of(&asking.desk.set_mode(&asking.content()?)?)),
     read("/api/v1/warm", |asking| {
         asking.query(&[])?;
         Answer::of(&asking.desk.warm_jobs()?)

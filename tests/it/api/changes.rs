@@ -115,3 +115,48 @@ async fn a_tag_tells_what_it_has_stood_for() {
     assert_eq!(images["images"][0]["history"], tags["tags"][0]["history"]);
     mirror.stop().await;
 }
+
+#[tokio::test]
+async fn modes_are_told_and_switched() {
+    let upstream = Upstream::start().await;
+    let (here, not) = (image(1, &[100]), image(2, &[100]));
+    upstream.push("team/app", Some("here"), &here);
+    upstream.push("team/app", Some("not"), &not);
+    let mirror = Setup::with(&upstream, "tag_ttl = \"0s\"").start().await;
+    pull(&mirror, "team/app", "here", &here).await;
+    let told = |modes: &Value| {
+        let of = &modes["upstreams"][0];
+        assert_eq!(of["upstream"], REGISTRY, "{modes}");
+        ["mode", "said_by", "contact"].map(|key| of[key].as_str().unwrap().to_owned())
+    };
+    let path = "/api/v1/mode";
+    let (_, modes) = get(&mirror, path).await;
+    assert_eq!(told(&modes), ["online", "all", "open"]);
+    let (status, modes) = post(&mirror, path, json!({ "mode": "offline" })).await;
+    assert_eq!((status, told(&modes)), (200, ["offline", "switch_for_all", "offline"].map(String::from)));
+    let (_, status) = get(&mirror, "/api/v1/status").await;
+    assert_eq!(
+        (&status["upstreams"][0]["mode"], &status["upstreams"][0]["contact"]),
+        (&json!("offline"), &json!("offline"))
+    );
+    let manifest = |tag: &str| mirror.get(&format!("/v2/team/app/manifests/{tag}"));
+    manifest("here").send().await.expect_bytes(&here.manifest.bytes);
+    manifest("not").send().await.expect(503);
+    let asked = json!({ "reference": "registry.test/team/app:here" });
+    let (status, problem) = post(&mirror, "/api/v1/refresh", asked.clone()).await;
+    assert_eq!((status, &problem["error"]["code"]), (409, &json!("conflict")), "{problem}");
+
+    let (_, modes) = post(&mirror, path, json!({ "upstream": REGISTRY, "mode": "online" })).await;
+    assert_eq!(told(&modes), ["online", "switch", "open"]);
+    manifest("not").send().await.expect_bytes(&not.manifest.bytes);
+    assert_eq!(post(&mirror, "/api/v1/refresh", asked).await.0, 200);
+    let (_, modes) = post(&mirror, path, json!({ "upstream": REGISTRY })).await;
+    assert_eq!(told(&modes), ["offline", "switch_for_all", "offline"]);
+    let (status, problem) = post(&mirror, path, json!({ "upstream": "ghcr.io", "mode": "online" })).await;
+    assert_eq!((status, &problem["error"]["code"]), (404, &json!("not_found")));
+    // A start begins with what the configuration says.
+    let mirror = mirror.restart().await;
+    let (_, modes) = get(&mirror, path).await;
+    assert_eq!(told(&modes), ["online", "all", "open"]);
+    mirror.stop().await;
+}

@@ -188,3 +188,31 @@ async fn rm_asks_before_it_takes_away_and_pins_hold() {
     );
     assert!(!good(&roadstead(&["ls"], &env).await).contains(&reference));
 }
+
+#[tokio::test]
+async fn the_mode_of_a_running_mirror_is_shown_and_switched() {
+    let upstream = Upstream::start().await;
+    let (mut mirror, _) = with_an_image(&upstream, "").await;
+    let server = format!("http://{}", mirror.admin().unwrap());
+    let env = [("ROADSTEAD_SERVER", server.as_str())];
+    let table = async |args: &[&str]| {
+        let shown = roadstead(&[&["mode"], args].concat(), &env).await;
+        let row = good(&shown).lines().find(|line| line.starts_with(REGISTRY)).unwrap();
+        row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(table(&[]).await, [REGISTRY, "online", "the configuration", "can be asked"]);
+    assert_eq!(table(&["offline"]).await, [REGISTRY, "offline", "a switch for all", "is not asked"]);
+    assert_eq!(table(&["auto", REGISTRY]).await, [REGISTRY, "auto", "a switch", "can be asked"]);
+    assert_eq!(table(&[]).await, [REGISTRY, "auto", "a switch", "can be asked"]);
+    let json = roadstead(&["mode", "configured", REGISTRY, "--json"], &env).await;
+    let json: Value = serde_json::from_str(good(&json)).unwrap();
+    assert_eq!(json["upstreams"][0]["said_by"], "switch_for_all");
+    bad(&roadstead(&["mode", "online", "ghcr.io"], &env).await, 1);
+    bad(&roadstead(&["mode", "asleep"], &env).await, 64);
+    // It is of no use to one that does not run.
+    let config = path(mirror.config()).to_owned();
+    mirror.signal(Signal::Terminate);
+    mirror.ended().await;
+    let nobody = roadstead(&["mode", "offline", "--config", &config], &[]).await;
+    assert!(bad(&nobody, 1).contains("does not run"), "{}", text(&nobody.stderr));
+}

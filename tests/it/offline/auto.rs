@@ -37,7 +37,7 @@ async fn found_to_be_back(world: &World) {
 #[tokio::test]
 async fn g6_a_black_hole_costs_one_wait_and_then_nothing_and_its_end_is_found_without_a_request() {
     let (world, image) =
-        pulled("mode = \"auto\"\nconnect_timeout = \"1s\"\nrevalidate_timeout = \"1s\"\n").await;
+        pulled("mode = \"auto\"\nconnect_timeout = \"2s\"\nrevalidate_timeout = \"3s\"\n").await;
     world.upstream.swallow().await;
     // One request that is not answered and one question of the mirror's own will do.
     let first = world.manifest(TAG).send().await;
