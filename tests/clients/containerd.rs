@@ -7,17 +7,18 @@ use crate::process::{Process, run};
 use crate::program::native_architecture;
 use crate::scene::{HUB, QUAY, REPOSITORY, Scene};
 
-const NEEDED: [(&str, &str); 3] = [("containerd", "containerd"), ("ctr", "containerd"), ("runc", "runc")];
+pub(crate) const NEEDED: [(&str, &str); 3] =
+    [("containerd", "containerd"), ("ctr", "containerd"), ("runc", "runc")];
 
 /// A containerd with an empty store, in a node of its own.
-struct Containerd {
+pub(crate) struct Containerd {
     _daemon: Process,
     node: Node,
     socket: PathBuf,
 }
 
 impl Containerd {
-    fn start(scene: &Scene, name: &str) -> Option<Self> {
+    pub(crate) fn start(scene: &Scene, name: &str) -> Option<Self> {
         let node = scene.node(name)?;
         let socket = node.folder("state").join("containerd.sock");
         let config = node.file(
@@ -42,7 +43,7 @@ impl Containerd {
     }
 
     /// Pulls for every platform, with the `hosts.toml` of each registry, and gives the digest that the name got.
-    fn pull(&self, hosts: &[(&str, String)], image: &str) -> String {
+    pub(crate) fn pull(&self, hosts: &[(&str, String)], image: &str) -> String {
         for (registry, content) in hosts {
             self.node.file(&format!("hosts/{registry}/hosts.toml"), content);
         }
@@ -70,7 +71,7 @@ impl Containerd {
 }
 
 /// As docs/clients.md gives it: the mirror first, the registry itself behind it.
-fn hosts_toml(server: impl std::fmt::Display, mirror: &str, more: &str) -> String {
+pub(crate) fn hosts_toml(server: impl std::fmt::Display, mirror: &str, more: &str) -> String {
     format!(
         "server = \"http://{server}\"\n[host.\"http://{mirror}\"]\n  \
          capabilities = [\"pull\", \"resolve\"]\n{more}"

@@ -8,18 +8,18 @@ use crate::process::{Process, outcome, run};
 use crate::program::native_architecture;
 use crate::scene::{QUAY, REPOSITORY, Scene};
 
-const NEEDED: [(&str, &str); 4] =
+pub(crate) const NEEDED: [(&str, &str); 4] =
     [("dockerd", "docker.io"), ("docker", "docker.io"), ("containerd", "containerd"), ("runc", "runc")];
 
 /// A docker engine with an empty store, in a node of its own.
-struct Engine {
+pub(crate) struct Engine {
     _daemon: Process,
     node: Node,
     socket: PathBuf,
 }
 
 impl Engine {
-    fn start(scene: &Scene, name: &str) -> Option<Self> {
+    pub(crate) fn start(scene: &Scene, name: &str) -> Option<Self> {
         let node = scene.node(name)?;
         let socket = node.folder("run").join("docker.sock");
         let settings =
@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// Pulls, and gives the digest by which the engine knows the image.
-    fn pull(&self, image: &str) -> String {
+    pub(crate) fn pull(&self, image: &str) -> String {
         self.docker(&["pull", image]);
         let known = self.docker(&["image", "inspect", "--format", "{{join .RepoDigests \"\\n\"}}", image]);
         let digest = known.trim().split_once('@').map(|(_, digest)| digest);

@@ -134,6 +134,39 @@ pub(crate) fn artifact_about(subject: &Manifest, text: &str) -> Image {
     }
 }
 
+/// A signature, as cosign makes it: an image of its own, which a tag made of the digest attaches to what is signed.
+pub(crate) fn signature_of(signed: &Manifest) -> Image {
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let digest = &signed.blob.digest;
+    let config = Blob::new(bytes(&json!({ "architecture": "", "os": "", "config": {} })));
+    let layer = Blob::new(bytes(&json!({ "critical": { "image": { "docker-manifest-digest": digest } } })));
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+        "layers": [descriptor("application/vnd.dev.cosign.simplesigning.v1+json", &layer)],
+    });
+    Image {
+        blobs: vec![config, layer],
+        children: Vec::new(),
+        top: Manifest { media_type: MANIFEST.to_owned(), blob: Blob::new(bytes(&manifest)) },
+    }
+}
+
+/// What clients keep under the fallback tag of an image where the registry has no API for referrers: a list of what is
+/// attached to it.
+pub(crate) fn list_of(attached: &[&Image]) -> Image {
+    let entries: Vec<_> =
+        attached.iter().map(|image| descriptor(&image.top.media_type, &image.top.blob)).collect();
+    let list = json!({ "schemaVersion": 2, "mediaType": index_type(Flavour::Oci), "manifests": entries });
+    let top = Manifest { media_type: index_type(Flavour::Oci).to_owned(), blob: Blob::new(bytes(&list)) };
+    Image {
+        blobs: attached.iter().flat_map(|image| image.blobs.clone()).collect(),
+        children: attached.iter().map(|image| image.top.clone()).collect(),
+        top,
+    }
+}
+
 fn descriptor(media_type: &str, blob: &Blob) -> Value {
     json!({ "mediaType": media_type, "digest": blob.digest, "size": blob.bytes.len() })
 }

@@ -10,9 +10,11 @@
 
 mod chain;
 mod containerd;
+mod cut_off;
 mod docker;
 mod http;
 mod image;
+mod link;
 mod mirror;
 mod node;
 mod podman;

@@ -1,17 +1,32 @@
 //! The mirror itself, as its own process with a configuration file, as an operator runs it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::http;
-use crate::process::{Process, command, free_port};
+use crate::process::{Process, command, free_port, outcome};
 
 /// A running mirror.
 pub(crate) struct Mirror {
     process: Process,
+    folder: PathBuf,
     address: SocketAddr,
     admin: SocketAddr,
+}
+
+/// One access line of a mirror whose log is JSON.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) status: u64,
+    pub(crate) outcome: String,
+    /// From the head of the request to the first byte of the answer's body, or to its end where it has none.
+    pub(crate) first_byte_ms: f64,
 }
 
 impl Mirror {
@@ -47,7 +62,7 @@ impl Mirror {
         let mut serve = command(env!("CARGO_BIN_EXE_roadstead"), folder);
         serve.arg("serve").arg("--config").arg(&config);
         let process = Process::start(&serve, &folder.join("log"));
-        let mut mirror = Self { process, address, admin };
+        let mut mirror = Self { process, folder: folder.to_owned(), address, admin };
         let deadline = Instant::now() + Duration::from_secs(60);
         while !mirror.is_ready() {
             if mirror.process.has_ended() || Instant::now() > deadline {
@@ -78,6 +93,35 @@ impl Mirror {
             rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
         });
         values.sum::<f64>() as u64
+    }
+
+    /// Runs a command of operators, which asks it.
+    pub(crate) fn operate(&self, arguments: &[&str]) -> Output {
+        let mut roadstead = command(env!("CARGO_BIN_EXE_roadstead"), &self.folder);
+        outcome(roadstead.args(arguments).arg("--server").arg(format!("http://{}", self.admin)))
+    }
+
+    /// The file of a blob in its store.
+    pub(crate) fn file_of(&self, digest: &str) -> PathBuf {
+        let (algorithm, hex) = digest.split_once(':').unwrap();
+        self.folder.join("data/blobs").join(algorithm).join(&hex[..2]).join(hex)
+    }
+
+    /// The requests that it has answered, where its log is JSON.
+    pub(crate) fn served(&self) -> Vec<Served> {
+        let said = self.said();
+        let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let lines = lines.filter(|line| line["target"] == "access" && line["status"].is_u64());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        lines
+            .map(|line| Served {
+                method: text(&line["method"]),
+                path: text(&line["path"]),
+                status: line["status"].as_u64().unwrap(),
+                outcome: text(&line["outcome"]),
+                first_byte_ms: line["ttfb_ms"].as_f64().unwrap(),
+            })
+            .collect()
     }
 
     /// What it has logged.

@@ -8,7 +8,7 @@ use crate::process::{find, run};
 use crate::program::native_architecture;
 use crate::scene::{HUB, QUAY, REPOSITORY, Scene};
 
-const NEEDED: [(&str, &str); 3] = [("podman", "podman"), ("conmon", "conmon"), ("runc", "runc")];
+pub(crate) const NEEDED: [(&str, &str); 3] = [("podman", "podman"), ("conmon", "conmon"), ("runc", "runc")];
 
 /// As docs/clients.md gives it.
 pub(crate) fn registries_conf(mirror: impl std::fmt::Display) -> String {
@@ -24,12 +24,12 @@ pub(crate) fn registries_conf(mirror: impl std::fmt::Display) -> String {
 pub(crate) const POLICY: &str = r#"{"default":[{"type":"insecureAcceptAnything"}]}"#;
 
 /// podman with an empty store, in a node of its own. It has no daemon.
-struct Podman {
+pub(crate) struct Podman {
     node: Node,
 }
 
 impl Podman {
-    fn start(scene: &Scene, name: &str) -> Option<Self> {
+    pub(crate) fn start(scene: &Scene, name: &str) -> Option<Self> {
         let node = scene.node(name)?;
         let runtime = if find("crun").is_some() { "crun" } else { "runc" };
         node.file(
@@ -66,7 +66,7 @@ impl Podman {
     }
 
     /// Pulls, and gives the digest by which podman knows the image.
-    fn pull(&self, image: &str) -> String {
+    pub(crate) fn pull(&self, image: &str) -> String {
         let policy = self.node.folder(".").join("policy.json");
         run(self.podman().args(["pull", "--signature-policy"]).arg(policy).arg(image));
         run(self.podman().args(["image", "inspect", "--format", "{{.Digest}}", image])).trim().to_owned()

@@ -61,6 +61,16 @@ impl Images {
 impl Scene {
     /// Sets the scene, where the programs in `needed` (and the package that brings each) are there.
     pub(crate) fn set(needed: &[(&str, &str)]) -> Option<Self> {
+        Self::set_with(needed, |folder, hub, quay| {
+            Mirror::start(folder, &[(HUB, hub.address()), (QUAY, quay.address())])
+        })
+    }
+
+    /// The same with a mirror that is started in its own way, over its folder and both registries.
+    pub(crate) fn set_with(
+        needed: &[(&str, &str)],
+        mirror: impl FnOnce(&Path, &mut Registry, &mut Registry) -> Mirror,
+    ) -> Option<Self> {
         if !have(&[("setpriv", "util-linux"), ("docker-registry", "docker-registry")]) || !have(needed) {
             return None;
         }
@@ -72,8 +82,7 @@ impl Scene {
         quay.push(REPOSITORY, "v1", &images.quay);
         quay.push(REPOSITORY, "zstd", &images.zstd);
         quay.push(REPOSITORY, "notes", &images.notes);
-        let upstreams = [(HUB, hub.address()), (QUAY, quay.address())];
-        let mirror = Mirror::start(&folder.path().join("mirror"), &upstreams);
+        let mirror = mirror(&folder.path().join("mirror"), &mut hub, &mut quay);
         Some(Self { hub, quay, mirror, images, folder })
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct Skopeo {
 }
 
 impl Skopeo {
-    fn new(scene: &Scene) -> Self {
+    pub(crate) fn new(scene: &Scene) -> Self {
         Self::at(scene.subfolder("skopeo"))
     }
 
