@@ -19,7 +19,11 @@ pub(crate) struct Containerd {
 
 impl Containerd {
     pub(crate) fn start(scene: &Scene, name: &str) -> Option<Self> {
-        let node = scene.node(name)?;
+        scene.node(name).map(Self::at)
+    }
+
+    /// One with its files in this node.
+    pub(crate) fn at(node: Node) -> Self {
         let socket = node.folder("state").join("containerd.sock");
         let config = node.file(
             "containerd.toml",
@@ -35,10 +39,10 @@ impl Containerd {
         let arguments = ["--config", config.to_str().unwrap()];
         let mut daemon = node.daemon("containerd", &arguments, "containerd.log");
         daemon.wait_for("socket", |_| socket.exists().then_some(()));
-        Some(Self { _daemon: daemon, node, socket })
+        Self { _daemon: daemon, node, socket }
     }
 
-    fn ctr(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ctr(&self, arguments: &[&str]) -> String {
         run(self.node.command("ctr").arg("--address").arg(&self.socket).args(arguments))
     }
 
@@ -59,12 +63,17 @@ impl Containerd {
             folder,
             image,
         ]);
+        self.digest_of(image)
+    }
+
+    /// What a name stands for that it has.
+    pub(crate) fn digest_of(&self, image: &str) -> String {
         let listed = self.ctr(&["images", "list", &format!("name=={image}")]);
         let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:"));
         digest.unwrap_or_else(|| panic!("no digest in {listed}")).to_owned()
     }
 
-    fn run(&self, image: &str) -> String {
+    pub(crate) fn run(&self, image: &str) -> String {
         let group = format!("/{}/ctr", self.node.control_group());
         self.ctr(&["run", "--rm", "--snapshotter", "native", "--cgroup", &group, image, "one"])
     }

@@ -1,6 +1,7 @@
 //! The docker engine, pointed at the mirror by `registry-mirrors` (which is for docker.io only) and, for other
 //! registries, by the mirror's own name with a path prefix.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::node::Node;
@@ -20,10 +21,13 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn start(scene: &Scene, name: &str) -> Option<Self> {
-        let node = scene.node(name)?;
+        scene.node(name).map(|node| Self::at(node, scene.mirror.address()))
+    }
+
+    /// One with its files in this node, which asks this mirror.
+    pub(crate) fn at(node: Node, mirror: SocketAddr) -> Self {
         let socket = node.folder("run").join("docker.sock");
-        let settings =
-            serde_json::json!({ "registry-mirrors": [format!("http://{}", scene.mirror.address())] });
+        let settings = serde_json::json!({ "registry-mirrors": [format!("http://{mirror}")] });
         let file = node.file("daemon.json", &settings.to_string());
         let arguments = [
             "--config-file".to_owned(),
@@ -49,10 +53,10 @@ impl Engine {
             docker
         };
         daemon.wait_for("engine", |_| outcome(&mut engine("version")).status.success().then_some(()));
-        Some(Self { _daemon: daemon, node, socket })
+        Self { _daemon: daemon, node, socket }
     }
 
-    fn docker(&self, arguments: &[&str]) -> String {
+    pub(crate) fn docker(&self, arguments: &[&str]) -> String {
         let host = format!("unix://{}", self.socket.display());
         run(self.node.command("docker").arg("--host").arg(host).args(arguments))
     }
@@ -65,7 +69,7 @@ impl Engine {
         digest.unwrap_or_else(|| panic!("no digest in {known}")).to_owned()
     }
 
-    fn run(&self, image: &str) -> String {
+    pub(crate) fn run(&self, image: &str) -> String {
         self.docker(&["run", "--rm", "--network", "none", image])
     }
 }

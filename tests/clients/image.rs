@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::program;
 
@@ -21,10 +21,20 @@ impl Blob {
     }
 }
 
+impl Blob {
+    /// The same bytes under their longer digest.
+    fn by_sha512(self) -> Self {
+        Self { digest: format!("sha512:{}", hex(&Sha512::digest(&self.bytes))), bytes: self.bytes }
+    }
+}
+
 /// `sha256:` and the hex digits.
 pub(crate) fn digest_of(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", hex(&Sha256::digest(bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A manifest with the media type that it is pushed under.
@@ -164,6 +174,32 @@ pub(crate) fn list_of(attached: &[&Image]) -> Image {
         blobs: attached.iter().flat_map(|image| image.blobs.clone()).collect(),
         children: attached.iter().map(|image| image.top.clone()).collect(),
         top,
+    }
+}
+
+/// An image for one machine whose blobs go by SHA-512, and which prints `line`.
+pub(crate) fn of_sha512(line: &str) -> Image {
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let architecture = program::native_architecture().unwrap_or("amd64");
+    let tar = tar_of("program", &program::that_prints(line, architecture), 0o755);
+    let config = Blob::new(bytes(&json!({
+        "architecture": architecture,
+        "os": "linux",
+        "config": { "Entrypoint": ["/program"] },
+        "rootfs": { "type": "layers", "diff_ids": [digest_of(&tar)] },
+    })))
+    .by_sha512();
+    let layer = Blob::new(compress(&tar, Packing::Gzip)).by_sha512();
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": descriptor(config_type(Flavour::Oci), &config),
+        "layers": [descriptor(layer_type(Flavour::Oci, Packing::Gzip), &layer)],
+    });
+    Image {
+        blobs: vec![config, layer],
+        children: Vec::new(),
+        top: Manifest { media_type: MANIFEST.to_owned(), blob: Blob::new(bytes(&manifest)) },
     }
 }
 

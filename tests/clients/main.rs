@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 #![expect(clippy::print_stderr, reason = "the logs of what was running are shown when a test fails")]
 
+mod bundles;
 mod chain;
 mod containerd;
 mod cut_off;

@@ -1,6 +1,7 @@
 //! podman, pointed at the mirror by `registries.conf`: docker.io without a path prefix, quay.io with one. CRI-O reads
 //! the same file by the same library.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use crate::node::Node;
@@ -30,7 +31,11 @@ pub(crate) struct Podman {
 
 impl Podman {
     pub(crate) fn start(scene: &Scene, name: &str) -> Option<Self> {
-        let node = scene.node(name)?;
+        scene.node(name).map(|node| Self::at(node, scene.mirror.address()))
+    }
+
+    /// One with its files in this node, which asks this mirror.
+    pub(crate) fn at(node: Node, mirror: SocketAddr) -> Self {
         let runtime = if find("crun").is_some() { "crun" } else { "runc" };
         node.file(
             "containers.conf",
@@ -47,12 +52,12 @@ impl Podman {
                 node.folder("run")
             ),
         );
-        node.file("registries.conf", &registries_conf(scene.mirror.address()));
+        node.file("registries.conf", &registries_conf(mirror));
         node.file("policy.json", POLICY);
-        Some(Self { node })
+        Self { node }
     }
 
-    fn podman(&self) -> Command {
+    pub(crate) fn podman(&self) -> Command {
         let mut podman = self.node.command("podman");
         for (variable, file) in [
             ("CONTAINERS_CONF", "containers.conf"),
@@ -72,7 +77,7 @@ impl Podman {
         run(self.podman().args(["image", "inspect", "--format", "{{.Digest}}", image])).trim().to_owned()
     }
 
-    fn run(&self, image: &str) -> String {
+    pub(crate) fn run(&self, image: &str) -> String {
         let group = format!("/{}", self.node.control_group());
         let how = ["run", "--rm", "--network", "none", "--pull", "never", "--cgroup-parent", &group];
         run(self.podman().args(how).arg(image))

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use crate::image::{Image, digest_of};
 use crate::node::Node;
@@ -38,21 +38,27 @@ impl Skopeo {
 
     /// The same, however it ends.
     pub(crate) fn try_copy_all(&self, mirror: SocketAddr, source: &str, into: &str) -> (Output, PathBuf) {
-        let home = self.home.join(into);
+        let (mut skopeo, home) = self.program(mirror, into);
+        let target = home.join("copy");
+        skopeo.args(["copy", "--all", "--src-tls-verify=false"]).arg(format!("docker://{source}"));
+        (outcome(skopeo.arg(format!("dir:{}", target.display()))), target)
+    }
+
+    /// skopeo, by this mirror, with a folder for this run.
+    pub(crate) fn program(&self, mirror: SocketAddr, name: &str) -> (Command, PathBuf) {
+        let home = self.home.join(name);
         std::fs::create_dir_all(&home).unwrap();
         let registries = home.join("registries.conf");
         std::fs::write(&registries, registries_conf(mirror)).unwrap();
         let policy = home.join("policy.json");
         std::fs::write(&policy, POLICY).unwrap();
-        let target = home.join("copy");
         let mut skopeo = self
             .node
             .as_ref()
             .map_or_else(|| command(find("skopeo").unwrap(), &home), |node| node.command("skopeo"));
         skopeo.args(["--command-timeout=60s".as_ref(), "--policy".as_ref(), policy.as_os_str()]);
         skopeo.args(["--registries-conf".as_ref(), registries.as_os_str()]);
-        skopeo.args(["copy", "--all", "--src-tls-verify=false"]).arg(format!("docker://{source}"));
-        (outcome(skopeo.arg(format!("dir:{}", target.display()))), target)
+        (skopeo, home)
     }
 }
 
@@ -68,7 +74,7 @@ pub(crate) fn assert_holds(folder: &Path, image: &Image) {
         assert_eq!(files.remove(&format!("{hex}.manifest.json")), Some(child.blob.bytes.clone()));
     }
     for blob in &image.blobs {
-        let hex = blob.digest.trim_start_matches("sha256:");
+        let (_, hex) = blob.digest.split_once(':').unwrap();
         assert!(files.remove(hex).is_some_and(|bytes| bytes == blob.bytes), "{} is wrong", blob.digest);
     }
     assert!(files.is_empty(), "more than was asked: {:?}", files.keys());

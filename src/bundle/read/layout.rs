@@ -23,6 +23,8 @@ pub(in crate::bundle) const LAYOUT_VERSION: &str = "1.0.0";
 pub(in crate::bundle) const NAME: &str = "io.containerd.image.name";
 /// The same as the specification has it; most tools write the tag alone.
 pub(in crate::bundle) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The whole name of what is no image, and what nobody shall take for one.
+pub(in crate::bundle) const OWN_NAME: &str = "dev.roadstead.name";
 /// The manifest that another is about, for containerd.
 pub(in crate::bundle) const SUBJECT: &str = "io.containerd.manifest.subject";
 /// The repository of what has no name.
@@ -85,6 +87,8 @@ struct Entry {
 struct Annotations {
     #[serde(rename = "io.containerd.image.name")]
     name: Option<String>,
+    #[serde(rename = "dev.roadstead.name")]
+    own_name: Option<String>,
     #[serde(rename = "org.opencontainers.image.ref.name")]
     ref_name: Option<String>,
     #[serde(rename = "io.containerd.manifest.subject")]
@@ -135,7 +139,7 @@ pub(super) fn read(source: &Source, listing: &Listing, limits: &Limits) -> Resul
         let said = entry.annotations.unwrap_or_default();
         let full = |name: &String| name.contains(['/', ':', '@']);
         // What says most comes first: the tag alone is what most tools write into the second.
-        let name = said.name.filter(full).or(said.ref_name);
+        let name = said.own_name.or(said.name.filter(full)).or(said.ref_name);
         let subject = said.subject.and_then(|subject| subject.parse().ok());
         wanted.insert(digest.clone(), Wanted { media_type: entry.media_type, size: entry.size, root: true });
         contents.roots.push(Root { digest, name, repository: said.repository, place: None, subject });

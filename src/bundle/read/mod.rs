@@ -20,7 +20,9 @@ mod volumes;
 
 pub(super) use base::Base;
 pub(super) use contents::{Contents, Loss, Root, is_foreign};
-pub(super) use layout::{LAYOUT_VERSION, NAME, Need, REF_NAME, REPOSITORY, SUBJECT, Sheet, blob_path};
+pub(super) use layout::{
+    LAYOUT_VERSION, NAME, Need, OWN_NAME, REF_NAME, REPOSITORY, SUBJECT, Sheet, blob_path,
+};
 pub(super) use source::Source;
 pub(super) use volumes::{HEAD as VOLUME_HEAD, Volume};
 

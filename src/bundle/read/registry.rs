@@ -1,12 +1,13 @@
 //! The files of a plain registry, as its volume holds them: `docker/registry/v2/{blobs,repositories}`. Links there are
 //! small files that hold a digest. What type a manifest was pushed with is not written down; manifests say it themselves.
+//! Content lies under its SHA-256 alone: where it was pushed by another digest, a link by that one leads there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use crate::bundle::error::{Error, Refusal};
 use crate::bundle::naming::Naming;
-use crate::oci::{Digest, Tag};
+use crate::oci::{Algorithm, Digest, Tag};
 
 use super::Limits;
 use super::contents::{Contents, Root};
@@ -16,6 +17,7 @@ use super::source::{Listing, Source};
 const ROOT: &str = "docker/registry/v2/";
 const TAGS: &str = "/_manifests/tags/";
 const REVISIONS: &str = "/_manifests/revisions/";
+const LAYERS: &str = "/_layers/";
 
 /// What is above `blobs` and `repositories`, if they are there: the volume's top was named, or a directory in it.
 pub(super) fn root(listing: &Listing) -> Option<String> {
@@ -40,6 +42,7 @@ pub(super) fn read(
     let mut contents = Contents::default();
     let mut wanted = BTreeMap::new();
     let mut tags = BTreeMap::new();
+    let mut layers = BTreeMap::new();
     let mut unknown = Vec::new();
     for path in listing.files.range(repositories.clone()..).map(|(path, _)| path) {
         let Some(rest) = path.strip_prefix(&repositories) else { break };
@@ -47,6 +50,10 @@ pub(super) fn read(
         let (repository, found) = match link {
             Link::Tag { repository, tag } => {
                 tags.insert(path.clone(), (repository, tag));
+                continue;
+            }
+            Link::Layer { digest } => {
+                layers.insert(path.clone(), digest);
                 continue;
             }
             Link::Revision { repository, digest } => (repository, digest),
@@ -84,7 +91,13 @@ pub(super) fn read(
         }
         Ok(())
     })?;
-    let at = |digest: &Digest| data(root, digest);
+    let mut elsewhere = BTreeMap::new();
+    source.visit(&layers.keys().cloned().collect(), &mut |path, _, content| {
+        let lies = digest_in(source, path, content)?;
+        elsewhere.extend(layers.get(path).map(|digest| (digest.clone(), lies)));
+        Ok(())
+    })?;
+    let at = |digest: &Digest| data(root, elsewhere.get(digest).unwrap_or(digest));
     let whereabouts = Whereabouts { blob: &at, manifest: &at };
     gather(source, listing, wanted, &whereabouts, limits, &mut contents)?;
     Ok(contents)
@@ -92,8 +105,18 @@ pub(super) fn read(
 
 /// A link of a repository.
 enum Link<'a> {
-    Tag { repository: &'a str, tag: Tag },
-    Revision { repository: &'a str, digest: Digest },
+    Tag {
+        repository: &'a str,
+        tag: Tag,
+    },
+    Revision {
+        repository: &'a str,
+        digest: Digest,
+    },
+    /// Of a blob that lies under another digest than this.
+    Layer {
+        digest: Digest,
+    },
 }
 
 impl<'a> Link<'a> {
@@ -104,10 +127,19 @@ impl<'a> Link<'a> {
             let tag = rest.strip_suffix("/current")?.parse().ok()?;
             return Some(Self::Tag { repository, tag });
         }
+        if let Some((_, rest)) = path.split_once(LAYERS) {
+            let digest = digest_of(rest).filter(|digest| digest.algorithm() != Algorithm::Sha256)?;
+            return Some(Self::Layer { digest });
+        }
         let (repository, rest) = path.split_once(REVISIONS)?;
-        let (algorithm, hex) = rest.split_once('/')?;
-        Some(Self::Revision { repository, digest: format!("{algorithm}:{hex}").parse().ok()? })
+        Some(Self::Revision { repository, digest: digest_of(rest)? })
     }
+}
+
+/// What the directories of an algorithm and of its hex digits mean.
+fn digest_of(path: &str) -> Option<Digest> {
+    let (algorithm, hex) = path.split_once('/')?;
+    format!("{algorithm}:{hex}").parse().ok()
 }
 
 fn data(root: &str, digest: &Digest) -> String {

@@ -9,7 +9,7 @@ use crate::bundle::error::Error;
 use crate::bundle::export::Loads;
 use crate::bundle::naming::full_name;
 use crate::bundle::read::{
-    LAYOUT_VERSION, NAME, Need, REF_NAME, REPOSITORY, SUBJECT, Sheet, blob_path, is_foreign,
+    LAYOUT_VERSION, NAME, Need, OWN_NAME, REF_NAME, REPOSITORY, SUBJECT, Sheet, blob_path, is_foreign,
 };
 use crate::oci::{Algorithm, Digest, Manifest, ManifestKind, Platform};
 
@@ -82,26 +82,30 @@ fn index(plan: &Plan) -> Value {
             "mediaType": document.media_type,
             "digest": entry.image.digest.to_string(),
             "size": document.bytes.len(),
-            "annotations": annotations(entry),
+            "annotations": annotations(plan, entry),
         }))
     });
     json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries.collect::<Vec<_>>()})
 }
 
-fn annotations(entry: &Entry) -> Value {
+fn annotations(plan: &Plan, entry: &Entry) -> Value {
     let Entry { image, subject } = entry;
     let mut annotations = Map::new();
     let mut say = |key: &str, value: String| annotations.insert(key.to_owned(), value.into());
     say(REPOSITORY, image.place.to_string());
     match subject {
-        // Without a name it is nothing that containerd would unpack, or that anybody would run.
         Some(subject) => {
             say(SUBJECT, subject.to_string());
         }
         None => {
             let name = full_name(&image.place, image.tag.as_ref(), &image.digest);
-            say(NAME, name.clone());
-            say(REF_NAME, name);
+            if runs(plan, &image.digest) {
+                say(NAME, name.clone());
+                say(REF_NAME, name);
+            } else {
+                // containerd unpacks whatever has one of those names, and what is no image ends its import.
+                say(OWN_NAME, name);
+            }
         }
     }
     Value::Object(annotations)
@@ -136,7 +140,7 @@ fn runnable<'a>(
     digest: &'a Digest,
 ) -> Option<(&'a Digest, Option<String>)> {
     let manifest = plan.parsed.get(digest)?;
-    if is_image(manifest, written) {
+    if is_loadable(manifest, written) {
         return Some((digest, None));
     }
     let usual = [Platform {
@@ -148,7 +152,7 @@ fn runnable<'a>(
     let images = manifest.children().filter_map(|child| {
         let image = plan.parsed.get_key_value(&child.digest)?;
         let platform = child.platform.as_ref().filter(|platform| !platform.is_unknown())?;
-        is_image(image.1, written).then_some((image.0, platform))
+        is_loadable(image.1, written).then_some((image.0, platform))
     });
     let rank = |platform: &Platform| {
         let first = plan.platforms.iter().chain(&usual).position(|wanted| platform.is_meant_by(wanted));
@@ -159,11 +163,26 @@ fn runnable<'a>(
 }
 
 /// Whether Docker can load it: an image, and all of it in this bundle.
-fn is_image(manifest: &Manifest, written: &BTreeMap<Digest, u64>) -> bool {
-    const CONFIGS: [&str; 2] =
-        ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
-    let config = manifest.config.as_ref().is_some_and(|config| CONFIGS.contains(&config.media_type.as_str()));
+fn is_loadable(manifest: &Manifest, written: &BTreeMap<Digest, u64>) -> bool {
     let here =
         |blob: &crate::oci::Descriptor| written.contains_key(&blob.digest) && !is_foreign(&blob.media_type);
-    manifest.kind == ManifestKind::Image && config && manifest.blobs().all(here)
+    is_image(manifest) && manifest.blobs().all(here)
+}
+
+/// Whether it is an image, or an index that has one.
+fn runs(plan: &Plan, digest: &Digest) -> bool {
+    let image = |digest| plan.parsed.get(digest).is_some_and(is_image);
+    image(digest) || plan.parsed.get(digest).is_some_and(|index| index.children().any(|of| image(&of.digest)))
+}
+
+/// Whether it is something to run, and not a chart, a signature or a list of parts. Signatures look like images but for
+/// their layers.
+fn is_image(manifest: &Manifest) -> bool {
+    const CONFIGS: [&str; 2] =
+        ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+    const LAYERS: [&str; 2] = ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+    let config = manifest.config.as_ref().is_some_and(|config| CONFIGS.contains(&config.media_type.as_str()));
+    let is_layer =
+        |layer: &crate::oci::Descriptor| LAYERS.iter().any(|start| layer.media_type.starts_with(start));
+    manifest.kind == ManifestKind::Image && config && manifest.layers.iter().all(is_layer)
 }
