@@ -1,10 +1,11 @@
 //! The proof that images could be pulled from here, made again and again, for whoever builds an alert on it.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::api::{Desk, Verify};
 use crate::config::{self, Proven};
@@ -14,11 +15,25 @@ use crate::telemetry::Metrics;
 /// How many incomplete images the log names after each proof.
 const NAMED: usize = 20;
 
-/// Makes the proof, and makes it again, until it is dropped.
-pub(super) async fn run(desk: Arc<dyn Desk>, settings: config::Verify, every: Duration, metrics: Metrics) {
+/// Makes the proof again and again, as `settings` say now, until their sender is gone. When they change while there are
+/// some, it is made at once.
+pub(super) async fn run(
+    desk: Arc<dyn Desk>,
+    mut settings: watch::Receiver<config::Verify>,
+    metrics: Metrics,
+) {
     loop {
-        prove(&desk, &settings, &metrics).await;
-        sleep(every).await;
+        let now = settings.borrow_and_update().clone();
+        let Some(every) = now.interval else {
+            if settings.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        prove(&desk, &now, &metrics).await;
+        if matches!(timeout(every, settings.changed()).await, Ok(Err(_))) {
+            return;
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +51,8 @@ pub struct Running {
     draining: Arc<AtomicBool>,
     started: SystemTime,
     runtime: Handle,
+    /// How the proof is made now.
+    proofs: watch::Sender<config::Verify>,
 }
 
 /// Why the mirror did not start.
@@ -115,8 +118,8 @@ impl App {
         match running.listen(&config).await {
             Ok(()) => {
                 running.mirror.resume();
-                config.warms.iter().for_each(|warm| running.mirror.warm_regularly(build::regular(warm)));
-                running.prove_regularly(&config.verify);
+                running.mirror.warm_regularly(config.warms.iter().map(build::regular).collect());
+                running.prove_regularly();
                 Ok(running)
             }
             Err(error) => {
@@ -180,6 +183,7 @@ impl App {
             draining: Arc::default(),
             started,
             runtime: Handle::current(),
+            proofs: watch::Sender::new(config.verify.clone()),
             config: Mutex::new(config),
         })
     }
@@ -219,6 +223,17 @@ impl Running {
             self.mirror.replace_sites(namespaces, sites);
             self.store.pin_by(build::pin_rules(&new.upstreams));
             config.upstreams = new.upstreams;
+        }
+        if config.warms != new.warms {
+            self.mirror.warm_regularly(new.warms.iter().map(build::regular).collect());
+            let stays = |name: &str| new.warms.iter().any(|warm| warm.name == name);
+            let gone = config.warms.iter().filter(|warm| !stays(&warm.name));
+            gone.for_each(|warm| self.metrics.unwarmed(&warm.name));
+            config.warms = new.warms;
+        }
+        if config.verify != new.verify {
+            self.proofs.send_replace(new.verify.clone());
+            config.verify = new.verify;
         }
         config.log = new.log;
         Ok(changes)
@@ -295,10 +310,9 @@ impl Running {
         })
     }
 
-    /// Proves again and again what is here, if the configuration says so.
-    fn prove_regularly(&mut self, settings: &config::Verify) {
-        let Some(every) = settings.interval else { return };
-        let proving = proofs::run(self.desk(), settings.clone(), every, self.metrics.clone());
+    /// Proves again and again what is here, when the configuration says so.
+    fn prove_regularly(&mut self) {
+        let proving = proofs::run(self.desk(), self.proofs.subscribe(), self.metrics.clone());
         let stop = self.stop_listeners.clone();
         self.admin.spawn(async move {
             stop.run_until_cancelled(proving).await;

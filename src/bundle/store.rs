@@ -54,7 +54,7 @@ impl Origin for FromStore {
     }
 
     fn manifest(&mut self, digest: &Digest) -> Result<Option<Document>, SideError> {
-        let stored = self.0.manifest(digest)?;
+        let stored = self.0.inspect_manifest(digest)?;
         Ok(stored.map(|StoredManifest { bytes, media_type, anonymous }| Document {
             media_type,
             bytes,
@@ -68,7 +68,7 @@ impl Origin for FromStore {
     }
 
     fn open(&mut self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, SideError> {
-        let file = self.0.open_blob(digest)?;
+        let file = self.0.inspect_blob(digest)?;
         Ok(file.map(|file| Box::new(Content { file, at: 0 }) as Box<dyn Read>))
     }
 }

@@ -12,6 +12,7 @@ use clap::Args;
 use roadstead::api::{Desk, Problem, StopWarming, Warm, WarmJob, WarmState, WarmVerdict};
 use roadstead::listed::{Found, MAX_BYTES, images_in};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::bars::{Bars, lacks};
 use super::{Reach, at_desk_or_new, show};
@@ -60,7 +61,7 @@ Examples:
   roadstead warm 'ghcr.io/org/app:v1.*' --newest 3 --platform linux/amd64,linux/arm64
   roadstead warm --file images.txt
   helm template chart | roadstead warm -            every `image:` of Kubernetes manifests and compose files
-  roadstead warm nginx --detach && curl 'http://127.0.0.1:5001/api/v1/warm?job=1'
+  roadstead warm nginx --detach && curl 'http://127.0.0.1:5001/api/v1/warm/job?job=1'
 
 A list has an image a line; what is behind a # is a comment. In YAML every value of a key `image` counts, and lists under
 `images`; of variables of compose files only the default is known here. The newest tags are those with the highest
@@ -110,8 +111,8 @@ pub(crate) fn warm(args: &WarmArgs) -> Result<(), Failure> {
 
 /// Has images brought in, and shows how far it is until it is over. Ctrl-C stops it.
 pub(crate) fn bring(desk: &dyn Desk, asked: &Warm, quiet: bool) -> Result<WarmJob, Problem> {
-    let begun = desk.warm(asked)?;
     let interrupted = interruption();
+    let begun = desk.warm(asked)?;
     let (mut bars, mut images, mut told) = (Bars::as_fits(quiet), Vec::new(), false);
     loop {
         let mut job = desk.warm_job(begun.job, images.len() as u64)?;
@@ -129,14 +130,20 @@ pub(crate) fn bring(desk: &dyn Desk, asked: &Warm, quiet: bool) -> Result<WarmJo
     }
 }
 
-/// Whether somebody has asked this process to end. It is looked at, so that a server can be told.
+/// Whether Ctrl-C was pressed since this was called. It is looked at, so that a server can be told. Where the signal cannot
+/// be had, Ctrl-C ends the process at once, and the job goes on.
 fn interruption() -> Arc<AtomicBool> {
     let flag = Arc::<AtomicBool>::default();
+    let Ok(runtime) = runtime() else { return flag };
+    let signal = {
+        let _within = runtime.enter();
+        signal(SignalKind::interrupt())
+    };
+    let Ok(mut signal) = signal else { return flag };
     let seen = Arc::clone(&flag);
-    // It ends with the process. Without it Ctrl-C ends the process at once, and the job goes on.
+    // It ends with the process.
     std::thread::spawn(move || {
-        let Ok(runtime) = runtime() else { return };
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+        if runtime.block_on(signal.recv()).is_some() {
             seen.store(true, Ordering::Relaxed);
         }
     });

@@ -5,7 +5,8 @@ use super::{Config, Upstream};
 /// The differences between the configuration that is in use and a new one, by the names of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// These can be taken into use while the process runs: upstreams and the level of the log.
+    /// These can be taken into use while the process runs: upstreams, what is done at intervals, and the level of the
+    /// log.
     pub live: Vec<String>,
     /// These are taken into use by a restart, and not before.
     pub restart: Vec<String>,
@@ -41,10 +42,12 @@ impl Config {
             ("memory.max_bytes", self.memory.max_bytes != new.memory.max_bytes),
             ("uplink.max_connections", self.uplink.max_connections != new.uplink.max_connections),
             ("uplink.max_rate", self.uplink.max_rate != new.uplink.max_rate),
+        ];
+        let mut live = differing(&[
+            ("log.level", self.log.level != new.log.level),
             ("warm", self.warms != new.warms),
             ("verify", self.verify != new.verify),
-        ];
-        let mut live = differing(&[("log.level", self.log.level != new.log.level)]);
+        ]);
         live.extend(upstreams(&self.upstreams, &new.upstreams));
         Changes { live, restart: differing(&restart) }
     }
@@ -153,9 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn the_log_level_and_upstreams_change_live() {
-        let changes = Config::default().changes(&config("[log]\nlevel = \"debug\"\n"));
-        assert_eq!(changes, Changes { live: vec!["log.level".to_owned()], restart: vec![] });
+    fn the_log_level_what_is_done_at_intervals_and_upstreams_change_live() {
+        let rows = [
+            ("log.level", "[log]\nlevel = \"debug\"\n"),
+            ("warm", "[[warm]]\nname = \"a\"\nimages = [\"docker.io/library/alpine:3\"]\n"),
+            ("verify", "[verify]\ninterval = \"1h\"\n"),
+        ];
+        for (key, text) in rows {
+            let changes = Config::default().changes(&config(text));
+            assert_eq!(changes, Changes { live: vec![key.to_owned()], restart: vec![] });
+        }
 
         let old = config("[[upstream]]\nname = \"a\"\nendpoints = [\"https://a\"]\n");
         let rows = [

@@ -47,8 +47,8 @@ pub fn prove(
 fn is_right(store: &Store, needed: &Needed, deep: bool) -> bool {
     match needed.kind {
         // Reading it verifies it.
-        Kind::Manifest => matches!(store.manifest(&needed.digest), Ok(Some(_))),
-        Kind::Blob => match store.open_blob(&needed.digest) {
+        Kind::Manifest => matches!(store.inspect_manifest(&needed.digest), Ok(Some(_))),
+        Kind::Blob => match store.inspect_blob(&needed.digest) {
             Ok(Some(file)) if deep && !has_digest(&file, &needed.digest) => {
                 store.distrust(&file);
                 false

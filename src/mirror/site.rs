@@ -26,7 +26,7 @@ use super::recent::Recent;
 use super::relay::Relays;
 use super::switch::Switch;
 use super::tags::Resolution;
-use super::warm::Jobs;
+use super::warm::{Jobs, Rounds};
 
 /// What the mirror is built from.
 #[derive(Debug)]
@@ -206,6 +206,7 @@ struct Parts {
     fills: Fills,
     relays: Relays,
     warmings: Jobs,
+    rounds: Rounds,
     tasks: TaskTracker,
     stop: CancellationToken,
     metrics: Metrics,
@@ -236,6 +237,7 @@ impl Mirror {
             ),
             relays,
             warmings: Jobs::default(),
+            rounds: Rounds::default(),
             store,
             sites: RwLock::new(Arc::new(sites)),
             switch,
@@ -413,6 +415,10 @@ impl Mirror {
 
     pub(super) fn warmings_table(&self) -> &Jobs {
         &self.0.warmings
+    }
+
+    pub(super) fn rounds(&self) -> &Rounds {
+        &self.0.rounds
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

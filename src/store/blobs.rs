@@ -154,11 +154,19 @@ impl Core {
         self.state().model.blobs.peek(digest).map(BlobInfo::from)
     }
 
-    /// Opens a committed blob. What is not as it was committed is dropped, and is as if it had never been here.
+    /// Opens a committed blob and notes the use.
     pub(super) fn open_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
+        let file = self.inspect_blob(digest)?;
+        if file.is_some() {
+            self.change(|model| model.touch(digest));
+        }
+        Ok(file)
+    }
+
+    /// Opens a committed blob. What is not as it was committed is dropped, and is as if it had never been here.
+    pub(super) fn inspect_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
         let Some(entry) = self.state().model.blobs.peek(digest).cloned() else { return Ok(None) };
         if let Some(file) = self.open.get(digest) {
-            self.change(|model| model.touch(digest));
             return Ok(Some(file));
         }
         let path = self.layout.content(Tree::Blobs, digest);
@@ -187,9 +195,7 @@ impl Core {
         if !entry.is_same_file(&meta) && !self.reexamine(digest, &file, &meta) {
             return Ok(None);
         }
-        let file = self.open.share(digest, Arc::new(file));
-        self.change(|model| model.touch(digest));
-        Ok(Some(file))
+        Ok(Some(self.open.share(digest, Arc::new(file))))
     }
 
     /// Takes over a blob's file that memory does not know, with what its marker says.

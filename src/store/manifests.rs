@@ -33,8 +33,17 @@ pub struct Seen {
 }
 
 impl Core {
-    /// Reads and verifies a manifest. One that is not what it was is dropped, and is as if it had never been here.
+    /// Reads a manifest and notes the use.
     pub(super) fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, StoreError> {
+        let stored = self.inspect_manifest(digest)?;
+        if stored.is_some() {
+            self.change(|model| model.touch(digest));
+        }
+        Ok(stored)
+    }
+
+    /// Reads and verifies a manifest. One that is not what it was is dropped, and is as if it had never been here.
+    pub(super) fn inspect_manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, StoreError> {
         let known = self
             .state()
             .model
@@ -54,7 +63,6 @@ impl Core {
                 return Ok(None);
             }
         };
-        self.change(|model| model.touch(digest));
         Ok(Some(StoredManifest { bytes: bytes.into(), media_type, anonymous }))
     }
 

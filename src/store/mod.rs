@@ -232,6 +232,12 @@ impl Store {
         self.core().open_blob(digest)
     }
 
+    /// As [`Store::open_blob`], but this is no use: for proofs and copies, which leave the order as it is in which others
+    /// are evicted. Blocks.
+    pub fn inspect_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
+        self.core().inspect_blob(digest)
+    }
+
     /// Looks for a blob's file that memory does not know yet, which can be only for a while after a crash: for a lookup
     /// that would go upstream otherwise. Blocks.
     pub fn adopt_blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, StoreError> {
@@ -272,6 +278,11 @@ impl Store {
     /// A stored manifest, verified as it is read; notes the use. Blocks.
     pub fn manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, StoreError> {
         self.core().manifest(digest)
+    }
+
+    /// As [`Store::manifest`], but this is no use, as with [`Store::inspect_blob`]. Blocks.
+    pub fn inspect_manifest(&self, digest: &Digest) -> Result<Option<StoredManifest>, StoreError> {
+        self.core().inspect_manifest(digest)
     }
 
     /// Whether the manifest is here, from memory.

@@ -1,15 +1,17 @@
 //! `roadstead verify`: what could be pulled from here, were upstream gone.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::images::{Image, artifact, image, index};
-use crate::support::mirror::{Binary, Setup};
+use crate::support::mirror::{Binary, Setup, files_under};
+use crate::support::soon;
 use crate::support::upstream::Upstream;
 use crate::warm::commands::{roadstead, said};
 use crate::warm::named;
-use crate::world::{REPOSITORY, TAG};
+use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
 
 /// A mirror that has warmed an index over two images, of which the first has a signature.
 struct Scene {
@@ -51,7 +53,7 @@ impl Scene {
     /// The file of an object.
     fn file(&self, digest: &str) -> PathBuf {
         let hex = digest.split_once(':').unwrap().1;
-        let files = crate::support::mirror::files_under(&self.mirror.data(), hex);
+        let files = files_under(&self.mirror.data(), hex);
         files.into_iter().find(|file| file.extension().is_none()).unwrap()
     }
 }
@@ -61,6 +63,12 @@ fn gaps(document: &Value) -> Vec<String> {
     let images = document["images"].as_array().unwrap().iter();
     let gaps = images.flat_map(|image| image["gaps"].as_array().unwrap());
     gaps.map(|gap| gap["digest"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The images that were looked at.
+fn references(document: &Value) -> Vec<String> {
+    let images = document["images"].as_array().unwrap().iter();
+    images.map(|image| image["reference"].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]
@@ -116,4 +124,62 @@ async fn what_was_never_here_is_not_proven() {
     let (code, document) = scene.verify(&[&named(TAG), "--platform", "linux/mips"]).await;
     assert_eq!(code, Some(1), "{document}");
     assert_eq!(document["images"][0]["unoffered"][0], "linux/mips");
+}
+
+#[tokio::test]
+async fn only_what_is_pinned_or_was_pulled_lately_is_looked_at_when_that_is_asked() {
+    let scene = Scene::new().await;
+    let other = image(7, &[10_000]);
+    scene.upstream.push(REPOSITORY, Some("other"), &other);
+    let args = ["warm", &named("other"), "--server", &scene.server];
+    assert_eq!(roadstead(&args, "").await.status.code(), Some(0));
+    let pinned = roadstead(&["pin", &named("other"), "--server", &scene.server], "").await;
+    assert_eq!(pinned.status.code(), Some(0), "{}", said(&pinned));
+    std::fs::remove_file(scene.file(&scene.images[0].layers[0].digest)).unwrap();
+    let (code, document) = scene.verify(&["--pinned"]).await;
+    assert_eq!((code, references(&document)), (Some(0), vec![named("other")]), "{document}");
+    let (code, document) = scene.verify(&["--pulled-within", "1h"]).await;
+    assert_eq!((code, references(&document).len()), (Some(1), 2), "{document}");
+    soon("they were pulled longer than a second ago", async {
+        while !references(&scene.verify(&["--pulled-within", "1s"]).await.1).is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_proof_is_made_as_the_configuration_says_and_anew_when_that_changes() {
+    let upstream = Upstream::start().await;
+    let image = image(1, &[20_000]);
+    upstream.push(REPOSITORY, Some(TAG), &image);
+    let table = |interval: &str| format!("\n[verify]\ninterval = {interval:?}\n");
+    let mirror = Setup::with(&upstream, &table("")).start().await;
+    mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&image.manifest.bytes);
+    for blob in image.blobs() {
+        mirror.get(&blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
+    }
+    mirror.settled().await;
+    assert_eq!(mirror.metric("roadstead_verify_ended_seconds", &[]).await, 0.0);
+    mirror.reload_with(&table("1h"), &table(""));
+    let figures = async || {
+        let of = async |what: &str| mirror.metric(&format!("roadstead_verify_{what}"), &[]).await;
+        (of("ended_seconds").await > 0.0, of("images").await, of("incomplete").await)
+    };
+    let becomes = async |expected| {
+        soon("the proof", async {
+            while figures().await != expected {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    };
+    becomes((true, 1.0, 0.0)).await;
+    let hex = image.layers[0].digest.split_once(':').unwrap().1;
+    for file in files_under(&mirror.data(), hex) {
+        std::fs::remove_file(file).unwrap();
+    }
+    mirror.reload_with(&table("2h"), &table(""));
+    becomes((true, 1.0, 1.0)).await;
+    mirror.stop().await;
 }

@@ -28,10 +28,11 @@ pub(super) use jobs::Jobs;
 pub use jobs::{Ending, Job, TooMany};
 pub use ledger::{Ledger, Snapshot, UnderWay};
 pub use regular::Regular;
+pub(super) use regular::Rounds;
 pub use tally::{Lack, Verdict, Warmed};
 
 /// What is to be brought in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Warming {
     /// The images, by name or by pattern.
     pub images: Vec<Images>,

@@ -85,6 +85,26 @@ fn the_least_recently_used_blob_goes_first_and_comes_below_the_low_mark() {
 }
 
 #[test]
+fn a_look_at_a_blob_or_a_manifest_is_no_use_of_it() {
+    let (fixture, _) = store_with(1_000_000);
+    let store = &fixture.store;
+    let blob = commit(store, &content(1, 100_000), "a");
+    let manifest = put(store, &image(&[(&blob, 100_000)]), "a", Some("t"));
+    store.core().change(|model| {
+        model.blobs.peek_mut(&blob).unwrap().accessed = 1;
+        model.manifests.peek_mut(&manifest).unwrap().accessed = 1;
+    });
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+    let ages = || [&blob, &manifest].map(|digest| store.accessed(digest).unwrap() < long_ago);
+    assert!(
+        store.inspect_blob(&blob).unwrap().is_some() && store.inspect_manifest(&manifest).unwrap().is_some()
+    );
+    assert_eq!(ages(), [true, true]);
+    assert!(store.open_blob(&blob).unwrap().is_some() && store.manifest(&manifest).unwrap().is_some());
+    assert_eq!(ages(), [false, false]);
+}
+
+#[test]
 fn t36_what_has_readers_is_not_evicted_and_stays_readable_when_its_file_goes() {
     let (fixture, _) = store_with(1_000_000);
     let store = &fixture.store;

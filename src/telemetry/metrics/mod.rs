@@ -261,6 +261,11 @@ impl Metrics {
         self.inner.ahead.warm_incomplete.get_or_create(&by).set(signed(incomplete));
     }
 
+    /// The configuration has this list no more.
+    pub fn unwarmed(&self, list: &str) {
+        self.inner.ahead.warm_incomplete.remove(&ByList { list: list.to_owned() });
+    }
+
     /// What the proof came to that is made again and again, at this many seconds after 1970.
     pub fn verified(&self, images: u64, incomplete: u64, ended: u64) {
         let ahead = &self.inner.ahead;

@@ -1,14 +1,17 @@
 //! `roadstead warm`: over a running mirror, and where none runs.
 
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use super::named;
+use crate::support::client::get;
 use crate::support::images::image;
 use crate::support::mirror::{REGISTRY, Setup, Signal};
+use crate::support::soon;
 use crate::support::upstream::{Upstream, on};
 use crate::world::{REPOSITORY, TAG};
 
@@ -103,6 +106,67 @@ async fn where_no_mirror_runs_the_store_is_opened_or_made_and_a_mirror_serves_fr
     }
     assert_eq!(upstream.count(&on().get().blobs()), sent);
     mirror.stop().await;
+}
+
+#[tokio::test]
+async fn a_warming_is_left_to_the_mirror_and_looked_at_by_its_number() {
+    let upstream = Upstream::start().await;
+    let image = image(1, &[20_000]);
+    upstream.push(REPOSITORY, Some(TAG), &image);
+    let gate = upstream.gate(&image.layers[0].digest);
+    let mirror = Setup::of(&upstream).spawn().await;
+    let admin = mirror.admin().unwrap();
+    let args = ["warm", &named(TAG), "--detach", "--server", &format!("http://{admin}")];
+    let output = roadstead(&args, "").await;
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"1\n"[..]), "{}", said(&output));
+    let state = async || {
+        let answer = get(admin, "/api/v1/warm/job?job=1").send().await.expect(200);
+        let job: Value = serde_json::from_slice(&answer.body).unwrap();
+        job["state"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(state().await, "running");
+    gate.open();
+    soon("it is done", async {
+        while state().await != "done" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    for blob in image.blobs() {
+        assert_eq!(upstream.sent_of(&blob.digest), blob.size());
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_a_warming_and_says_so() {
+    let upstream = Upstream::start().await;
+    let image = image(1, &[20_000]);
+    upstream.push(REPOSITORY, Some(TAG), &image);
+    let _gate = upstream.gate(&image.layers[0].digest);
+    let mirror = Setup::of(&upstream).spawn().await;
+    let admin = mirror.admin().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
+    command
+        .env_clear()
+        .args(["warm", &named(TAG), "--server", &format!("http://{admin}")])
+        .kill_on_drop(true);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let job = async || {
+        let answer = get(admin, "/api/v1/warm/job?job=1").send().await;
+        serde_json::from_slice::<Value>(&answer.body).unwrap_or_default()
+    };
+    soon("it goes on", async {
+        while job().await["state"] != "running" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = soon("it ends", child.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("it was stopped before the end"), "{}", said(&output));
+    assert_eq!(job().await["state"], "stopped");
 }
 
 #[tokio::test]
