@@ -8,6 +8,12 @@ use std::fmt;
 /// What this cache calls itself in the header.
 pub const CACHE: &str = "roadstead";
 
+/// Whether a value of the header was written by one of our kind, last of all caches.
+pub fn says_roadstead(value: &str) -> bool {
+    let last = value.rsplit(',').next().unwrap_or_default();
+    last.split(';').next().is_some_and(|cache| cache.trim() == CACHE)
+}
+
 /// Why a request went forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {

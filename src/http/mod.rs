@@ -23,7 +23,7 @@ pub mod via;
 pub mod window;
 
 pub use body::{Body, Part, Parts};
-pub use cache_status::{CacheStatus, Forward};
+pub use cache_status::{CacheStatus, Forward, says_roadstead};
 pub use challenge::{Challenge, parse_challenges};
 pub use content_range::{ContentRange, ReceivedRange, parse_content_range, unsatisfied};
 pub use link::next_link;
@@ -31,4 +31,4 @@ pub use multipart::Multipart;
 pub use range::{Answer, Asked, ByteRange, answer, parse_range};
 pub use region::{BodyError, Piece, ReadAt, Region, Span, Spans};
 pub use validator::{etag, if_none_match, if_range};
-pub use via::{Pseudonym, parse_via, via};
+pub use via::{Pseudonym, WAITS, parse_via, via};

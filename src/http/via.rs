@@ -8,6 +8,12 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
 
+use http::HeaderName;
+
+/// By which a ping asks whether what is at this path is waited for, and by whom in the end. It begins with the name of the
+/// mirror that asks so first.
+pub const WAITS: HeaderName = HeaderName::from_static("roadstead-waits");
+
 /// What all names begin with.
 const PRODUCT: &str = "roadstead-";
 
@@ -15,7 +21,7 @@ const PRODUCT: &str = "roadstead-";
 const DIGITS: usize = 16;
 
 /// The name by which one running mirror is known to others.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pseudonym(u64);
 
 impl Pseudonym {

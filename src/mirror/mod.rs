@@ -9,6 +9,7 @@
 mod absent;
 mod answer;
 mod blobs;
+mod circle;
 mod direct;
 mod fill;
 mod flight;
@@ -35,7 +36,7 @@ mod warm;
 mod whole;
 
 pub use crate::store::BlobFile;
-pub use crate::upstream::Trail;
+pub use crate::upstream::{Trail, gives_way};
 pub use answer::{BlobHead, ManifestAnswer, Refusal, Served, Wanted};
 pub use blobs::BlobAnswer;
 pub use fill::{BlobReader, Delivery, Piece, ReadError};

@@ -114,6 +114,19 @@ impl Call {
     }
 }
 
+impl Call {
+    /// The path of what is asked for behind its repository's; none where a call is about no object.
+    pub fn object(&self) -> Option<String> {
+        match self {
+            Self::Ping | Self::Catalog | Self::Upload { .. } => None,
+            Self::Manifest { reference, .. } => Some(format!("manifests/{reference}")),
+            Self::Blob { digest, .. } => Some(format!("blobs/{digest}")),
+            Self::Tags { .. } => Some("tags/list".to_owned()),
+            Self::Referrers { digest, .. } => Some(format!("referrers/{digest}")),
+        }
+    }
+}
+
 impl RouteError {
     /// The code that says so to the client.
     pub fn code(&self) -> Code {

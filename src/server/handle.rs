@@ -14,11 +14,11 @@ use tokio::time::timeout;
 
 use super::access::{Line, Recorded, Subject};
 use super::reply::{JSON, OCI_NAMESPACE, Reply, ascii};
-use super::request::Request;
+use super::request::{Request, Waits};
 use super::respond::Rejection;
 use super::{blobs, lists, manifests};
 use crate::http::Pseudonym;
-use crate::mirror::{Mirror, Trail};
+use crate::mirror::{Mirror, Trail, gives_way};
 use crate::oci::Call;
 use crate::telemetry::{Metrics, Outcome};
 
@@ -90,6 +90,7 @@ async fn dispatch(inner: &Inner, request: &Request, subject: &mut Subject) -> Re
             mirror.select_ping(ns, before).map_err(Rejection::Select)?;
             subject.by_ns = ns.is_some();
             return match request.route.call {
+                Call::Ping if has_to_give_way(inner, request).await => Err(Rejection::Loop),
                 Call::Ping => {
                     Ok(Reply::new(StatusCode::OK, Outcome::Ping, b"{}".to_vec()).content_type(JSON))
                 }
@@ -109,22 +110,47 @@ async fn dispatch(inner: &Inner, request: &Request, subject: &mut Subject) -> Re
     if goes_in_a_circle(&request.passed, inner.pseudonym) {
         return Err(Rejection::Loop);
     }
-    let answered = match &request.route.call {
-        Call::Manifest { reference, .. } => {
-            subject.reference = Some(reference.to_string());
-            manifests::manifest(mirror, request, &target, reference).await
+    subject.reference = match &request.route.call {
+        Call::Manifest { reference, .. } => Some(reference.to_string()),
+        Call::Blob { digest, .. } | Call::Referrers { digest, .. } => Some(digest.to_string()),
+        _ => None,
+    };
+    let answering = async {
+        match &request.route.call {
+            Call::Manifest { reference, .. } => {
+                manifests::manifest(mirror, request, &target, reference).await
+            }
+            Call::Blob { digest, .. } => blobs::blob(mirror, request, &target, digest).await,
+            Call::Referrers { digest, .. } => lists::referrers(mirror, request, &target, digest).await,
+            _ => lists::tags(mirror, request, &target, name).await,
         }
-        Call::Blob { digest, .. } => {
-            subject.reference = Some(digest.to_string());
-            blobs::blob(mirror, request, &target, digest).await
-        }
-        Call::Referrers { digest, .. } => {
-            subject.reference = Some(digest.to_string());
-            lists::referrers(mirror, request, &target, digest).await
-        }
-        _ => lists::tags(mirror, request, &target, name).await,
+    };
+    let answered = match request.route.call.object() {
+        Some(path) if !request.passed.is_empty() => tokio::select! {
+            biased;
+            answered = answering => answered,
+            () = mirror.has_to_give_way(&target, &path) => Err(Rejection::Loop),
+        },
+        _ => answering.await,
     };
     answered.map_err(|rejection| rejection.told_as(target.site.denied()))
+}
+
+/// Whether the mirror that asks so by a ping has to give way, in a circle of mirrors that wait for each other.
+async fn has_to_give_way(inner: &Inner, request: &Request) -> bool {
+    let Some(Waits { first, call }) = &request.waits else { return false };
+    if let Some(at) = request.passed.iter().position(|mirror| *mirror == inner.pseudonym) {
+        return gives_way(*first, &request.passed[at..]);
+    }
+    let (Some(name), Some(path)) = (call.name(), call.object()) else { return false };
+    let (ns, before) = (request.query.ns.as_deref(), request.route.before.as_deref());
+    let target = inner.mirror.select(ns, before, request.host.as_deref(), name);
+    match target {
+        Ok(target) if !goes_in_a_circle(&request.passed, inner.pseudonym) => {
+            inner.mirror.waits_in_a_circle(&target, &path, *first).await
+        }
+        _ => false,
+    }
 }
 
 /// Whether a request that came by these mirrors has been here before, or has passed more than anybody puts in a row.

@@ -7,8 +7,8 @@ use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
 use super::respond::Rejection;
-use crate::http::{Asked, Pseudonym, etag, if_none_match, if_range, parse_range, parse_via};
-use crate::oci::{Digest, Query, Route};
+use crate::http::{Asked, Pseudonym, WAITS, etag, if_none_match, if_range, parse_range, parse_via};
+use crate::oci::{Call, Digest, Query, Route};
 
 /// What a client asks for.
 #[derive(Debug)]
@@ -24,6 +24,27 @@ pub(super) struct Request {
     pub(super) conditions: Conditions,
     /// The mirrors that it came by.
     pub(super) passed: Vec<Pseudonym>,
+    /// What another mirror asks about, in a ping.
+    pub(super) waits: Option<Waits>,
+}
+
+/// Whether something is waited for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Waits {
+    /// The mirror that asks first.
+    pub(super) first: Pseudonym,
+    /// What a client would ask for.
+    pub(super) call: Call,
+}
+
+impl Waits {
+    /// What does not read so says nothing.
+    fn parse(said: &str) -> Option<Self> {
+        let (first, path) = said.split_once(' ')?;
+        let [first] = parse_via(first)[..] else { return None };
+        let Route { before: None, call } = Route::parse(path).ok()? else { return None };
+        call.object().map(|_| Self { first, call })
+    }
 }
 
 /// Headers that depend on what the client has already.
@@ -56,6 +77,7 @@ impl Request {
             can_be_chunked,
             conditions: Conditions::of(&head.headers),
             passed: text(&head.headers, VIA).map_or_else(Vec::new, |via| parse_via(&via)),
+            waits: text(&head.headers, WAITS).and_then(|said| Waits::parse(&said)),
         })
     }
 }
@@ -95,7 +117,7 @@ fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
 mod tests {
     use super::*;
     use crate::http::ByteRange;
-    use crate::oci::{Algorithm, Call};
+    use crate::oci::Algorithm;
 
     fn parse(method: &str, target: &str, headers: &[(&str, &[u8])]) -> Result<Request, Rejection> {
         let mut request = hyper::Request::builder().method(method).uri(target);

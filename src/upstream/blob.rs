@@ -164,7 +164,8 @@ impl Upstream {
     /// Asks where the bytes were found before. `None`: they are to be looked for again.
     async fn ask_storage(&self, target: &Storage, question: &Question<'_>) -> Result<Option<Reply>, Failure> {
         let (get, headers) = (http::Method::GET, question.headers());
-        let followed = self.follow(question.topic(), Reach::Guarded, &target.url, &get, &headers, None).await;
+        let followed =
+            Box::pin(self.follow(question.topic(), Reach::Guarded, &target.url, &get, &headers, None)).await;
         let answer = match followed {
             Ok(reply) => {
                 self.judge(question, Reply { crossed: true, by: target.by, ..reply }, None, None).await

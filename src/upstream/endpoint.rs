@@ -11,6 +11,7 @@ use url::Url;
 use crate::telemetry::{Kind, Up};
 
 use super::Upstream;
+use super::circle::Registry;
 use super::connect::{Net, Reach};
 use super::failure::{Cause, Failure};
 use super::gate::Gate;
@@ -33,12 +34,14 @@ pub(super) struct Endpoint {
     pub(super) url: Url,
     upstream: Arc<str>,
     pub(super) health: Arc<Health>,
+    pub(super) registry: Registry,
     gate: Arc<Gate>,
 }
 
 impl Endpoint {
     pub(super) fn new(upstream: Arc<str>, url: Url, up: Up, gate: Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { upstream, url, health: Arc::new(Health::new(up)), gate })
+        let health = Arc::new(Health::new(up));
+        Arc::new(Self { upstream, url, health, registry: Registry::default(), gate })
     }
 
     /// Whether anything may be sent there at all.

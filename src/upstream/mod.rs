@@ -20,6 +20,7 @@ mod address;
 mod auth;
 mod blob;
 mod body;
+mod circle;
 mod connect;
 mod dial;
 mod encoding;
@@ -68,6 +69,7 @@ use crate::telemetry::{Metrics, UpstreamMetrics};
 
 pub use crate::http::Pseudonym;
 pub use blob::{Ask, BlobHead};
+pub use circle::gives_way;
 pub use failure::{Cause, Failure, SaidNo, Unresolved};
 pub use limit::Limits;
 pub use manifest::{FetchedManifest, ManifestHead};
@@ -86,6 +88,7 @@ pub use whereabouts::Whereabouts;
 
 use accounts::Accounts;
 use auth::Schemes;
+use circle::Awaited;
 use connect::{Means, Net};
 use endpoint::Endpoint;
 use gate::Gate;
@@ -111,6 +114,7 @@ pub struct Upstream {
     idle_timeout: Duration,
     places: Arc<Places>,
     gate: Arc<Gate>,
+    awaited: Awaited,
     vigil: Vigil,
     net: Arc<Net>,
     /// Whether an endpoint is shown a client's certificate.
@@ -159,6 +163,7 @@ impl Upstream {
         Ok(Self {
             net: Arc::new(Net::new(means, &settings.endpoints, Arc::clone(&gate))),
             gate,
+            awaited: Awaited::default(),
             vigil: Vigil::new(),
             granters: Granters::new(&settings.name),
             lane,

@@ -90,7 +90,9 @@ impl Upstream {
         let (endpoint, repository) = (&self.endpoints[place].url, question.repository);
         let url = question.url(endpoint, self.pass_ns.then_some(&self.name))?;
         let (method, headers) = (question.method(), question.headers());
-        let ask = |proof| self.follow(question.topic(), Reach::Configured, &url, &method, &headers, proof);
+        let ask = |proof| {
+            Box::pin(self.follow(question.topic(), Reach::Configured, &url, &method, &headers, proof))
+        };
         let login = async || {
             let login = self.accounts.login(endpoint, repository).await;
             login.map_err(|trouble: Trouble| Failure::NoLogin { why: trouble.to_string() })
@@ -175,7 +177,7 @@ impl Upstream {
             (Scheme::Bearer(_), Some(Login::Registry(token))) => bearer(token),
             (Scheme::Bearer(realm), login) => {
                 let key = realm.key(login);
-                let token = self.tokens.get(&key, || self.fetch_token(realm, login)).await?;
+                let token = self.tokens.get(&key, || Box::pin(self.fetch_token(realm, login))).await?;
                 if self.tokens.claim_renewal(&key, &token) {
                     let (realm, login, account) = (realm.clone(), login.cloned(), account.cloned());
                     let due = Due { realm, login, old: token.header.clone(), account };

@@ -167,7 +167,8 @@ impl Upstream {
         whereabouts: &Whereabouts,
         question: &Question<'_>,
     ) -> Result<Reply, Failure> {
-        self.gate.through(self.ask_in_turn(whereabouts, question)).await
+        // What it takes is kept off the stack of who asks: a connection may be made on top of it.
+        self.gate.through(Box::pin(self.ask_in_turn(whereabouts, question))).await
     }
 
     async fn ask_in_turn(
@@ -211,7 +212,9 @@ impl Upstream {
         question: &Question<'_>,
     ) -> ControlFlow<Result<Reply, Failure>, Failure> {
         let witness = self.witness(place, question.topic().subject);
+        let awaiting = self.awaited.at(place, question.repository, &question.path);
         let answer = self.ask_within_limits(place, question).await;
+        drop(awaiting);
         let answer = answer.map(|reply| Reply { by: place, ..reply });
         Self::note_outcome(&witness, question.kind, answer.as_ref());
         let endpoint = Bare(&self.endpoints[place].url);

@@ -124,7 +124,7 @@ impl Upstream {
 
 impl Upstream {
     /// The mirrors that the request in hand has passed, and this one behind them.
-    fn via(&self) -> Option<HeaderValue> {
+    pub(super) fn via(&self) -> Option<HeaderValue> {
         let passed = Trail::current();
         HeaderValue::try_from(via(passed.passed().chain([self.pseudonym]))).ok()
     }

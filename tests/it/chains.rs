@@ -1,15 +1,17 @@
 //! Mirrors of mirrors: one after the other, before a cold one of another make, and in a circle.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::support::client::Answer;
 use crate::support::images::{Object, image, layer};
 use crate::support::mirror::{Mirror, REGISTRY, Setup};
-use crate::support::upstream::{Upstream, act, on, status};
+use crate::support::upstream::{Hold, Kind, Upstream, act, on, status};
 use crate::world::{REPOSITORY, TAG, World, blob_path, manifest_path};
 
 const MB: u64 = 1024 * 1024;
@@ -17,6 +19,8 @@ const MB: u64 = 1024 * 1024;
 /// A port whose connections go on to another, which is told later: so that mirrors can be each other's endpoints.
 struct Door {
     address: SocketAddr,
+    /// How many connections have come.
+    knocks: watch::Receiver<usize>,
     behind: watch::Sender<Option<SocketAddr>>,
     task: JoinHandle<()>,
 }
@@ -26,10 +30,12 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (behind, told) = watch::channel(None);
+        let (knock, knocks) = watch::channel(0);
         let task = tokio::spawn(async move {
             let mut passing = JoinSet::new();
             while let Ok((mut near, _)) = listener.accept().await {
                 let mut told = told.clone();
+                knock.send_modify(|knocks| *knocks += 1);
                 passing.spawn(async move {
                     let Ok(to) = told.wait_for(Option::is_some).await.map(|to| to.unwrap()) else { return };
                     if let Ok(mut far) = TcpStream::connect(to).await {
@@ -38,7 +44,7 @@ impl Door {
                 });
             }
         });
-        Self { address, behind, task }
+        Self { address, knocks, behind, task }
     }
 
     fn url(&self) -> String {
@@ -103,6 +109,84 @@ async fn t93_a_circle_of_mirrors_is_noticed_and_what_is_beside_it_is_served() {
     // The other way round the circle is as long, and nothing of it is in the way of what is at its end.
     behind.pull(&image).await;
     assert_eq!(behind.upstream.sent_of(&image.layers[0].digest), 2 * MB);
+}
+
+/// Has all of these mirrors asked for the same thing at the same moment, while each is the first endpoint of the one before
+/// it, and the registry the second. What they answer, and after which time.
+async fn asked_at_once(count: usize, upstream: &Upstream, path: &str) -> (Vec<Answer>, Duration) {
+    let (mut doors, mut mirrors, mut asking) = (Vec::new(), Vec::new(), JoinSet::new());
+    for _ in 0..count {
+        doors.push(Door::open().await);
+    }
+    for place in 0..count {
+        let next = doors[(place + 1) % count].url();
+        let lines = "default = true\nheader_timeout = \"24s\"";
+        let setup = Setup::empty().upstream_at(REGISTRY, &[&next, &upstream.url()], lines);
+        mirrors.push(setup.start().await);
+    }
+    for mirror in &mirrors {
+        let request = mirror.get(path);
+        asking.spawn(async move { request.send().await });
+    }
+    // Each has a question of its own under way before it hears of another's.
+    for door in &doors {
+        let mut knocks = door.knocks.clone();
+        knocks.wait_for(|knocks| *knocks > 0).await.unwrap();
+    }
+    let begun = Instant::now();
+    doors.iter().zip(&mirrors).for_each(|(door, mirror)| door.leads_to(mirror));
+    (asking.join_all().await, begun.elapsed())
+}
+
+#[tokio::test]
+async fn t93_mirrors_that_are_each_others_endpoints_and_are_asked_at_once_do_not_wait_for_each_other() {
+    for count in [2, 3] {
+        let upstream = Upstream::start().await;
+        let image = image(1, &[2 * MB]);
+        upstream.push(REPOSITORY, Some(TAG), &image);
+        let (manifest, layer) = (&image.manifest, &image.layers[0]);
+        for (path, bytes) in [
+            (manifest_path(TAG), &manifest.bytes),
+            (manifest_path(&manifest.digest), &manifest.bytes),
+            (blob_path(&layer.digest), &layer.bytes),
+        ] {
+            let (answers, time) = asked_at_once(count, &upstream, &path).await;
+            for answer in answers {
+                answer.expect_bytes(bytes);
+            }
+            // Else each of them waits for 9 s, and the last one for all the others.
+            assert!(time < Duration::from_secs(8), "{path} of {count}: {time:?}");
+        }
+        assert_eq!(upstream.sent_of(&layer.digest), 2 * MB, "one of {count} has fetched it, for all");
+    }
+}
+
+#[tokio::test]
+async fn t93_a_registry_is_asked_once_in_a_while_whether_it_is_a_mirror_that_waits() {
+    let image = image(1, &[10]);
+    let world = World::holding(&image).await;
+    let hold = Hold::new();
+    world.upstream.script(on().manifests(), act().hold(&hold));
+    let pings = on().kind(Kind::Ping);
+    let ask = |path: String| {
+        let request = world.mirror.get(&path).header("Via", "1.1 roadstead-0123456789abcdef");
+        tokio::spawn(async move { request.send().await })
+    };
+    let asking = [ask(manifest_path(TAG)), ask(manifest_path(&image.manifest.digest))];
+    hold.arrived(2).await;
+    world.upstream.wait(pings.clone(), 1).await;
+    // In this time it is looked again several times.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert!(world.upstream.count(&pings) <= 2, "{}", world.upstream.count(&pings));
+    hold.release();
+    for answer in asking {
+        answer.await.unwrap().expect(200);
+    }
+    let seen = world.upstream.seen();
+    let ping = seen.iter().find(|seen| seen.asked.kind == Kind::Ping).unwrap();
+    let waits = ping.asked.header("roadstead-waits").unwrap();
+    assert!(waits.starts_with("roadstead-") && waits.contains(" /v2/team/app/manifests/"), "{waits}");
+    assert!(ping.asked.header("via").unwrap().starts_with("1.1 roadstead-0123456789abcdef, 1.1 roadstead-"));
 }
 
 #[tokio::test]

@@ -318,6 +318,13 @@ impl Reading {
         &self.answer.body
     }
 
+    /// Reads on by what comes next, if the body is not over.
+    pub async fn more(&mut self) {
+        if !self.over {
+            self.advance(u64::MAX).await;
+        }
+    }
+
     /// Reads at most so many more bytes, at least one unless the body is over, and keeps nothing of them.
     pub async fn take(&mut self, most: u64) -> Vec<u8> {
         if !self.over {

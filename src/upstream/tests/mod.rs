@@ -7,6 +7,7 @@ mod gate;
 mod paced;
 mod proofs;
 mod redirects;
+mod room;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

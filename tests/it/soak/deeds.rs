@@ -1,14 +1,15 @@
 //! What befalls a server as a whole, one row for each way; `listed` shows that none is missing. What a deed does it undoes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::support::dice::Dice;
 use crate::support::upstream::{Break, Greeting, Reason, TokenStyle, Upstream};
 use crate::world::REPOSITORY;
 
-use super::stage::{Scenery, Side, Ware};
+use super::player::Player;
+use super::stage::{Registry, Scenery, Side, Ware};
 
 /// One way to be in trouble for a while.
 pub(super) struct Deed {
@@ -22,6 +23,7 @@ pub(super) struct Deed {
 #[derive(Clone, Copy)]
 enum Does {
     Down,
+    Swallow,
     StopLink,
     SlowLink,
     Gate,
@@ -37,6 +39,7 @@ enum Does {
 /// In their order, by which they are counted.
 pub(super) const DEEDS: &[Deed] = &[
     Deed { of: "Upstream::down", what: "refused connections", does: Does::Down },
+    Deed { of: "Upstream::swallow", what: "connections that nobody takes", does: Does::Swallow },
     Deed { of: "Upstream::stop_link", what: "a line that stands still", does: Does::StopLink },
     Deed { of: "Upstream::share_link", what: "a slow line", does: Does::SlowLink },
     Deed { of: "Upstream::gate", what: "a blob that does not come", does: Does::Gate },
@@ -94,8 +97,16 @@ pub(super) const DEEDS: &[Deed] = &[
     },
 ];
 
-/// What was planned is waited for so long, and then given up.
-const PLANNED: Duration = Duration::from_secs(4);
+/// For what was planned so long is pulled, and then it is given up.
+const PLANNED: Duration = Duration::from_secs(6);
+
+/// Where something befalls somebody.
+pub(super) struct Place<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) home: usize,
+    pub(super) side: &'a Side,
+    pub(super) scenery: &'a Scenery,
+}
 
 impl Deed {
     /// Whether it can befall this one.
@@ -103,8 +114,50 @@ impl Deed {
         side.speaks_two || !matches!(self.does, Does::BreakNext(_) | Does::BreakAt(_))
     }
 
-    /// Does it to one of these servers, for about so long, and undoes it. Returns how often it happened.
-    pub(super) async fn done(&self, side: &Side, ware: &Ware, scenery: &Scenery, dice: &mut Dice) -> usize {
+    /// Whether it lies in wait for a request, and so is only for who is asked.
+    pub(super) fn is_planned(&self) -> bool {
+        matches!(self.does, Does::BreakNext(_) | Does::BreakAt(_) | Does::Greet(_))
+    }
+
+    /// Does it to one of these servers, for about so long, and undoes it. What lies in wait is run into by this client, who
+    /// pulls what is new. Returns how often it happened.
+    pub(super) async fn done(&self, place: &Place<'_>, client: &mut Player<'_>) -> usize {
+        let Place { side, scenery, .. } = *place;
+        let endpoint = &side.endpoint;
+        match self.does {
+            Does::BreakNext(how) => {
+                let arm = |_: &Ware, _: &mut Dice| {
+                    endpoint.break_next(how);
+                    1
+                };
+                return run_into(place, endpoint, client, arm).await;
+            }
+            Does::BreakAt(how) => {
+                let arm = |ware: &Ware, dice: &mut Dice| {
+                    for layer in &ware.image.layers {
+                        endpoint.break_at(&layer.digest, dice.below(layer.size()), how);
+                    }
+                    ware.image.layers.len()
+                };
+                return run_into(place, endpoint, client, arm).await;
+            }
+            Does::Greet(greeting) => {
+                let server = if client.dice.percent(25) { &side.realm } else { endpoint };
+                let arm = |_: &Ware, _: &mut Dice| {
+                    server.greet_next(greeting);
+                    1
+                };
+                // There is a new connection only where none is left, and a new token only where none is good.
+                server.down().await;
+                server.up().await;
+                scenery.revoked();
+                side.tokens.revoke();
+                return run_into(place, server, client, arm).await;
+            }
+            _ => {}
+        }
+        let Some(ware) = client.stage.newest(place.home) else { return 0 };
+        let dice = &mut client.dice;
         let server = match dice.below(6) {
             0 => &side.realm,
             1 => &side.storage,
@@ -115,6 +168,11 @@ impl Deed {
         match self.does {
             Does::Down => {
                 server.down().await;
+                sleep(time).await;
+                server.up().await;
+            }
+            Does::Swallow => {
+                server.swallow().await;
                 sleep(time).await;
                 server.up().await;
             }
@@ -143,23 +201,6 @@ impl Deed {
                 scenery.lied_about(&blob.digest);
                 side.endpoint.push_blob(REPOSITORY, &blob);
             }
-            Does::BreakNext(how) => {
-                side.endpoint.break_next(how);
-                return happened(&side.endpoint, 1).await;
-            }
-            Does::BreakAt(how) => {
-                // Not all of it may be asked for now, or be asked for from here.
-                for layer in &ware.image.layers {
-                    for _ in 0..3 {
-                        side.endpoint.break_at(&layer.digest, dice.below(layer.size()), how);
-                    }
-                }
-                return happened(&side.endpoint, ware.image.layers.len() * 3).await;
-            }
-            Does::Greet(greeting) => {
-                server.greet_next(greeting);
-                return happened(server, 1).await;
-            }
             Does::Revoke => {
                 scenery.revoked();
                 side.tokens.revoke();
@@ -179,16 +220,28 @@ impl Deed {
                 sleep(time).await;
                 side.tokens.restyle(|style| *style = side.style());
             }
+            Does::BreakNext(_) | Does::BreakAt(_) | Does::Greet(_) => unreachable!("is run into"),
         }
         1
     }
 }
 
-/// How much of what was planned has happened, after some of it has, or in a while.
-async fn happened(server: &Upstream, planned: usize) -> usize {
-    let begun = Instant::now();
-    while server.planned() >= planned && begun.elapsed() < PLANNED {
-        sleep(Duration::from_millis(50)).await;
-    }
-    planned.saturating_sub(server.forgive())
+/// Pulls one new ware after the other, each with something armed for it, until some of that has happened, or for a while.
+/// Returns how much of it did.
+async fn run_into(
+    place: &Place<'_>,
+    server: &Upstream,
+    client: &mut Player<'_>,
+    mut arm: impl FnMut(&Ware, &mut Dice) -> usize,
+) -> usize {
+    let mut armed = 0;
+    let pulling = async {
+        while server.planned() == armed {
+            let ware = client.stage.order(place.home, &mut client.dice);
+            armed += arm(&ware, &mut client.dice);
+            client.pull(&ware, place.registry).await;
+        }
+    };
+    let _or_late = timeout(PLANNED, pulling).await;
+    armed.saturating_sub(server.forgive())
 }

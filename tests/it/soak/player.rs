@@ -68,7 +68,8 @@ impl Player<'_> {
         }
     }
 
-    async fn pull(&mut self, ware: &Ware, registry: &Registry) {
+    /// Pulls one thing, with all that is asked for around it.
+    pub(super) async fn pull(&mut self, ware: &Ware, registry: &Registry) {
         self.at = registry.name;
         let path = |rest: &str| format!("/v2/{}/{REPOSITORY}/{rest}", registry.name);
         let manifest = &ware.image.manifest;
@@ -187,9 +188,9 @@ impl Player<'_> {
         };
         longest(&self.met.longest_head, begun.elapsed(), &line);
         while reading.end().is_none() {
-            let (begun, more) = (Instant::now(), reading.so_far().len() as u64 + 1);
-            let read = timeout(IN_TIME, reading.until(more)).await.map(<[u8]>::len);
-            assert!(read.is_ok(), "{line}: nothing in {IN_TIME:?} after {} bytes", more - 1);
+            let begun = Instant::now();
+            let read = timeout(IN_TIME, reading.more()).await;
+            assert!(read.is_ok(), "{line}: nothing in {IN_TIME:?} after {} bytes", reading.so_far().len());
             longest(&self.met.longest_silence, begun.elapsed(), &line);
         }
         let answer = reading.rest().await;

@@ -382,18 +382,22 @@ impl Stage {
     pub(super) fn choose(&self, dice: &mut Dice) -> Arc<Ware> {
         let mut wares = self.wares.lock().unwrap();
         if wares.len() < 4 || (wares.len() < WARES && dice.percent(75)) {
-            let ware = Arc::new(self.make(wares.len() as u64 + 1, dice));
-            wares.push(Arc::clone(&ware));
-            return ware;
+            let all = vec![0, 1, 2];
+            let homes = if dice.percent(30) { all } else { vec![dice.pick(&all)] };
+            return self.make(&mut wares, homes, dice);
         }
         dice.pick(&wares)
     }
 
-    fn make(&self, seed: u64, dice: &mut Dice) -> Ware {
+    /// Something new to pull from there alone.
+    pub(super) fn order(&self, home: usize, dice: &mut Dice) -> Arc<Ware> {
+        self.make(&mut self.wares.lock().unwrap(), vec![home], dice)
+    }
+
+    fn make(&self, wares: &mut Vec<Arc<Ware>>, homes: Vec<usize>, dice: &mut Dice) -> Arc<Ware> {
+        let seed = wares.len() as u64 + 1;
         let image = image(seed, &[1_000 + dice.below(50_000), 100_000 + dice.below(900_000)]);
-        let artifact = artifact(1_000 + seed, &image.manifest);
-        let all = vec![0, 1, 2];
-        let homes = if dice.percent(30) { all } else { vec![dice.pick(&all)] };
+        let artifact = artifact(10_000 + seed, &image.manifest);
         let ware = Ware { image, artifact, tag: format!("w{seed}"), homes };
         let mut names = self.shared.names.lock().unwrap();
         let manifests = [&ware.image.manifest, &ware.artifact.manifest];
@@ -404,6 +408,8 @@ impl Stage {
         let sides = ware.homes.iter().flat_map(|&home| &self.registries[home].sides);
         sides.flat_map(|side| [&side.endpoint, &side.storage]).for_each(|server| ware.push_to(server));
         ware.push_to(&self.foreign);
+        let ware = Arc::new(ware);
+        wares.push(Arc::clone(&ware));
         ware
     }
 
