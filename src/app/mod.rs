@@ -9,6 +9,7 @@
 mod admin;
 mod build;
 mod carrier;
+mod doors;
 mod proofs;
 mod running;
 mod serve;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -21,14 +21,22 @@ use crate::http::window;
 use crate::mirror::{Contact, Ending, Job, Mirror, Mode, Options, UpstreamMode, Verdict};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::api::Api;
-use crate::server::{self, Drained, Limits, OwnerSocket, Service, SocketError};
+use crate::server::{self, Door, Drained, FileSocket, Limits, Service, SocketError, TlsError};
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
 use crate::telemetry::{Metrics, StoreFigures};
 
 use super::admin;
 use super::build::{self, Shared};
+use super::doors::Doors;
 use super::proofs;
+
+/// The most that a request's head may take: clients put lists of a thousand ranges, some 20 KB, into one header, and
+/// proxies between add their own.
+const MAX_HEAD_BYTES: usize = 128 * 1024;
+
+/// The rights of a socket that is for its owner alone.
+const FOR_ITS_OWNER: u32 = 0o600;
 
 /// Starts mirrors.
 #[derive(Debug)]
@@ -39,6 +47,8 @@ pub struct App;
 pub struct Running {
     config: Mutex<Config>,
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
+    doors: Doors,
     admin_address: Option<SocketAddr>,
     mirror: Mirror,
     store: Store,
@@ -67,8 +77,10 @@ pub enum StartError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The socket of the admin listener could not be listened at.
+    /// A socket in the file system could not be listened at.
     Socket {
+        /// The key that it is configured by.
+        key: &'static str,
         /// Its path.
         path: PathBuf,
         /// Why not.
@@ -76,6 +88,8 @@ pub enum StartError {
     },
     /// The upstreams of the configuration do not go together, or cannot be set up.
     Upstreams(String),
+    /// TLS cannot be spoken as it is configured.
+    Tls(TlsError),
     /// The log or a signal handler could not be set up.
     Process(String),
 }
@@ -87,11 +101,12 @@ impl fmt::Display for StartError {
             Self::Listen { address, error } => write!(
                 f,
                 "cannot listen on {address}: {error}; is another roadstead running, or should another address be \
-                 configured (server.listen, admin.listen)?"
+                 configured (server.listen, tls.listen, admin.listen)?"
             ),
-            Self::Socket { path, error } => {
-                write!(f, "cannot listen at the socket {} (admin.socket): {error}", path.display())
+            Self::Socket { key, path, error } => {
+                write!(f, "cannot listen at the socket {} ({key}): {error}", path.display())
             }
+            Self::Tls(error) => write!(f, "TLS cannot be spoken as it is configured: {error}"),
             Self::Upstreams(why) => f.write_str(why),
             Self::Process(why) => f.write_str(why),
         }
@@ -117,6 +132,7 @@ impl App {
         let mut running = Self::build(config.clone(), disk, clock).await?;
         match running.listen(&config).await {
             Ok(()) => {
+                running.watch_files();
                 running.mirror.resume();
                 running.mirror.warm_regularly(config.warms.iter().map(build::regular).collect());
                 running.prove_regularly();
@@ -155,6 +171,7 @@ impl App {
         let metrics = Metrics::new();
         let shared = build::shared(&config.uplink, &clock);
         let (namespaces, sites) = build::sites(&config.upstreams, &shared, &metrics)?;
+        let doors = Doors::new(&config, metrics.clone()).map_err(StartError::Tls)?;
         let options = build::store_options(&config.store, &config.upstreams);
         let started = clock.now();
         let store = spawn_blocking(move || Store::open(disk, options))
@@ -171,6 +188,8 @@ impl App {
         });
         Ok(Running {
             addresses: Vec::new(),
+            tls_addresses: Vec::new(),
+            doors,
             admin_address: None,
             mirror,
             store,
@@ -195,6 +214,16 @@ impl Running {
         &self.addresses
     }
 
+    /// The addresses where it serves by TLS, likewise.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
+    }
+
+    /// Looks now at the files that are looked at every few seconds. Blocks.
+    pub fn look_at_files(&self) {
+        self.doors.look();
+    }
+
     /// The address of the admin listener, if there is one.
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin_address
@@ -214,10 +243,13 @@ impl Running {
     /// what was not.
     ///
     /// # Errors
-    /// The new upstreams cannot be set up; everything stays as it was.
+    /// The new upstreams, or TLS, cannot be set up; what was not taken yet stays as it was.
     pub fn reload(&self, new: Config) -> Result<Changes, StartError> {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        // What its files say may be newer than the configuration that was read last.
+        config.tls = self.doors.made_of().clone();
         let changes = config.changes(&new);
+        self.doors.take(&new.tls).map_err(StartError::Tls)?;
         if config.upstreams != new.upstreams {
             let (namespaces, sites) = build::sites(&new.upstreams, &self.shared, &self.metrics)?;
             self.mirror.replace_sites(namespaces, sites);
@@ -265,6 +297,7 @@ impl Running {
     async fn listen(&mut self, config: &Config) -> Result<(), StartError> {
         let limits = Limits {
             header_timeout: config.server.header_timeout,
+            header_bytes: MAX_HEAD_BYTES,
             stall_timeout: config.server.stall_timeout,
             drain_timeout: config.server.drain_timeout,
         };
@@ -275,12 +308,24 @@ impl Running {
         };
         let mut listeners = Vec::new();
         for address in &config.server.listen {
-            listeners.push(bind(*address).await?);
+            listeners.push((bind(*address).await?, false));
         }
-        for (listener, address) in listeners {
-            self.addresses.push(address);
-            let run = server::run(listener, service.clone(), self.stop_listeners.clone(), limits);
-            self.listeners.spawn(run);
+        for address in &config.tls.listen {
+            listeners.push((bind(*address).await?, true));
+        }
+        let door = Door { service, limits, tls: None, metrics: self.metrics.clone() };
+        if let Some(path) = &config.server.socket {
+            let socket = file_socket("server.socket", path, config.server.socket_mode)?;
+            self.listeners.spawn(door.clone().serve(socket, self.stop_listeners.clone()));
+        }
+        for ((listener, address), by_tls) in listeners {
+            let (addresses, tls) = match by_tls {
+                true => (&mut self.tls_addresses, self.doors.tls()),
+                false => (&mut self.addresses, None),
+            };
+            addresses.push(address);
+            let door = Door { tls, ..door.clone() };
+            self.listeners.spawn(door.serve(listener, self.stop_listeners.clone()));
         }
         let desk = self.desk();
         if let Some((listener, address)) = admin {
@@ -289,8 +334,7 @@ impl Running {
             self.admin.spawn(server::admin::run(listener, state, self.stop_admin.clone()));
         }
         if let Some(path) = &config.admin.socket {
-            let socket = OwnerSocket::bind(path);
-            let socket = socket.map_err(|error| StartError::Socket { path: path.clone(), error })?;
+            let socket = file_socket("admin.socket", path, FOR_ITS_OWNER)?;
             let state = self.admin_state(admin::at_socket(&config.admin, &desk));
             self.admin.spawn(server::admin::run(socket, state, self.stop_admin.clone()));
         }
@@ -316,6 +360,14 @@ impl Running {
         let stop = self.stop_listeners.clone();
         self.admin.spawn(async move {
             stop.run_until_cancelled(proving).await;
+        });
+    }
+
+    /// Sees to what files say, for as long as clients come.
+    fn watch_files(&mut self) {
+        let (watching, stop) = (self.doors.clone().watch(), self.stop_listeners.clone());
+        self.admin.spawn(async move {
+            stop.run_until_cancelled(watching).await;
         });
     }
 
@@ -347,6 +399,11 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+fn file_socket(key: &'static str, path: &Path, mode: u32) -> Result<FileSocket, StartError> {
+    let socket = FileSocket::bind(path, mode);
+    socket.map_err(|error| StartError::Socket { key, path: path.to_owned(), error })
 }
 
 fn show_store(store: &Store, metrics: &Metrics) {

@@ -24,6 +24,9 @@ pub async fn serve(
     for address in running.addresses() {
         tracing::info!(%address, "serving");
     }
+    for address in running.tls_addresses() {
+        tracing::info!(%address, "serving by TLS");
+    }
     if let Some(address) = running.admin() {
         tracing::info!(%address, "admin: /livez /readyz /metrics /api/v1/");
     }

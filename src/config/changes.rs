@@ -5,8 +5,8 @@ use super::{Config, Upstream};
 /// The differences between the configuration that is in use and a new one, by the names of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// These can be taken into use while the process runs: upstreams, what is done at intervals, and the level of the
-    /// log.
+    /// These can be taken into use while the process runs: upstreams, certificates, what is done at intervals, and the
+    /// level of the log.
     pub live: Vec<String>,
     /// These are taken into use by a restart, and not before.
     pub restart: Vec<String>,
@@ -26,6 +26,10 @@ impl Config {
     pub fn changes(&self, new: &Self) -> Changes {
         let restart = [
             ("server.listen", self.server.listen != new.server.listen),
+            ("server.socket", self.server.socket != new.server.socket),
+            ("server.socket_mode", self.server.socket_mode != new.server.socket_mode),
+            ("tls.listen", self.tls.listen != new.tls.listen),
+            ("tls.handshake_timeout", self.tls.handshake_timeout != new.tls.handshake_timeout),
             ("server.drain_timeout", self.server.drain_timeout != new.server.drain_timeout),
             ("server.stall_timeout", self.server.stall_timeout != new.server.stall_timeout),
             ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
@@ -47,6 +51,10 @@ impl Config {
             ("log.level", self.log.level != new.log.level),
             ("warm", self.warms != new.warms),
             ("verify", self.verify != new.verify),
+            ("tls.certificate", self.tls.certificates != new.tls.certificates),
+            ("tls.client_ca", self.tls.client_ca != new.tls.client_ca),
+            ("tls.client_auth", self.tls.client_auth != new.tls.client_auth),
+            ("tls.min_version", self.tls.min_version != new.tls.min_version),
         ]);
         live.extend(upstreams(&self.upstreams, &new.upstreams));
         Changes { live, restart: differing(&restart) }
@@ -135,6 +143,9 @@ mod tests {
     fn what_needs_a_restart_is_told_by_key() {
         let rows = [
             ("server", "listen", "[\"127.0.0.1:1\"]"),
+            ("server", "socket", "\"s\""),
+            ("server", "socket_mode", "\"0600\""),
+            ("tls", "handshake_timeout", "\"1s\""),
             ("server", "drain_timeout", "\"1s\""),
             ("server", "stall_timeout", "\"1s\""),
             ("server", "header_timeout", "\"1s\""),

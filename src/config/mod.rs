@@ -8,6 +8,7 @@
 //! docker's configurations, certificates and their keys. Whether an address can be bound or a directory written is left to whoever does so.
 
 mod changes;
+mod doors;
 mod mistake;
 mod model;
 mod offline;
@@ -17,6 +18,7 @@ mod secret;
 mod source;
 
 pub use changes::Changes;
+pub use doors::{Certificate, ClientAuth, ClientCa, Tls, TlsVersion};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
     Account, Admin, AdminApi, Budget, Config, Credentials, DeletedTags, Denied, Extent, Log, LogFormat,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use super::{Endpoint, Http2, Offline, Proxies, Secret};
+use super::{Endpoint, Http2, Offline, Proxies, Secret, Tls};
 use crate::oci::{Images, Pattern, Platforms};
 
 /// All of it.
@@ -15,6 +15,8 @@ use crate::oci::{Images, Pattern, Platforms};
 pub struct Config {
     /// Where clients come.
     pub server: Server,
+    /// Where clients come by TLS.
+    pub tls: Tls,
     /// Where operators come.
     pub admin: Admin,
     /// What is logged, and how.
@@ -79,8 +81,12 @@ impl Warm {
 /// `[server]`: where clients come.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    /// Addresses to listen on; at least one.
+    /// Addresses to listen on without TLS; at least one, where clients can come in no other way.
     pub listen: Vec<SocketAddr>,
+    /// The socket in the file system where clients may come too; `None`: nowhere.
+    pub socket: Option<PathBuf>,
+    /// The rights of that file.
+    pub socket_mode: u32,
     /// How long running bodies may take to finish once the process was asked to stop.
     pub drain_timeout: Duration,
     /// How long a client may take nothing of a body before it is cut.
@@ -370,6 +376,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: Server::default(),
+            tls: Tls::default(),
             admin: Admin::default(),
             log: Log::default(),
             store: Store::default(),
@@ -386,6 +393,8 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: vec![loopback(5000)],
+            socket: None,
+            socket_mode: 0o660,
             drain_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(30),

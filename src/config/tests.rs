@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::oci::Pattern;
 
+mod doors;
 mod reach;
 
 const DOCUMENTED: &str = include_str!("../../config/roadstead.toml");
@@ -58,6 +59,9 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
         "ca =",
         "client_cert",
         "client_key",
+        "[[tls.certificate",
+        "cert =",
+        "key =",
     ];
     let text = examples(|line| !outside.iter().any(|key| line.starts_with(key)));
     let config = Config::from_toml(&text, "roadstead.toml").unwrap();
@@ -113,10 +117,10 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
 
 #[test]
 fn every_key_is_documented() {
-    let tables = ["server", "admin", "log", "store", "memory", "uplink", "verify"];
+    let tables = ["server", "tls", "admin", "log", "store", "memory", "uplink", "verify"];
     let ask = tables.map(|table| format!("[{table}]\nno-such-key = 1\n")).join("")
         + "[[upstream]]\nno-such-key = 1\n[[upstream.account]]\nno-such-key = 1\n[[upstream.endpoint]]\nno-such-key = 1\n"
-        + "[[upstream.tags]]\nno-such-key = 1\n[[warm]]\nno-such-key = 1\n";
+        + "[[upstream.tags]]\nno-such-key = 1\n[[warm]]\nno-such-key = 1\n[[tls.certificate]]\nno-such-key = 1\n";
     let known: BTreeSet<String> = Config::from_toml(&ask, "f")
         .unwrap_err()
         .as_slice()
@@ -177,7 +181,10 @@ header_timeout = "30s"
             ("f.toml:8: store.max_bytes: found \"lots\"; expected a size such as \"50GiB\"", "80%"),
             ("f.toml:9: store.max_blob: found \"0\"; expected a size above zero", ""),
             ("f.toml:12: memory.max_bytes: found the number -1; expected a size", ""),
-            ("f.toml:14: cache: found an unknown table; expected one of the tables", "server, admin, log"),
+            (
+                "f.toml:14: cache: found an unknown table; expected one of the tables",
+                "server, tls, admin, log",
+            ),
             ("f.toml:19: upstream.endpoints: found \"ftp://ghcr.io\"; expected a URL", "https or http"),
             ("f.toml:20: upstream.default: found \"yes\"; expected true or false", ""),
             ("f.toml:21: upstream.header_timeout: found \"30s\"; expected at most \"24s\"", "25 s"),

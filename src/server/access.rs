@@ -7,7 +7,7 @@
 //!
 //! Never in the line: the query, which may carry tokens, and any header but the three that are named here (T77).
 
-use std::net::SocketAddr;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -29,7 +29,7 @@ pub(super) struct Line {
     began: Instant,
     method: String,
     path: String,
-    client: SocketAddr,
+    client: String,
     user_agent: Option<String>,
     range: Option<String>,
     /// What was asked for, as far as it could be read.
@@ -58,13 +58,13 @@ struct Answer {
 }
 
 impl Line {
-    pub(super) fn begin(head: &request::Parts, client: SocketAddr, metrics: Metrics) -> Self {
+    pub(super) fn begin(head: &request::Parts, client: impl fmt::Display, metrics: Metrics) -> Self {
         Self {
             metrics,
             began: Instant::now(),
             method: shortened(head.method.as_str()),
             path: shortened(head.uri.path()),
-            client,
+            client: client.to_string(),
             user_agent: header(&head.headers, USER_AGENT),
             range: header(&head.headers, RANGE),
             subject: Subject::default(),

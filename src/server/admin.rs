@@ -15,8 +15,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
+use super::connection::{self, Protocol};
 use super::listen::{self, Limits, Listener};
 use super::respond;
+use super::stall::Transport;
 use crate::http::Body;
 use crate::telemetry;
 
@@ -69,7 +71,7 @@ impl Phase {
 
 /// Answers on `listener` until `stop`. It should be stopped last, so that the drain can be watched.
 pub async fn run<L: Listener>(listener: L, state: AdminState, stop: CancellationToken) {
-    let handle = move |_, request: Request<Incoming>| {
+    let handle = move |request: Request<Incoming>| {
         let state = state.clone();
         async move {
             match &state.api {
@@ -78,7 +80,11 @@ pub async fn run<L: Listener>(listener: L, state: AdminState, stop: Cancellation
             }
         }
     };
-    listen::serve(listener, handle, stop, LIMITS).await;
+    let serve = move |socket, _, ends| {
+        let transport = Transport::new(socket, LIMITS.stall_timeout);
+        connection::serve(transport, Protocol::Http1, handle.clone(), LIMITS, ends)
+    };
+    listen::run(listener, serve, stop, LIMITS.drain_timeout).await;
 }
 
 fn answer(state: &AdminState, method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
@@ -133,6 +139,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Those who ask here are few and near, and their answers are short.
 const LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(30),
+    header_bytes: 128 * 1024,
     stall_timeout: Duration::from_secs(10),
     drain_timeout: Duration::from_secs(1),
 };

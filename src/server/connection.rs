@@ -1,38 +1,74 @@
-//! One client connection: HTTP/1.1 over a [`Transport`], until the client, the drain or the stall timer ends it.
+//! One client connection, until the client, the drain or a timer ends it.
+//!
+//! HTTP/1.1 and HTTP/2 have the same limits: how long a head may be and take, how long nothing may be asked, and how long a
+//! client may take nothing of a body ([`super::streams`] for the one, [`super::stall`] for the other). The bytes may be
+//! those of a socket or of TLS.
 
 use std::convert::Infallible;
 use std::pin::pin;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
-use super::stall::{Socket, Transport};
+use super::streams::{Streams, Taken};
 
-/// The most that a request's head may take: clients put lists of a thousand ranges, some 20 KB, into one header, and
-/// proxies between add their own.
-const MAX_HEAD_BYTES: usize = 128 * 1024;
+/// How many requests of one connection may be answered at a time over HTTP/2.
+const MAX_STREAMS: u32 = 128;
 
-/// Serves requests of `socket` through `handle` until it ends, by itself or by one of the two signals: `stop` lets the
-/// running answer finish, `cut` does not.
-pub(super) async fn serve<S, H, F, B>(
-    socket: S,
-    handle: H,
-    limits: Limits,
-    stop: CancellationToken,
-    cut: CancellationToken,
-) where
-    S: Socket + Send,
+/// How much of a body waits in memory for the window of its client over HTTP/2.
+const SEND_BUFFER: usize = 256 * 1024;
+
+/// What a client may send before it is told to go on. Requests have no bodies to speak of.
+const RECEIVE_WINDOW: u32 = 64 * 1024;
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// The two ways in which a connection is ended from here.
+#[derive(Clone, Debug)]
+pub(super) struct Ends {
+    /// No further request.
+    pub(super) stop: CancellationToken,
+    /// Wherever it is.
+    pub(super) cut: CancellationToken,
+}
+
+/// Serves requests that come on `transport` through `handle` until it ends, by itself or by one of the two signals:
+/// `stop` lets the running answers finish, `cut` does not.
+pub(super) async fn serve<T, H, F, B>(transport: T, protocol: Protocol, handle: H, limits: Limits, ends: Ends)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Send,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let transport = TokioIo::new(transport);
+    match protocol {
+        Protocol::Http1 => serve_1(transport, handle, limits, ends).await,
+        Protocol::Http2 => serve_2(transport, handle, limits, ends).await,
+    }
+}
+
+async fn serve_1<T, H, F, B>(transport: TokioIo<T>, handle: H, limits: Limits, Ends { stop, cut }: Ends)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>>,
     B: hyper::body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let transport = TokioIo::new(Transport::new(socket, limits.stall_timeout));
     let service = service_fn(|request| {
         let answer = handle(request);
         async move { Ok::<_, Infallible>(answer.await) }
@@ -40,9 +76,9 @@ pub(super) async fn serve<S, H, F, B>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_header_size(MAX_HEAD_BYTES)
+        .max_header_size(limits.header_bytes)
         // What is read ahead of a body is for its window to say; this is also the room for a head, so it is no less.
-        .max_buf_size(MAX_HEAD_BYTES)
+        .max_buf_size(limits.header_bytes)
         // Who closes its sending side is gone: no client of registries does so and waits, and a body that waits for
         // upstream would not notice otherwise.
         .half_close(false)
@@ -67,5 +103,54 @@ pub(super) async fn serve<S, H, F, B>(
     }
 }
 
+async fn serve_2<T, H, F, B>(transport: TokioIo<T>, handle: H, limits: Limits, Ends { stop, cut }: Ends)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let service = service_fn(|request| {
+        let answer = handle(request);
+        async move { Ok::<_, Infallible>(answer.await.map(Taken::new)) }
+    });
+    let streams = Streams::new(limits.stall_timeout);
+    let connection = http2::Builder::new(streams.clone())
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(RECEIVE_WINDOW)
+        .initial_connection_window_size(RECEIVE_WINDOW * 4)
+        // Whoever is not there any more does not answer; nothing else would show it on a connection without bodies.
+        .keep_alive_interval(limits.header_timeout)
+        .keep_alive_timeout(limits.header_timeout)
+        .serve_connection(transport, service);
+    let mut connection = pin!(connection);
+    let ended = async {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = stop.cancelled() => {}
+            () = streams.idle(limits.header_timeout) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            // What waits in its buffers for a client that takes nothing, once no answer is under way.
+            () = streams.idle(limits.stall_timeout) => Ok(()),
+        }
+    };
+    tokio::select! {
+        ended = ended => if let Err(reason) = ended {
+            tracing::debug!(%reason, "a client connection ended early");
+        },
+        () = cut.cancelled() => {}
+    }
+    streams.end().await;
+}
+
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod two;

@@ -1,7 +1,6 @@
 //! From a request to its answer: parse, find the upstream, ask the mirror, and all that within the time that clients
 //! wait for a status line.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use hyper::{Method, Request as Received, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::access::{Line, Recorded, Subject};
+use super::door::Client;
 use super::reply::{JSON, OCI_NAMESPACE, Reply, ascii};
 use super::request::{Request, Waits};
 use super::respond::Rejection;
@@ -48,7 +48,7 @@ impl Service {
     }
 
     /// Answers one request.
-    pub(super) async fn handle<B>(&self, client: SocketAddr, received: Received<B>) -> Response<Recorded>
+    pub(super) async fn handle<B>(&self, client: &Client, received: Received<B>) -> Response<Recorded>
     where
         B: Body<Data = Bytes> + Unpin,
     {

@@ -1,25 +1,24 @@
 //! The accept loop: from a listening socket to connection tasks, whatever the system answers, until told to stop.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::{Request, Response};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::connection;
+use super::connection::Ends;
 use super::drain::{Connections, Drained};
 use super::stall;
 
-/// How long clients may take.
+/// How long clients may take, and how much they may say.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// For the head of a request, and between two requests on one connection.
     pub header_timeout: Duration,
+    /// The most that the head of a request may have.
+    pub header_bytes: usize,
     /// Without taking a single byte that is ready for them.
     pub stall_timeout: Duration,
     /// To finish running answers once the server is told to stop.
@@ -30,18 +29,15 @@ pub struct Limits {
 pub trait Listener: Send {
     /// A connection.
     type Connection: stall::Socket + Send + 'static;
-    /// Who is at its other end.
-    type Peer: fmt::Debug + Copy + Send + Sync + 'static;
 
-    /// The next connection.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Connection, Self::Peer)>> + Send;
+    /// The next connection, and from where it comes, where that has an address.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Connection, Option<SocketAddr>)>> + Send;
 }
 
 impl Listener for TcpListener {
     type Connection = TcpStream;
-    type Peer = SocketAddr;
 
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&self) -> io::Result<(TcpStream, Option<SocketAddr>)> {
         let (socket, peer) = Self::accept(self).await?;
         // Answers are written in whole pieces; waiting to fill a packet would only delay the last one.
         if let Err(reason) = socket.set_nodelay(true) {
@@ -50,7 +46,7 @@ impl Listener for TcpListener {
         if let Err(reason) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT) {
             tracing::debug!(%reason, "TCP_NOTSENT_LOWAT was not taken");
         }
-        Ok((socket, peer))
+        Ok((socket, Some(peer)))
     }
 }
 
@@ -61,37 +57,34 @@ const UNSENT: u32 = 128 * 1024;
 /// The first and the longest pause after the system refused to hand out a connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// Serves `listener` with `handle` until `stop`, then lets running answers finish within the limits.
-pub(super) async fn serve<L, H, F, B>(
+/// Serves each connection of `listener` with `serve` until `stop`, then lets running answers finish for so long.
+pub(super) async fn run<L, S, F>(
     listener: L,
-    handle: H,
+    serve: S,
     stop: CancellationToken,
-    limits: Limits,
+    drain_timeout: Duration,
 ) -> Drained
 where
     L: Listener,
-    H: Fn(L::Peer, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response<B>> + Send + 'static,
-    B: hyper::body::Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S: Fn(L::Connection, Option<SocketAddr>, Ends) -> F,
+    F: Future<Output = ()> + Send + 'static,
 {
     let connections = Connections::new(stop);
     while let Some((socket, peer)) = accept(&listener, &connections.stop).await {
-        let handle = handle.clone();
-        let (stop, cut) = (connections.stop.clone(), connections.cut.clone());
-        connections.spawn(async move {
-            connection::serve(socket, |request| handle(peer, request), limits, stop, cut).await;
-        });
+        let ends = Ends { stop: connections.stop.clone(), cut: connections.cut.clone() };
+        connections.spawn(serve(socket, peer, ends));
     }
     // Closed before the drain, so that new clients are refused at once and go elsewhere.
     drop(listener);
-    connections.finish(limits.drain_timeout).await
+    connections.finish(drain_timeout).await
 }
 
 /// The next connection, or `None` once `stop` is called. Errors never end the loop: those of one connection are passed
 /// over, those of the system (no file descriptors, no memory) are waited out.
-async fn accept<L: Listener>(listener: &L, stop: &CancellationToken) -> Option<(L::Connection, L::Peer)> {
+async fn accept<L: Listener>(
+    listener: &L,
+    stop: &CancellationToken,
+) -> Option<(L::Connection, Option<SocketAddr>)> {
     let mut pause = BACKOFF.0;
     loop {
         let accepted = tokio::select! {
@@ -124,6 +117,8 @@ fn concerns_one_connection(reason: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use hyper::body::Incoming;
+    use hyper::{Request, Response};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::mpsc;
     use tokio::task::JoinHandle;
@@ -131,9 +126,12 @@ mod tests {
 
     use super::*;
     use crate::http::{Body, BodyError, Piece, Region, Spans};
+    use crate::server::connection::{self, Protocol};
+    use crate::server::stall::Transport;
 
     const LIMITS: Limits = Limits {
         header_timeout: Duration::from_secs(10),
+        header_bytes: 128 * 1024,
         stall_timeout: Duration::from_secs(10),
         drain_timeout: Duration::from_millis(300),
     };
@@ -167,12 +165,16 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (feed, body) = mpsc::unbounded_channel();
         let body = std::sync::Arc::new(std::sync::Mutex::new(Some(body)));
-        let handle = move |_, _: Request<Incoming>| {
+        let handle = move |_: Request<Incoming>| {
             let body = body.lock().unwrap().take();
             async move { Response::new(body.map_or(Body::Empty, |body| Region::new(Fed(body)).into())) }
         };
         let stop = CancellationToken::new();
-        let server = tokio::spawn(serve(listener, handle, stop.clone(), LIMITS));
+        let serve = move |socket, _, ends| {
+            let transport = Transport::new(socket, LIMITS.stall_timeout);
+            connection::serve(transport, Protocol::Http1, handle.clone(), LIMITS, ends)
+        };
+        let server = tokio::spawn(run(listener, serve, stop.clone(), LIMITS.drain_timeout));
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         feed.send(Bytes::from_static(b"begin")).unwrap();

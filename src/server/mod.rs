@@ -16,6 +16,7 @@ pub mod admin;
 pub mod api;
 mod blobs;
 mod connection;
+mod door;
 mod drain;
 mod handle;
 mod listen;
@@ -27,24 +28,12 @@ mod request;
 mod respond;
 mod socket;
 mod stall;
+mod streams;
+mod tls;
 
+pub use door::Door;
 pub use drain::Drained;
 pub use handle::Service;
 pub use listen::{Limits, Listener};
-pub use socket::{OwnerSocket, SocketError};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-
-/// Serves the distribution API on `listener` until `stop`; returns when no connection is left.
-pub async fn run(
-    listener: TcpListener,
-    service: Service,
-    stop: CancellationToken,
-    limits: Limits,
-) -> Drained {
-    let handle = move |client, request| {
-        let service = service.clone();
-        async move { service.handle(client, request).await }
-    };
-    listen::serve(listener, handle, stop, limits).await
-}
+pub use socket::{FileSocket, SocketError};
+pub use tls::{Clients, ServerCertificate, Tls, TlsError, TlsSettings, inspect};

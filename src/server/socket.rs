@@ -1,11 +1,12 @@
 //! A listening socket in the file system, for whoever may open it.
 //!
-//! It is made for its owner alone before anybody can connect to it, and goes with the process. What a process has left that
+//! It has its rights before anybody can connect to it, and goes with the process. What a process has left that
 //! ended otherwise is taken away by the next one: a socket at which nobody answers. Anything else at that path stays.
 
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
@@ -21,12 +22,9 @@ use super::stall;
 /// How many clients may wait to be let in.
 const WAITING: i32 = 128;
 
-/// For its owner alone.
-const MODE: u32 = 0o600;
-
 /// A socket that is listened at. Its file goes when it is dropped, if it is still this one's.
 #[derive(Debug)]
-pub struct OwnerSocket {
+pub struct FileSocket {
     listener: UnixListener,
     path: PathBuf,
     /// The file, among those that may come to have its name.
@@ -44,12 +42,12 @@ pub enum SocketError {
     Io(io::Error),
 }
 
-impl OwnerSocket {
-    /// Listens at this path, within a runtime. Blocks for no longer than a look at the file system.
+impl FileSocket {
+    /// Listens at this path, for whom the rights of a file (as of `chmod`) let open it, within a runtime. Blocks for no longer than a look at the file system.
     ///
     /// # Errors
     /// Somebody listens there already, or something else is there, or the system refuses.
-    pub fn bind(path: &Path) -> Result<Self, SocketError> {
+    pub fn bind(path: &Path, mode: u32) -> Result<Self, SocketError> {
         match fs::symlink_metadata(path) {
             Ok(there) if !there.file_type().is_socket() => return Err(SocketError::NoSocket),
             Ok(_) => remove_stale(path)?,
@@ -60,7 +58,7 @@ impl OwnerSocket {
             let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.bind(&SockAddr::unix(path)?)?;
             // Nobody can connect before it listens.
-            fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
             socket.listen(WAITING)?;
             socket.set_nonblocking(true)?;
             let listener = UnixListener::from_std(socket.into())?;
@@ -87,7 +85,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|there| (there.dev(), there.ino()))
 }
 
-impl Drop for OwnerSocket {
+impl Drop for FileSocket {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|there| there == self.file)
             && let Err(error) = fs::remove_file(&self.path)
@@ -97,12 +95,11 @@ impl Drop for OwnerSocket {
     }
 }
 
-impl Listener for OwnerSocket {
+impl Listener for FileSocket {
     type Connection = UnixStream;
-    type Peer = ();
 
-    async fn accept(&self) -> io::Result<(UnixStream, ())> {
-        self.listener.accept().await.map(|(stream, _)| (stream, ()))
+    async fn accept(&self) -> io::Result<(UnixStream, Option<SocketAddr>)> {
+        self.listener.accept().await.map(|(stream, _)| (stream, None))
     }
 }
 
@@ -132,9 +129,9 @@ mod tests {
     async fn a_socket_is_for_its_owner_alone_and_goes_with_its_listener() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("admin.sock");
-        let socket = OwnerSocket::bind(&path).unwrap();
+        let socket = FileSocket::bind(&path, 0o600).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert!(matches!(OwnerSocket::bind(&path), Err(SocketError::InUse)));
+        assert!(matches!(FileSocket::bind(&path, 0o600), Err(SocketError::InUse)));
         assert!(path.exists(), "whoever was refused takes nothing away");
         drop(socket);
         assert!(!path.exists());
@@ -146,13 +143,13 @@ mod tests {
         let path = dir.path().join("admin.sock");
         // Closed without being removed, as at the end of a process that was killed.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let socket = OwnerSocket::bind(&path).unwrap();
+        let socket = FileSocket::bind(&path, 0o600).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "precious").unwrap();
         drop(socket);
-        assert!(matches!(OwnerSocket::bind(&path), Err(SocketError::NoSocket)));
+        assert!(matches!(FileSocket::bind(&path, 0o600), Err(SocketError::NoSocket)));
         assert_eq!(fs::read(&path).unwrap(), b"precious");
-        let nowhere = OwnerSocket::bind(&dir.path().join("no/admin.sock"));
+        let nowhere = FileSocket::bind(&dir.path().join("no/admin.sock"), 0o600);
         assert!(matches!(nowhere, Err(SocketError::Io(_))));
     }
 }

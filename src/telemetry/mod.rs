@@ -10,7 +10,7 @@ mod metrics;
 mod outcome;
 
 pub use metrics::{
-    CONTENT_TYPE, Counted, FillGuard, FillResult, Kind, Metrics, ReaderGuard, StoreFigures, Up,
-    UpstreamMetrics, UpstreamResult,
+    CONTENT_TYPE, Counted, FillGuard, FillResult, Handshake, Kind, Metrics, ReaderGuard, StoreFigures, Up,
+    UpstreamMetrics, UpstreamResult, Watched, Way,
 };
 pub use outcome::Outcome;

@@ -42,6 +42,7 @@ mod restart;
 mod scrub;
 mod serving;
 mod soak;
+mod tls;
 mod tmpfs;
 mod tokens;
 mod transport;

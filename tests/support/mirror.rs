@@ -123,6 +123,7 @@ impl Setup {
             ("store", format!("path = {:?}", self.data())),
             ("memory", String::new()),
             ("uplink", String::new()),
+            ("tls", String::new()),
             ("log", String::new()),
         ];
         for (table, line) in fixed {
@@ -172,6 +173,21 @@ impl Mirror {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients connect by TLS.
+    pub fn tls_address(&self) -> SocketAddr {
+        self.running.as_ref().expect("a mirror that runs").tls_addresses()[0]
+    }
+
+    /// A file beside the data, written anew.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        self.setup.file(name, content)
+    }
+
+    /// Has the files looked at that are looked at every few seconds.
+    pub fn look_at_files(&self) {
+        tokio::task::block_in_place(|| self.running.as_ref().expect("a mirror that runs").look_at_files());
     }
 
     /// The directory of the store.

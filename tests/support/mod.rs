@@ -8,6 +8,7 @@
 //! * `mirror`: the real server, in this process or as the real binary, over a directory of its own.
 //! * `disk`: a disk that fails on demand.
 //! * `proxy`: a proxy of HTTP that remembers what it was asked.
+//! * `secure`: a client that speaks TLS, HTTP/1.1 and HTTP/2.
 //! * `power`: a disk in memory whose power goes, and what may be found on it afterwards.
 //!
 //! The kit computes digests and parses headers on its own: what it shares with the mirror it could not check.
@@ -24,6 +25,7 @@ pub mod images;
 pub mod mirror;
 pub mod power;
 pub mod proxy;
+pub mod secure;
 pub mod upstream;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! Whom an upstream is believed by, and what it is shown for a client's certificate: files in PEM that the configuration
-//! names.
+//! Certificates and keys: files in PEM that the configuration names, of upstreams and of the mirror itself.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -19,7 +19,6 @@ pub(super) fn roots<'t>(
     reading: &mut Reading<'t>,
     section: &mut Section<'t>,
 ) -> Vec<CertificateDer<'static>> {
-    let is_root = |certificate: &CertificateDer<'static>| RootCertStore::empty().add(certificate.clone());
     file(reading, section, "ca", "a file with certificates in PEM", |pem| {
         let all = certificates(pem)?;
         all.iter().try_for_each(is_root).map_err(|error| error.to_string())?;
@@ -32,10 +31,8 @@ pub(super) fn roots<'t>(
 pub(super) fn identity<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<Identity> {
     let chain =
         file(reading, section, "client_cert", "a file with a client's certificate in PEM", certificates);
-    let key = file(reading, section, "client_key", "a file with a key in PEM that is not encrypted", |pem| {
-        // What the parser says of a key's file is not repeated: it may quote it.
-        PrivateKeyDer::from_pem_slice(pem).map_err(|_| "no key in it that can be read".to_owned())
-    });
+    let key =
+        file(reading, section, "client_key", "a file with a key in PEM that is not encrypted", private_key);
     for (one, other) in [("client_cert", "client_key"), ("client_key", "client_cert")] {
         if section.has(one) && !section.has(other) {
             let expected = format!("{other} beside it");
@@ -43,12 +40,53 @@ pub(super) fn identity<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>)
         }
     }
     let (chain, key) = (chain?, key?);
-    if let Err(error) = CertifiedKey::from_der(chain.clone(), key.clone_key(), &default_provider()) {
-        let found = format!("a key that does not fit the certificate ({error})");
-        reading.mistake(section.at("client_key"), section.key("client_key"), found, "the key of client_cert");
+    if let Err(error) = fits(&chain, &key) {
+        reading.mistake(section.at("client_key"), section.key("client_key"), error, "the key of client_cert");
         return None;
     }
     Some(Identity { chain, key: Arc::new(key) })
+}
+
+/// Which of a certificate's two files is wrong, and what was found in it.
+pub(super) enum Unfit {
+    Chain(String),
+    Key(String),
+    /// Each is well, but they do not belong together.
+    Pair(String),
+}
+
+/// A certificate with what leads from it to a root, and its key, out of two files.
+pub(super) fn identity_of(cert: &Path, key: &Path) -> Result<Identity, Unfit> {
+    let in_file = |file: &Path, why: String| format!("{file:?} ({why})");
+    let bytes = |file: &Path| source::bytes(file).map_err(|error| error.to_string());
+    let chain = bytes(cert).and_then(|pem| certificates(&pem));
+    let chain = chain.map_err(|why| Unfit::Chain(in_file(cert, why)))?;
+    let found = bytes(key).and_then(|pem| private_key(&pem));
+    let found = found.map_err(|why| Unfit::Key(in_file(key, why)))?;
+    fits(&chain, &found).map_err(|why| Unfit::Pair(in_file(key, why)))?;
+    Ok(Identity { chain, key: Arc::new(found) })
+}
+
+/// Authorities out of a file; at least one.
+pub(super) fn roots_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = source::bytes(file).map_err(|error| error.to_string())?;
+    let all = certificates(&pem)?;
+    all.iter().try_for_each(is_root).map_err(|error| error.to_string())?;
+    Ok(all)
+}
+
+fn is_root(certificate: &CertificateDer<'static>) -> Result<(), rustls::Error> {
+    RootCertStore::empty().add(certificate.clone())
+}
+
+fn fits(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Result<(), String> {
+    let pair = CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &default_provider());
+    pair.map(drop).map_err(|error| format!("a key that does not fit the certificate ({error})"))
+}
+
+/// What the parser says of a key's file is not repeated: it may quote it.
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| "no key in it that can be read".to_owned())
 }
 
 /// What is in the file that a key names.

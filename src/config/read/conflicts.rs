@@ -1,10 +1,11 @@
 //! Mistakes that no single value shows: two that exclude each other.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use super::section::Reading;
 use super::value::Item;
-use crate::config::{Admin, AdminApi, Config, Upstream};
+use crate::config::{Admin, AdminApi, ClientAuth, Config, Tls, Upstream};
 
 /// An upstream with the places of what it may share with no other.
 pub(super) struct Placed {
@@ -17,16 +18,50 @@ pub(super) struct Placed {
     pub(super) default_at: usize,
 }
 
-/// One address cannot be listened on twice. Port zero is a new port each time.
+/// One address cannot be listened on twice, and clients have to come somewhere. Port zero is a new port each time.
 pub(super) fn addresses(reading: &mut Reading<'_>, config: &Config) {
-    let Some(admin) = config.admin.listen.filter(|address| address.port() != 0) else { return };
-    if !config.server.listen.contains(&admin) {
+    let (plain, tls) = (&config.server.listen, &config.tls.listen);
+    if plain.is_empty() && tls.is_empty() && config.server.socket.is_none() {
+        let expected = "at least one address there or in tls.listen, or a server.socket";
+        reading.mistake_where_given("server.listen", "an empty list", expected);
+    }
+    let fixed = |address: &&SocketAddr| address.port() != 0;
+    if let Some(twice) = tls.iter().filter(fixed).find(|address| plain.contains(address)) {
+        let found = format!("\"{twice}\" with TLS and without");
+        let expected = "different addresses in server.listen and tls.listen";
+        reading.mistake_where_given("tls.listen", &found, expected);
+    }
+    let Some(admin) = config.admin.listen.filter(|address| fixed(&address)) else { return };
+    for (key, listen) in [("server.listen", plain), ("tls.listen", tls)] {
+        if listen.contains(&admin) {
+            let found = format!("\"{admin}\" for clients and for operators");
+            let expected = format!("different addresses in {key} and admin.listen");
+            let _ = reading.mistake_where_given("admin.listen", &found, &expected)
+                || reading.mistake_where_given(key, &found, &expected);
+        }
+    }
+}
+
+/// Without a certificate nobody can be spoken to by TLS, and what is said of TLS is in vain where nobody comes by it.
+pub(super) fn tls(reading: &mut Reading<'_>, tls: &Tls) {
+    // Of what could not be read it is not known what it would have been.
+    if reading.has_mistake("tls.") {
         return;
     }
-    let found = format!("\"{admin}\" for clients and for operators");
-    let expected = "different addresses in server.listen and admin.listen";
-    let _ = reading.mistake_where_given("admin.listen", &found, expected)
-        || reading.mistake_where_given("server.listen", &found, expected);
+    if !tls.listen.is_empty() && tls.certificates.is_empty() {
+        let expected = "tls.cert and tls.key beside it; `roadstead cert` makes some for a first try";
+        reading.mistake_where_given("tls.listen", "addresses, but no certificate", expected);
+    }
+    if tls.listen.is_empty() && !(tls.certificates.is_empty() && tls.client_ca.is_none()) {
+        let found = "what is for TLS, but no address where clients come by it";
+        let expected = "tls.listen beside it, as in [\"0.0.0.0:5443\"]";
+        let keys = ["tls.cert", "tls.certificate.cert", "tls.client_ca"];
+        let _ = keys.iter().any(|key| reading.mistake_where_given(key, found, expected));
+    }
+    if tls.client_auth == ClientAuth::Required && tls.client_ca.is_none() {
+        let expected = "tls.client_ca beside it, a file with the authorities of clients' certificates";
+        reading.mistake_where_given("tls.client_auth", "\"required\", but nobody's certificates", expected);
+    }
 }
 
 /// Whoever reaches the API can take everything away: beyond this machine it asks who comes.

@@ -6,6 +6,7 @@
 mod certificates;
 mod conflicts;
 mod credentials;
+mod doors;
 mod endpoints;
 mod environment;
 mod offline;
@@ -18,19 +19,36 @@ mod value;
 mod warm;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
+use rustls::pki_types::CertificateDer;
 use toml::de::DeTable;
 
+use self::certificates::{Unfit, identity_of, roots_of};
 use self::section::{Over, Reading, Section};
-use self::value::{bytes, filled, number, one, or_empty};
+use self::value::{Item, bytes, number, one, or_empty, unique};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::source::read_token;
-use super::{Admin, Config, Log, Memory, Offline, Proxies, Server, Sources, Store, Uplink, Upstream};
+use super::{
+    Admin, Config, Identity, Log, Memory, Offline, Proxies, Server, Sources, Store, Uplink, Upstream,
+};
 
 /// A size above zero, as on a command line.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     text::positive_size(text).map_err(|expected| format!("expected {expected}"))
+}
+
+/// A certificate and its key as they are now; or which file cannot be used, and why.
+pub(super) fn identity_again(cert: &Path, key: &Path) -> Result<Identity, String> {
+    identity_of(cert, key).map_err(|unfit| match unfit {
+        Unfit::Chain(found) | Unfit::Key(found) | Unfit::Pair(found) => found,
+    })
+}
+
+/// Authorities as they are now; or why the file cannot be used.
+pub(super) fn roots_again(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    roots_of(file).map_err(|why| format!("{file:?} ({why})"))
 }
 
 /// Reads `text`, which is the file `name`, under what `sources` has beside the file.
@@ -45,6 +63,7 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
 
     let mut config = Config {
         server: server(&mut reading, &mut root),
+        tls: doors::tls(&mut reading, &mut root),
         admin: admin(&mut reading, &mut root),
         log: log(&mut reading, &mut root),
         store: store(&mut reading, &mut root),
@@ -65,6 +84,7 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
     };
     reading.close(root);
     conflicts::addresses(&mut reading, &config);
+    conflicts::tls(&mut reading, &config.tls);
     conflicts::admin(&mut reading, &config.admin);
     if let Some(data) = &sources.data {
         config.store.path.clone_from(data);
@@ -99,13 +119,13 @@ fn server<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Server {
     let mut section = reading.section(root, "server");
     let s = &mut section;
     let default = Server::default();
-    let listen = reading.get(
-        s,
-        "listen",
-        filled(text::address, "addresses, each once, at least one, as in [\"127.0.0.1:5000\"]"),
-    );
+    let listen =
+        reading.get(s, "listen", unique(text::address, "addresses, each once, as in [\"127.0.0.1:5000\"]"));
+    let plain = |items: Vec<Item<SocketAddr>>| items.into_iter().map(|item| item.value).collect();
     let server = Server {
-        listen: listen.map_or(default.listen, |items| items.into_iter().map(|item| item.value).collect()),
+        listen: listen.map_or(default.listen, plain),
+        socket: reading.get(s, "socket", or_empty(one(text::socket))).unwrap_or(default.socket),
+        socket_mode: reading.get(s, "socket_mode", one(doors::socket_mode)).unwrap_or(default.socket_mode),
         drain_timeout: reading.get(s, "drain_timeout", one(text::duration)).unwrap_or(default.drain_timeout),
         stall_timeout: reading.get(s, "stall_timeout", one(text::positive)).unwrap_or(default.stall_timeout),
         header_timeout: reading

@@ -90,6 +90,11 @@ impl<'t> Reading<'t> {
         true
     }
 
+    /// Whether something is wrong with a key that begins like this.
+    pub(super) fn has_mistake(&self, prefix: &str) -> bool {
+        self.mistakes.iter().any(|mistake| mistake.key.starts_with(prefix))
+    }
+
     /// A setting: the value that wins, or `None` when it is given nowhere or wrong wherever it is given.
     pub(super) fn get<T>(
         &mut self,

@@ -116,16 +116,30 @@ pub(super) fn filled<T: PartialEq>(
     expected: &'static str,
 ) -> impl Fn(Raw<'_>) -> Result<Vec<Item<T>>, Vec<Wrong>> {
     move |raw| {
-        let items = list(read)(raw)?;
-        let wrong = |at, found: &str| Wrong { at, found: found.to_owned(), expected: expected.into() };
-        let again = |place: usize| items[..place].iter().any(|other| other.value == items[place].value);
-        let mut bad: Vec<_> = (0..items.len())
-            .filter(|&place| again(place))
-            .map(|p| wrong(items[p].at, "the same twice"))
-            .collect();
+        let items = unique(read, expected)(raw)?;
         if items.is_empty() {
-            bad.push(wrong(raw.at(), "an empty list"));
+            return Err(vec![Wrong {
+                at: raw.at(),
+                found: "an empty list".to_owned(),
+                expected: expected.into(),
+            }]);
         }
+        Ok(items)
+    }
+}
+
+/// A list with no item twice; `expected` says of what.
+pub(super) fn unique<T: PartialEq>(
+    read: fn(&str) -> Result<T, Expected>,
+    expected: &'static str,
+) -> impl Fn(Raw<'_>) -> Result<Vec<Item<T>>, Vec<Wrong>> {
+    move |raw| {
+        let items = list(read)(raw)?;
+        let again = |place: usize| items[..place].iter().any(|other| other.value == items[place].value);
+        let twice = (0..items.len()).filter(|&place| again(place));
+        let bad: Vec<_> = twice
+            .map(|p| Wrong { at: items[p].at, found: "the same twice".to_owned(), expected: expected.into() })
+            .collect();
         if bad.is_empty() { Ok(items) } else { Err(bad) }
     }
 }

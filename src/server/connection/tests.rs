@@ -8,9 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::http::Body;
+use crate::server::stall::Transport;
 
 const LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(10),
+    header_bytes: 128 * 1024,
     stall_timeout: Duration::from_secs(10),
     drain_timeout: Duration::from_secs(10),
 };
@@ -39,7 +41,9 @@ fn serve_one() -> Served {
         }
         response
     };
-    let task = tokio::spawn(serve(ours, handle, LIMITS, stop.clone(), cut.clone()));
+    let ends = Ends { stop: stop.clone(), cut: cut.clone() };
+    let transport = Transport::new(ours, LIMITS.stall_timeout);
+    let task = tokio::spawn(serve(transport, Protocol::Http1, handle, LIMITS, ends));
     Served { client, task, stop, cut }
 }
 
@@ -62,7 +66,7 @@ async fn t48_a_head_with_64_kib_of_ranges_is_taken() {
 #[tokio::test(start_paused = true)]
 async fn a_head_without_end_is_refused() {
     let mut served = serve_one();
-    let request = format!("GET /x HTTP/1.1\r\nX: {}", "x".repeat(MAX_HEAD_BYTES));
+    let request = format!("GET /x HTTP/1.1\r\nX: {}", "x".repeat(LIMITS.header_bytes));
     served.client.write_all(request.as_bytes()).await.unwrap();
     let said = everything(&mut served.client).await;
     assert!(said.starts_with("HTTP/1.1 431 "), "{said}");

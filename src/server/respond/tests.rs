@@ -15,7 +15,7 @@ struct Told {
 
 async fn tell(rejection: &Rejection, head: bool) -> Told {
     let (parts, ()) = hyper::Request::get("/v2/").body(()).unwrap().into_parts();
-    let line = Line::begin(&parts, "192.0.2.1:1".parse().unwrap(), Metrics::new());
+    let line = Line::begin(&parts, "192.0.2.1:1", Metrics::new());
     let (parts, body) = rejection.reply(&Subject::default()).send(head, line).into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let body = String::from_utf8(body.to_vec()).unwrap();

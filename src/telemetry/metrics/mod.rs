@@ -5,6 +5,7 @@
 //! nothing is looked up by label. Gauges of things that run are moved by guards, and so come back to zero whatever
 //! becomes of the task that held one.
 
+mod clients;
 mod guard;
 mod labels;
 mod upstream;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Outcome;
+pub use clients::{Handshake, Watched, Way};
 pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
     ByEndpoint, ByList, ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndMode,
@@ -51,6 +53,7 @@ struct Inner {
     body_buffers: Gauge,
     store: Store,
     ahead: Ahead,
+    clients: clients::Clients,
     log_dropped: Counter,
 }
 
@@ -149,6 +152,7 @@ impl Metrics {
         let relays = register_relays(&mut registry);
         let store = register_store(&mut registry);
         let ahead = register_ahead(&mut registry);
+        let clients = clients::Clients::register(&mut registry);
         let body_buffers = Gauge::default();
         registry.register_with_unit(
             "body_buffers",
@@ -176,6 +180,7 @@ impl Metrics {
                 body_buffers,
                 store,
                 ahead,
+                clients,
                 log_dropped,
             }),
         }
@@ -222,6 +227,27 @@ impl Metrics {
     #[must_use]
     pub fn reader(&self) -> ReaderGuard {
         ReaderGuard::new(self.inner.readers.clone())
+    }
+
+    /// A client is connected, until the guard is dropped.
+    #[must_use]
+    pub fn client_connection(&self, way: Way) -> Counted {
+        Counted::new(self.inner.clients.connections(way))
+    }
+
+    /// TLS was to be agreed on with a client.
+    pub fn handshake(&self, result: Handshake) {
+        self.inner.clients.handshake(result);
+    }
+
+    /// The first of the certificates that clients are shown ends at this many seconds after 1970.
+    pub fn certificate_ends(&self, seconds: u64) {
+        self.inner.clients.certificate_ends(signed(seconds));
+    }
+
+    /// Whether files that have changed cannot be used.
+    pub fn files_refused(&self, files: Watched, refused: bool) {
+        self.inner.clients.files_refused(files, refused);
     }
 
     /// A transfer of a blob that is not stored runs, or stays for its readers, until the guard is dropped.

@@ -1,0 +1,164 @@
+//! The answers under way on one HTTP/2 connection: each is a task of the connection's, and ends with it at the latest.
+//!
+//! Over HTTP/1.1 a client that takes nothing is noticed at its socket. Over HTTP/2 the socket may be as busy as ever while
+//! one body waits for its window, so each answer has a patience of its own: it begins anew whenever a piece was taken, and
+//! does not run while it is the body that has nothing to give. When it is spent that answer alone is ended, which its client
+//! sees as a reset.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::rt::Executor;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+tokio::task_local! {
+    static WAITING: Arc<Waiting>;
+}
+
+/// Since when a piece of an answer waits to be taken; `None`: none does.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<Option<Instant>>);
+
+impl Waiting {
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends when a piece was not taken for so long.
+    async fn too_long(&self, patience: Duration) {
+        loop {
+            match self.since() {
+                Some(since) if since.elapsed() >= patience => return,
+                Some(since) => sleep_until(since + patience).await,
+                None => sleep(patience).await,
+            }
+        }
+    }
+}
+
+/// The answers under way on a connection. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Streams {
+    tasks: TaskTracker,
+    end: CancellationToken,
+    /// How many there have been.
+    begun: Arc<AtomicU64>,
+    patience: Duration,
+}
+
+impl Streams {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { tasks: TaskTracker::new(), end: CancellationToken::new(), begun: Arc::default(), patience }
+    }
+
+    /// Ends when there was none for so long, or for up to twice as long.
+    pub(super) async fn idle(&self, time: Duration) {
+        loop {
+            let begun = self.begun.load(Ordering::Relaxed);
+            let were_none = self.tasks.is_empty();
+            sleep(time).await;
+            if were_none && self.tasks.is_empty() && self.begun.load(Ordering::Relaxed) == begun {
+                return;
+            }
+        }
+    }
+
+    /// Ends them all, and waits until they are gone.
+    pub(super) async fn end(&self) {
+        self.end.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, answer: F) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let (end, patience) = (self.end.clone(), self.patience);
+        let waiting = Arc::new(Waiting::default());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = WAITING.scope(Arc::clone(&waiting), answer) => {}
+                () = end.cancelled() => {}
+                () = waiting.too_long(patience) => {
+                    tracing::debug!(?patience, "a client took nothing of an answer, which is ended");
+                }
+            }
+        });
+    }
+}
+
+/// A body in small pieces that tells its task whether one waits to be taken.
+#[derive(Debug)]
+pub(super) struct Taken<B> {
+    body: B,
+    /// What is left of a piece of the body.
+    rest: Bytes,
+}
+
+/// How much has to be taken for the patience to begin anew. It is what one frame carries.
+const PIECE: usize = 16 * 1024;
+
+impl<B> Taken<B> {
+    pub(super) fn new(body: B) -> Self {
+        Self { body, rest: Bytes::new() }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Taken<B> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => self.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Taken<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        // It is asked for the next piece once there is room for it: the one before has been taken.
+        let _outside = WAITING.try_with(|waiting| waiting.set(None));
+        let piece = ready!(self.poll_piece(cx));
+        if matches!(piece, Some(Ok(_))) {
+            let _outside = WAITING.try_with(|waiting| waiting.set(Some(Instant::now())));
+        }
+        Poll::Ready(piece)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (left, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        hint.set_lower(left.lower() + rest);
+        if let Some(upper) = left.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint
+    }
+}

@@ -1,0 +1,129 @@
+//! Figures of those who come: their connections, and what they are shown.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+/// By what way a client comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// An address without TLS.
+    Plain,
+    /// An address with TLS.
+    Tls,
+    /// A socket in the file system.
+    Socket,
+}
+
+/// What came of a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// TLS is spoken.
+    Ok,
+    /// It was not agreed on.
+    Failed,
+    /// It took too long.
+    Late,
+}
+
+/// Files that are read again while the process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// Certificates, their keys, the authorities of clients.
+    Tls,
+    /// Users and their passwords.
+    Users,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByWay {
+    way: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByFiles {
+    files: &'static str,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    connections: Family<ByWay, Gauge>,
+    handshakes: Family<ByResult, Counter>,
+    certificate_ends: Gauge,
+    files_refused: Family<ByFiles, Gauge>,
+}
+
+impl Clients {
+    /// All of them, at zero.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let clients = Self::default();
+        registry.register(
+            "client_connections",
+            "Connections of clients now, by the way they come",
+            clients.connections.clone(),
+        );
+        registry.register(
+            "tls_handshakes",
+            "Times TLS was to be agreed on with a client, by what came of it",
+            clients.handshakes.clone(),
+        );
+        registry.register_with_unit(
+            "tls_certificate_ends",
+            "When the first of the certificates ends that clients are shown, since 1970; 0: there is none",
+            Unit::Seconds,
+            clients.certificate_ends.clone(),
+        );
+        registry.register(
+            "files_refused",
+            "1 while files have changed and cannot be used, so that what was in them before is in use",
+            clients.files_refused.clone(),
+        );
+        for way in ["plain", "tls", "socket"] {
+            drop(clients.connections.get_or_create(&ByWay { way }));
+        }
+        for result in ["ok", "failed", "late"] {
+            drop(clients.handshakes.get_or_create(&ByResult { result }));
+        }
+        for files in ["tls", "users"] {
+            drop(clients.files_refused.get_or_create(&ByFiles { files }));
+        }
+        clients
+    }
+
+    pub(super) fn connections(&self, way: Way) -> Gauge {
+        let way = match way {
+            Way::Plain => "plain",
+            Way::Tls => "tls",
+            Way::Socket => "socket",
+        };
+        self.connections.get_or_create_owned(&ByWay { way })
+    }
+
+    pub(super) fn handshake(&self, result: Handshake) {
+        let result = match result {
+            Handshake::Ok => "ok",
+            Handshake::Failed => "failed",
+            Handshake::Late => "late",
+        };
+        self.handshakes.get_or_create(&ByResult { result }).inc();
+    }
+
+    pub(super) fn certificate_ends(&self, seconds: i64) {
+        self.certificate_ends.set(seconds);
+    }
+
+    pub(super) fn files_refused(&self, files: Watched, refused: bool) {
+        let files = match files {
+            Watched::Tls => "tls",
+            Watched::Users => "users",
+        };
+        self.files_refused.get_or_create(&ByFiles { files }).set(i64::from(refused));
+    }
+}
