@@ -3,13 +3,15 @@
 # demo and test are self-contained: on a machine with the Rust toolchain they fetch, build and set up what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full soak check bench
+.PHONY: help demo serve test test-full soak check bench image deb
 
 CARGO ?= cargo
 # Further arguments of `make serve` and `make demo`, as in: make serve ARGS="--config my.toml"
 ARGS ?=
 # How long `make soak` plays, as in: make soak MINUTES=600
 MINUTES ?= 30
+# Of the package.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -44,3 +46,13 @@ check: ## Formatting and lints, warnings denied; licences and bans too where car
 
 bench: ## Benchmarks: what a request costs, and how long a large cold pull takes (ten minutes)
 	$(CARGO) bench --locked
+
+image: ## The container image roadstead:VERSION, for this machine's architecture; pulls nothing
+	$(CARGO) build --locked --release
+	packaging/rootfs target/release/roadstead target/image
+	DOCKER_BUILDKIT=0 docker build --network=none --tag roadstead:$(VERSION) .
+
+deb: ## The Debian package, in target/debian; needs cargo-deb (cargo install cargo-deb)
+	$(CARGO) build --locked --release
+	packaging/papers target/release/roadstead target/papers
+	$(CARGO) deb --no-build

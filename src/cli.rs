@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::carry;
 use crate::commands;
+use crate::shell;
 
 /// A pull-through caching mirror for OCI and Docker registries.
 ///
@@ -52,6 +53,10 @@ pub(crate) enum Command {
     /// was stopped is simply run again. Of volumes, any one is named. No mirror may be running on the store.
     #[command(verbatim_doc_comment, after_long_help = IMPORT)]
     Import(carry::Import),
+    /// Show how the running mirror is: hit ratio, bytes saved, upstreams, transfers, store
+    Status(commands::StatusArgs),
+    /// Tell by the exit code whether the running mirror is ready
+    Health(commands::Health),
     /// List what is here: by upstream, repository, tag and platform
     Ls(commands::Ls),
     /// Tell who takes how much of the disk
@@ -72,6 +77,10 @@ pub(crate) enum Command {
     Warm(commands::WarmArgs),
     /// Prove that images could be pulled from here while every upstream is away
     Verify(commands::VerifyArgs),
+    /// Print what a shell needs to complete commands and flags
+    Completions(shell::Completions),
+    /// Print the manual page
+    Man(shell::ManArgs),
 }
 
 #[derive(Args, Debug)]

@@ -7,6 +7,7 @@ mod carry;
 mod check;
 mod cli;
 mod commands;
+mod shell;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo(&args),
         Command::Export(args) => carry::export(args),
         Command::Import(args) => carry::import(args),
+        Command::Status(args) => commands::status(&args),
+        Command::Health(args) => commands::health(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::Ls(args) => commands::ls(&args),
         Command::Du(args) => commands::du(&args),
         Command::Tags(args) => commands::tags(&args),

@@ -23,7 +23,7 @@ pub use modes::{Contact, Mode, ModeSwitch, Modes, SaidBy, UpstreamMode};
 pub use pins::{Pin, PinRequest, PinnedBy, Pins};
 pub use problem::{Problem, ProblemCode};
 pub use removal::{Removal, Removed, Stayed, Taken};
-pub use status::{Phase, Status, StoreStatus, UpstreamStatus};
+pub use status::{FillStatus, Phase, Status, StoreStatus, Traffic, UpstreamStatus};
 pub use tags::{Change, Refresh, Refreshed, TagState, Tags};
 pub use time::Time;
 pub use usage::{RepositoryUsage, Usage};

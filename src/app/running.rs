@@ -348,6 +348,7 @@ impl Running {
             store: self.store.clone(),
             mirror: self.mirror.clone(),
             runtime: self.runtime.clone(),
+            metrics: self.metrics.clone(),
             path: config.store.path.clone(),
             started: self.started,
             draining: Arc::clone(&self.draining),
@@ -378,6 +379,8 @@ impl Running {
             mirror.show_limits();
             mirror.show_modes();
             metrics.body_buffers(window::buffered() as u64);
+            let (used, budget) = mirror.memory_in_use();
+            metrics.memory(used, budget);
             for (name, job) in mirror.regular_warmings() {
                 if job.ended().is_some() {
                     metrics.warmed(&name, incomplete(&job));
@@ -413,6 +416,7 @@ fn show_store(store: &Store, metrics: &Metrics) {
         budget: stats.max_bytes,
         blobs: stats.blobs,
         manifests: stats.manifests,
+        unfinished: stats.unfinished,
         degraded: stats.index_degraded,
         writes_failing: stats.writes_failing,
         scrubbed: stats.scrubbed_bytes,

@@ -29,6 +29,9 @@ const CONNECTING: Duration = Duration::from_secs(5);
 /// How long the head of an answer may take: a refresh waits for upstream, which has some 25 s.
 const ANSWERING: Duration = Duration::from_secs(120);
 
+/// How long a probe may take.
+const PROBING: Duration = Duration::from_secs(10);
+
 /// The most that a document may take.
 const MOST: usize = 1 << 30;
 
@@ -70,6 +73,23 @@ impl Remote {
             }
             Err(error) => Err(Connecting::Failed(error)),
         }
+    }
+
+    /// Asks a path beside the API, such as `/readyz`: whether it is well, and what it says. Nobody waits for long.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn probe(&self, path: &str) -> Result<(bool, String), Problem> {
+        self.runtime.block_on(async {
+            let asked = async {
+                let (head, body) = self.exchange(Method::GET, path, Bytes::new()).await?.into_parts();
+                let body = http_body_util::Limited::new(body, MOST).collect().await;
+                let body = body.map_err(|error| self.broken(format!("its answer broke off: {error}")))?;
+                let said = String::from_utf8_lossy(&body.to_bytes()).trim_end().to_owned();
+                Ok((head.status.is_success(), said))
+            };
+            timeout(PROBING, asked).await.unwrap_or_else(|_| Err(self.broken("it says nothing")))
+        })
     }
 
     pub(super) fn get<T: DeserializeOwned>(

@@ -5,6 +5,7 @@
 
 mod bars;
 mod du;
+mod health;
 mod ls;
 mod mode;
 mod pin;
@@ -12,18 +13,22 @@ mod reach;
 mod refresh;
 mod rm;
 mod show;
+mod status;
 mod table;
 mod tags;
 mod verify;
 mod warm;
 
 pub(crate) use du::{Du, du};
+pub(crate) use health::{Health, health};
 pub(crate) use ls::{Ls, ls};
 pub(crate) use mode::{Mode, mode};
 pub(crate) use pin::{Pin, Unpin, pin, unpin};
 pub(crate) use reach::{Reach, at_desk, at_desk_or_new, at_server};
 pub(crate) use refresh::{Refresh, refresh};
 pub(crate) use rm::{Rm, rm};
+pub(crate) use show::print;
+pub(crate) use status::{StatusArgs, status};
 pub(crate) use tags::{Tags, tags};
 pub(crate) use verify::{VerifyArgs, verify};
 pub(crate) use warm::{WarmArgs, warm};

@@ -66,18 +66,50 @@ enum OurOwn {
     Nothing,
 }
 
+/// The running mirror, to be asked how it is, which it answers also where the API is off.
+pub(crate) fn to_be_probed(reach: &Reach) -> Result<Remote, Failure> {
+    match find(reach, Door::Any)? {
+        Found::Remote(remote) => Ok(remote),
+        Found::Nobody { tried, .. } => Err(failed(nobody(&tried))),
+    }
+}
+
 fn ask_at<T>(
     reach: &Reach,
     ours: OurOwn,
     ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
 ) -> Result<T, Failure> {
+    match find(reach, Door::Api)? {
+        Found::Remote(remote) => ask(&remote).map_err(failed),
+        Found::Nobody { config, tried } => by_ourselves(*config, ours, &tried, ask),
+    }
+}
+
+/// What is to be asked of a mirror.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Api,
+    /// What is answered wherever anything is.
+    Any,
+}
+
+enum Found {
+    Remote(Remote),
+    /// Nobody answers where the mirror of this configuration would.
+    Nobody {
+        config: Box<Config>,
+        tried: Vec<String>,
+    },
+}
+
+fn find(reach: &Reach, door: Door) -> Result<Found, Failure> {
     if let Some(server) = &reach.server {
         let token = reach.token_file.as_deref().map(token).transpose()?;
         let remote = Remote::find(server.clone(), token).map_err(|failure| {
             let (Connecting::Nobody(why) | Connecting::Failed(why)) = failure;
             failed(format!("no mirror answers at {server}: {why}"))
         })?;
-        return ask(&remote).map_err(failed);
+        return Ok(Found::Remote(remote));
     }
     let sources = Sources {
         file: reach.config.clone(),
@@ -87,27 +119,35 @@ fn ask_at<T>(
     };
     let config = Config::load(&sources).map_err(misconfigured)?;
     let mut tried = Vec::new();
-    for server in servers(&config) {
+    for server in servers(&config, door) {
         let token = match (reach.token_file.as_deref().or(config.admin.token_file.as_deref()), &server) {
-            (Some(file), Server::Http(_)) => Some(token(file)?),
+            (Some(file), Server::Http(_)) if door == Door::Api => Some(token(file)?),
             _ => None,
         };
         match Remote::find(server.clone(), token) {
-            Ok(remote) => return ask(&remote).map_err(failed),
+            Ok(remote) => return Ok(Found::Remote(remote)),
             Err(Connecting::Nobody(_)) => tried.push(server.to_string()),
             Err(Connecting::Failed(why)) => {
                 return Err(failed(format!("no mirror answers at {server}: {why}")));
             }
         }
     }
-    by_ourselves(config, ours, &tried, ask)
+    Ok(Found::Nobody { config: Box::new(config), tried })
+}
+
+fn nobody(tried: &[String]) -> String {
+    match tried {
+        [] => "the configuration has no API to ask (admin.listen, admin.socket, admin.api)".to_owned(),
+        tried => format!("no mirror answers at {}", tried.join(" or ")),
+    }
 }
 
 /// Where the mirror of a configuration would answer, the socket first, which asks for no token.
-fn servers(config: &Config) -> Vec<Server> {
+fn servers(config: &Config, door: Door) -> Vec<Server> {
     let admin = &config.admin;
-    let socket = admin.socket.clone().map(Server::Unix).filter(|_| admin.api != AdminApi::Off);
-    let address = admin.listen.map(Server::at).filter(|_| admin.api == AdminApi::On);
+    let any = door == Door::Any;
+    let socket = admin.socket.clone().map(Server::Unix).filter(|_| any || admin.api != AdminApi::Off);
+    let address = admin.listen.map(Server::at).filter(|_| any || admin.api == AdminApi::On);
     socket.into_iter().chain(address).collect()
 }
 
@@ -117,10 +157,7 @@ fn by_ourselves<T>(
     tried: &[String],
     ask: impl FnOnce(&dyn Desk) -> Result<T, Problem>,
 ) -> Result<T, Failure> {
-    let nobody = match tried {
-        [] => "the configuration has no API to ask (admin.listen, admin.socket, admin.api)".to_owned(),
-        tried => format!("no mirror answers at {}", tried.join(" or ")),
-    };
+    let nobody = nobody(tried);
     if ours == OurOwn::Nothing {
         return Err(failed(format!("{nobody}, and this is of no use to a mirror that does not run")));
     }

@@ -29,6 +29,7 @@ use crate::api::{
 };
 use crate::mirror::Mirror;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 pub use status::trouble;
 
@@ -41,6 +42,8 @@ pub struct Office {
     pub mirror: Mirror,
     /// Where the mirror's own tasks run, and never a call of the desk.
     pub runtime: Handle,
+    /// What has been counted.
+    pub metrics: Metrics,
     /// The directory of the store.
     pub path: PathBuf,
     /// When the process began to serve.

@@ -50,6 +50,11 @@ impl Memory {
         Self { cache: Cache::builder().max_capacity(max_bytes).weigher(weigh).build() }
     }
 
+    /// How many bytes are in use, as of a moment ago, and how many may be.
+    pub(super) fn in_use(&self) -> (u64, u64) {
+        (self.cache.weighted_size(), self.cache.policy().max_capacity().unwrap_or_default())
+    }
+
     pub(super) fn manifest(&self, digest: &Digest) -> Option<Kept> {
         match self.cache.get(&(Kind::Manifest, digest.clone()))? {
             Content::Manifest(kept) => Some(kept),

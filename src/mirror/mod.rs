@@ -39,7 +39,7 @@ pub use crate::store::BlobFile;
 pub use crate::upstream::{Trail, gives_way};
 pub use answer::{BlobHead, ManifestAnswer, Refusal, Served, Wanted};
 pub use blobs::BlobAnswer;
-pub use fill::{BlobReader, Delivery, Piece, ReadError};
+pub use fill::{BlobReader, Delivery, FillProgress, Piece, ReadError};
 pub use mode::{Contact, Mode, Modes, NoMode, OfflineMiss, SaidBy, Why};
 pub use policy::{Denied, Extent, FillPolicy, Policy, Resume, Unread};
 pub use proof::prove;

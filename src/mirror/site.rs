@@ -16,7 +16,7 @@ use crate::upstream::Upstream;
 
 use super::absent::{Absent, Question};
 use super::answer::{BlobHead, ManifestAnswer, Refusal};
-use super::fill::Fills;
+use super::fill::{FillProgress, Fills};
 use super::flight::Flights;
 use super::lists::Lists;
 use super::memory::Memory;
@@ -324,6 +324,16 @@ impl Mirror {
             told(&site.upstream).into_iter().map(move |(what, how)| (Arc::clone(&name), what, how))
         };
         sites.list.iter().flat_map(of).collect()
+    }
+
+    /// How many bytes are kept in memory, and how many may be.
+    pub fn memory_in_use(&self) -> (u64, u64) {
+        self.0.memory.in_use()
+    }
+
+    /// The blobs that are on their way from upstream.
+    pub fn fills_under_way(&self) -> Vec<FillProgress> {
+        self.fills().under_way()
     }
 
     /// Puts into the metrics what upstreams have told of their limits.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
 
@@ -20,12 +20,12 @@ use super::listen::{self, Limits, Listener};
 use super::respond;
 use super::stall::Transport;
 use crate::http::Body;
-use crate::telemetry;
+use crate::telemetry::TextFormat;
 
 /// Where the admin listener gets its answers from. Clones share the handles.
 #[derive(Clone)]
 pub struct AdminState {
-    /// The metrics of this moment as text.
+    /// The metrics of this moment, as OpenMetrics.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The readiness of this moment.
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
@@ -76,7 +76,13 @@ pub async fn run<L: Listener>(listener: L, state: AdminState, stop: Cancellation
         async move {
             match &state.api {
                 Some(api) if Api::is_at(request.uri().path()) => api.answer(request).await,
-                _ => answer(&state, request.method(), request.uri().path(), request.uri().query()),
+                _ => {
+                    let accept =
+                        request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+                    let accept = accept.collect::<Vec<_>>().join(",");
+                    let (path, query) = (request.uri().path(), request.uri().query());
+                    answer(&state, request.method(), path, query, &accept)
+                }
             }
         }
     };
@@ -87,7 +93,13 @@ pub async fn run<L: Listener>(listener: L, state: AdminState, stop: Cancellation
     listen::run(listener, serve, stop, LIMITS.drain_timeout).await;
 }
 
-fn answer(state: &AdminState, method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
+fn answer(
+    state: &AdminState,
+    method: &Method,
+    path: &str,
+    query: Option<&str>,
+    accept: &str,
+) -> Response<Body> {
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(respond::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".to_owned());
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(respond::ALLOWED));
@@ -103,7 +115,12 @@ fn answer(state: &AdminState, method: &Method, path: &str, query: Option<&str>) 
             };
             text(status, TEXT, describe(&readiness, is_verbose(query)))
         }
-        "/metrics" => text(StatusCode::OK, telemetry::CONTENT_TYPE, (state.metrics)()),
+        "/metrics" => {
+            let format = TextFormat::accepted(accept);
+            let mut response = text(StatusCode::OK, format.content_type(), format.of((state.metrics)()));
+            response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+            response
+        }
         _ => text(
             respond::NOT_FOUND,
             TEXT,
@@ -160,7 +177,7 @@ mod tests {
     fn ask(phase: Phase, target: &str) -> (u16, String) {
         let (path, query) =
             target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
-        let answer = answer(&state(phase), &Method::GET, path, query);
+        let answer = answer(&state(phase), &Method::GET, path, query, "");
         let Body::Bytes(body) = answer.body() else { panic!("a body in memory") };
         (answer.status().as_u16(), String::from_utf8(body.to_vec()).unwrap())
     }
@@ -182,9 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn metrics_come_as_openmetrics_and_other_paths_are_not_found() {
-        assert_eq!(ask(Phase::Ready, "/metrics"), (200, "# EOF\n".to_owned()));
+    fn metrics_come_as_they_are_accepted_and_other_paths_are_not_found() {
+        assert_eq!(ask(Phase::Ready, "/metrics"), (200, String::new()));
+        let open =
+            answer(&state(Phase::Ready), &Method::GET, "/metrics", None, "application/openmetrics-text");
+        assert_eq!(open.headers()[CONTENT_TYPE], TextFormat::OpenMetrics.content_type());
+        assert!(matches!(open.body(), Body::Bytes(body) if *body == "# EOF\n"));
         assert_eq!(ask(Phase::Ready, "/v2/").0, 404);
-        assert_eq!(answer(&state(Phase::Ready), &Method::POST, "/livez", None).status().as_u16(), 405);
+        assert_eq!(answer(&state(Phase::Ready), &Method::POST, "/livez", None, "").status().as_u16(), 405);
     }
 }

@@ -10,7 +10,7 @@ mod metrics;
 mod outcome;
 
 pub use metrics::{
-    CONTENT_TYPE, Counted, FillGuard, FillResult, Handshake, Kind, Metrics, ReaderGuard, StoreFigures, Up,
-    UpstreamMetrics, UpstreamResult, Watched, Way,
+    Counted, Counts, Described, FillGuard, FillResult, Handshake, Kind, LABELS, Metrics, ReaderGuard,
+    StoreFigures, TABLE, TextFormat, Up, UpstreamMetrics, UpstreamResult, Watched, Way,
 };
 pub use outcome::Outcome;

@@ -90,6 +90,27 @@ pub enum Cause {
     },
 }
 
+impl Cause {
+    /// One word of a fixed set, for the metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } => "resolve",
+            Self::Connect(_) => "connect",
+            Self::Proxy(_) => "proxy",
+            Self::Tls(_) => "tls",
+            Self::ConnectTimeout | Self::HeaderTimeout | Self::IdleTimeout => "timeout",
+            Self::Status(_) => "status",
+            Self::Cut => "cut",
+            Self::Resting(_) => "resting",
+            Self::Offline => "offline",
+            Self::Garbage(_) => "garbage",
+            Self::RedirectRefused(_) => "redirect",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+}
+
 /// Why a name has no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unresolved {

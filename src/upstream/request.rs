@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{ACCEPT, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::oci::Repository;
@@ -212,9 +212,12 @@ impl Upstream {
         question: &Question<'_>,
     ) -> ControlFlow<Result<Reply, Failure>, Failure> {
         let witness = self.witness(place, question.topic().subject);
-        let awaiting = self.awaited.at(place, question.repository, &question.path);
+        let (asked, awaiting) = (Instant::now(), self.awaited.at(place, question.repository, &question.path));
         let answer = self.ask_within_limits(place, question).await;
         drop(awaiting);
+        if answer.is_ok() {
+            self.metrics.upstream_latency(asked.elapsed());
+        }
         let answer = answer.map(|reply| Reply { by: place, ..reply });
         Self::note_outcome(&witness, question.kind, answer.as_ref());
         let endpoint = Bare(&self.endpoints[place].url);
@@ -246,7 +249,10 @@ impl Upstream {
             Some(Failure::SaidNo(_)) => UpstreamResult::SaidNo,
             Some(Failure::RefusedUs { .. } | Failure::NoLogin { .. }) => UpstreamResult::RefusedUs,
             Some(Failure::Limited { .. }) => UpstreamResult::Limited,
-            Some(Failure::DidNotAnswer(_)) => UpstreamResult::DidNotAnswer,
+            Some(Failure::DidNotAnswer(cause)) => {
+                self.metrics.upstream_failure(cause.as_str());
+                UpstreamResult::DidNotAnswer
+            }
         };
         self.metrics.upstream_request(kind, result);
     }

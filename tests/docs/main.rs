@@ -139,7 +139,7 @@ fn page_at(path: &str) -> Page {
 /// The Markdown files of the package, at its top and in the directories that hold documents.
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for directory in ["", "docs", "config", "helm", "benches"] {
+    for directory in ["", "docs", "config", "helm", "helm/roadstead", "benches"] {
         let Ok(entries) = fs::read_dir(root().join(directory)) else { continue };
         found.extend(entries.flatten().map(|entry| entry.path()));
     }

@@ -5,7 +5,8 @@
 //! `| G1 |` are guards that were taken out.
 
 /// Suites whose tests the page names. The library's are told by a space, because that is how `cargo test` tells them.
-const SUITES: [&str; 7] = ["lib ", "it::", "model::", "clients::", "conformance::", "layering::", "docs::"];
+const SUITES: [&str; 8] =
+    ["lib ", "it::", "model::", "clients::", "conformance::", "helm::", "layering::", "docs::"];
 
 /// What the page says.
 #[derive(Debug, Default)]

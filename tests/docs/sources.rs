@@ -33,7 +33,7 @@ pub(crate) fn tests() -> Vec<Test> {
     for path in files(&root().join("src")) {
         found.extend(tests_of(&path, &module("lib ", &path, &root().join("src"))));
     }
-    for suite in ["it", "model", "clients", "conformance", "layering", "docs"] {
+    for suite in ["it", "model", "clients", "conformance", "helm", "layering", "docs"] {
         let home = root().join("tests").join(suite);
         for path in files(&home) {
             found.extend(tests_of(&path, &module(&format!("{suite}::"), &path, &home)));

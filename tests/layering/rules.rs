@@ -43,7 +43,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("upstream", &["clock", "oci", "http", "telemetry"]),
     ("mirror", &["clock", "oci", "telemetry", "store", "upstream"]),
     ("server", &["api", "oci", "http", "telemetry", "x509", "mirror"]),
-    ("desk", &["api", "oci", "store", "mirror"]),
+    ("desk", &["api", "oci", "telemetry", "store", "mirror"]),
     (
         "app",
         &[
@@ -139,7 +139,7 @@ pub(crate) fn raw_requests(source: &Source) -> Vec<Violation> {
 
 /// Where files are used: the store's seam, the reading of the configuration, and that of credentials, which change while
 /// the process runs; where a listener's socket is one; where archives are read from, without following what a stranger made
-/// a link; and where a command reads the list that somebody names.
+/// a link; where a command reads the list that somebody names; and what the system says of the process.
 const USES_FILES: &[&str] = &[
     "src/store/fs.rs",
     "src/config/",
@@ -147,6 +147,7 @@ const USES_FILES: &[&str] = &[
     "src/server/socket.rs",
     "src/bundle/files.rs",
     "src/commands/warm.rs",
+    "src/telemetry/metrics/process.rs",
 ];
 
 /// Uses of the file system outside the seam. An open file may be named and handed on, because a transport sends from

@@ -215,9 +215,10 @@ impl Mirror {
         self.running.as_ref().and_then(Running::admin).expect("an admin listener")
     }
 
-    /// The answer of the admin listener.
+    /// The answer of the admin listener. It is asked as a scraper asks, which nothing but the metrics looks at.
     pub async fn admin(&self, target: &str) -> Answer {
-        client::get(self.admin_address(), target).send().await
+        let asked = client::get(self.admin_address(), target);
+        asked.header("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5").send().await
     }
 
     /// The sum of a metric over the labels that contain all of `labels`.

@@ -18,6 +18,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{- define "roadstead.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
 {{/* Ports as the configuration has them, so that they are said once. */}}
 {{- define "roadstead.port" -}}
 {{- first (required "config.server.listen needs an address" .Values.config.server.listen) | splitList ":" | last -}}
@@ -27,9 +35,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- required "config.admin.listen needs an address: the probes come there" .Values.config.admin.listen | splitList ":" | last -}}
 {{- end }}
 
-{{/* roadstead.toml. An empty list of upstreams stands for the built-in ones, which are had by giving none. */}}
-{{- define "roadstead.toml" -}}
-{{- $config := .Values.config -}}
-{{- if not $config.upstream }}{{ $config = omit $config "upstream" }}{{ end -}}
-{{- toToml $config -}}
+{{/* What the restricted level of Pod Security asks of a container, and a root that is not written. */}}
+{{- define "roadstead.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
 {{- end }}

@@ -32,6 +32,7 @@ mod ways;
 mod wrong;
 
 pub use reader::{BlobReader, Delivery, Piece, ReadError};
+pub use table::FillProgress;
 
 pub(super) use follow::{Followed, Reached};
 pub(super) use progress::{Phase, Progress, WITHHELD};

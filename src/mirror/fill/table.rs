@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::oci::Digest;
+use crate::oci::{Digest, Repository};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::{Share, Trail};
@@ -38,6 +38,23 @@ pub(in crate::mirror) struct Fill {
     private: AtomicBool,
     /// What its first reader wants, before anybody knows the size.
     pub(super) opening: Wanted,
+}
+
+/// How far a fill is.
+#[derive(Clone, Debug)]
+pub struct FillProgress {
+    /// The blob.
+    pub digest: Digest,
+    /// The upstream that it is asked of first.
+    pub upstream: Arc<str>,
+    /// The repository that it is asked for through.
+    pub repository: Repository,
+    /// Its size, where upstream has told it.
+    pub size: Option<u64>,
+    /// Bytes of it that are here.
+    pub present: u64,
+    /// Clients that read it.
+    pub readers: usize,
 }
 
 /// The pairs that a fill may use, in the order in which they are asked.
@@ -132,6 +149,21 @@ impl Fill {
 
     pub(in crate::mirror) fn digest(&self) -> &Digest {
         &self.digest
+    }
+
+    /// How far it is; nothing while it is ending for want of sources.
+    fn told(&self) -> Option<FillProgress> {
+        // One lock at a time.
+        let (source, _) = self.sources().list.first().cloned()?;
+        let progress = self.progress.borrow();
+        Some(FillProgress {
+            digest: self.digest.clone(),
+            upstream: source.site.shared_name(),
+            repository: source.repository,
+            size: progress.size,
+            present: progress.present.total(),
+            readers: self.wants.clients(),
+        })
     }
 
     /// The size, if upstream has told it already.
@@ -415,6 +447,14 @@ impl Fills {
         drop(running);
         self.tasks.spawn(Trail::carried(Driver::new(self.clone(), Arc::clone(&fill)).run()));
         Place::Started(fill)
+    }
+
+    /// The fills that are under way at some moment of the call, in the order of their digests.
+    pub(in crate::mirror) fn under_way(&self) -> Vec<FillProgress> {
+        let running: Vec<_> = self.locked().values().cloned().collect();
+        let mut found: Vec<_> = running.iter().filter_map(|fill| fill.told()).collect();
+        found.sort_by_key(|fill| fill.digest.to_string());
+        found
     }
 
     /// Takes this very fill out of the table.

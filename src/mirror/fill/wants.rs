@@ -86,6 +86,11 @@ impl Wants {
         self.state().whole
     }
 
+    /// How many clients are here.
+    pub(super) fn clients(&self) -> usize {
+        self.state().clients
+    }
+
     /// Whether nobody is here.
     pub(super) fn is_unread(&self) -> bool {
         self.state().clients == 0

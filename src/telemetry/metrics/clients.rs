@@ -4,7 +4,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
+
+use super::table;
 
 /// By what way a client comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,27 +66,10 @@ impl Clients {
     /// All of them, at zero.
     pub(super) fn register(registry: &mut Registry) -> Self {
         let clients = Self::default();
-        registry.register(
-            "client_connections",
-            "Connections of clients now, by the way they come",
-            clients.connections.clone(),
-        );
-        registry.register(
-            "tls_handshakes",
-            "Times TLS was to be agreed on with a client, by what came of it",
-            clients.handshakes.clone(),
-        );
-        registry.register_with_unit(
-            "tls_certificate_ends",
-            "When the first of the certificates ends that clients are shown, since 1970; 0: there is none",
-            Unit::Seconds,
-            clients.certificate_ends.clone(),
-        );
-        registry.register(
-            "files_refused",
-            "1 while files have changed and cannot be used, so that what was in them before is in use",
-            clients.files_refused.clone(),
-        );
+        table::CLIENT_CONNECTIONS.register(registry, clients.connections.clone());
+        table::TLS_HANDSHAKES.register(registry, clients.handshakes.clone());
+        table::TLS_CERTIFICATE_ENDS.register(registry, clients.certificate_ends.clone());
+        table::FILES_REFUSED.register(registry, clients.files_refused.clone());
         for way in ["plain", "tls", "socket"] {
             drop(clients.connections.get_or_create(&ByWay { way }));
         }

@@ -150,8 +150,14 @@ pub(super) struct ByUpstreamKindAndResult {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ByOutcome {
-    pub(super) outcome: &'static str,
+pub(super) struct ByUpstreamAndCause {
+    pub(super) upstream: String,
+    pub(super) cause: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByVersion {
+    pub(super) version: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

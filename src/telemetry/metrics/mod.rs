@@ -8,6 +8,9 @@
 mod clients;
 mod guard;
 mod labels;
+mod process;
+mod table;
+mod text;
 mod upstream;
 
 use std::collections::HashMap;
@@ -15,24 +18,25 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 
 use super::Outcome;
 pub use clients::{Handshake, Watched, Way};
 pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
-    ByEndpoint, ByList, ByOutcome, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndMode,
-    ByUpstreamAndOutcome, ByUpstreamKindAndResult,
+    ByEndpoint, ByList, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndCause,
+    ByUpstreamAndMode, ByUpstreamAndOutcome, ByUpstreamKindAndResult, ByVersion,
 };
 pub use labels::{FillResult, Kind, UpstreamResult};
-pub use upstream::UpstreamMetrics;
-
-/// The `Content-Type` of what [`Metrics::encode`] gives.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+use process::Process;
+pub use table::{Described, LABELS, TABLE};
+pub use text::TextFormat;
+pub use upstream::{Counts, UpstreamMetrics};
 
 /// All metrics of the process. Clones are handles to the same figures.
 #[derive(Clone, Debug)]
@@ -43,25 +47,34 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Inner {
     registry: Registry,
+    /// What every process has, under names without ours before them.
+    general: Registry,
+    process: Process,
     families: Families,
     upstreams: RwLock<HashMap<String, UpstreamMetrics>>,
-    times: Times,
     fills_running: Gauge,
     fills: [Counter; FillResult::ALL.len()],
     readers: Gauge,
     relays: Gauge,
     body_buffers: Gauge,
     store: Store,
+    memory_used: Gauge,
+    memory_budget: Gauge,
     ahead: Ahead,
     clients: clients::Clients,
     log_dropped: Counter,
 }
 
 /// What [`UpstreamMetrics`] takes its handles from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Families {
     requests: Family<ByUpstreamAndOutcome, Counter>,
     bytes: Family<ByUpstreamAndOutcome, Counter>,
+    saved: Family<ByUpstream, Counter>,
+    first_byte: Times<ByUpstreamAndOutcome>,
+    total: Times<ByUpstreamAndOutcome>,
+    latency: Times<ByUpstream>,
+    failures: Family<ByUpstreamAndCause, Counter>,
     upstream_requests: Family<ByUpstreamKindAndResult, Counter>,
     upstream_bytes: Family<ByUpstream, Counter>,
     credentials_refused: Family<ByUpstream, Counter>,
@@ -77,12 +90,8 @@ struct Families {
     offline: Family<ByUpstream, Gauge>,
 }
 
-/// Times by outcome; the index is the outcome's place in [`Outcome::ALL`].
-#[derive(Clone, Debug)]
-struct Times {
-    first_byte: [Histogram; Outcome::ALL.len()],
-    total: [Histogram; Outcome::ALL.len()],
-}
+/// Times, with the buckets that their histograms are made with.
+type Times<By> = Family<By, Histogram, fn() -> Histogram>;
 
 #[derive(Debug, Default)]
 struct Store {
@@ -90,6 +99,7 @@ struct Store {
     budget: Gauge,
     blobs: Gauge,
     manifests: Gauge,
+    unfinished: Gauge,
     degraded: Gauge,
     writes_failing: Gauge,
     evictions: Family<ByReason, Counter>,
@@ -121,6 +131,8 @@ pub struct StoreFigures<'a> {
     pub blobs: u64,
     /// Manifests stored.
     pub manifests: u64,
+    /// Blobs of which a part is stored.
+    pub unfinished: u64,
     /// Whether the store's index cannot be written. What is served does not depend on it; the next start takes longer.
     pub degraded: bool,
     /// Whether the disk does not take blobs and manifests, which are streamed past it.
@@ -147,38 +159,39 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("roadstead");
         let families = register_families(&mut registry);
-        let times = register_times(&mut registry);
         let (fills_running, fills, readers) = register_fills(&mut registry);
-        let relays = register_relays(&mut registry);
+        let relays = Gauge::default();
+        table::RELAYS_RUNNING.register(&mut registry, relays.clone());
         let store = register_store(&mut registry);
         let ahead = register_ahead(&mut registry);
         let clients = clients::Clients::register(&mut registry);
-        let body_buffers = Gauge::default();
-        registry.register_with_unit(
-            "body_buffers",
-            "Bytes of stored blobs that are in memory now, on their way to clients",
-            Unit::Bytes,
-            body_buffers.clone(),
-        );
+        let (body_buffers, memory_used, memory_budget) =
+            (Gauge::default(), Gauge::default(), Gauge::default());
+        table::BODY_BUFFERS.register(&mut registry, body_buffers.clone());
+        table::MEMORY_USED.register(&mut registry, memory_used.clone());
+        table::MEMORY_BUDGET.register(&mut registry, memory_budget.clone());
         let log_dropped = Counter::default();
-        registry.register(
-            "log_lines_dropped",
-            "Lines of the log that standard error did not take in time",
-            log_dropped.clone(),
-        );
-        let upstreams = RwLock::default();
+        table::LOG_LINES_DROPPED.register(&mut registry, log_dropped.clone());
+        let build: Family<ByVersion, Gauge> = Family::default();
+        build.get_or_create(&ByVersion { version: env!("CARGO_PKG_VERSION") }).set(1);
+        table::BUILD_INFO.register(&mut registry, build);
+        let mut general = Registry::default();
+        let process = Process::register(&mut general);
         Self {
             inner: Arc::new(Inner {
                 registry,
+                general,
+                process,
                 families,
-                upstreams,
-                times,
+                upstreams: RwLock::default(),
                 fills_running,
                 fills,
                 readers,
                 relays,
                 body_buffers,
                 store,
+                memory_used,
+                memory_budget,
                 ahead,
                 clients,
                 log_dropped,
@@ -195,7 +208,7 @@ impl Metrics {
             let mut upstreams = self.inner.upstreams.write().unwrap_or_else(PoisonError::into_inner);
             upstreams
                 .entry(name.to_owned())
-                .or_insert_with(|| UpstreamMetrics::new(name, &self.inner.families, &self.inner.times))
+                .or_insert_with(|| UpstreamMetrics::new(name, &self.inner.families))
                 .clone()
         })
     }
@@ -263,6 +276,7 @@ impl Metrics {
         store.budget.set(signed(now.budget));
         store.blobs.set(signed(now.blobs));
         store.manifests.set(signed(now.manifests));
+        store.unfinished.set(signed(now.unfinished));
         store.degraded.set(i64::from(now.degraded));
         store.writes_failing.set(i64::from(now.writes_failing));
         store.pins.set(signed(now.pins));
@@ -300,6 +314,28 @@ impl Metrics {
         ahead.verify_ended.set(signed(ended));
     }
 
+    /// Sets how many bytes are kept in memory, and how many may be.
+    pub fn memory(&self, used: u64, budget: u64) {
+        self.inner.memory_used.set(signed(used));
+        self.inner.memory_budget.set(signed(budget));
+    }
+
+    /// What was counted of each upstream so far; that of none in particular has no name.
+    #[must_use]
+    pub fn traffic(&self) -> Vec<(String, Counts)> {
+        let upstreams = self.inner.upstreams.read().unwrap_or_else(PoisonError::into_inner);
+        upstreams.iter().map(|(name, upstream)| (name.clone(), upstream.counts())).collect()
+    }
+
+    /// How many pulls an upstream last told to be left, and of how many.
+    #[must_use]
+    pub fn pulls(&self, upstream: &str) -> (Option<u64>, Option<u64>) {
+        let of = ByUpstream { upstream: upstream.to_owned() };
+        let families = &self.inner.families;
+        let told = |family: &Family<ByUpstream, Gauge>| u64::try_from(family.get(&of)?.get()).ok();
+        (told(&families.pulls_left), told(&families.pulls_limit))
+    }
+
     /// Sets how many bytes of bodies are in memory now.
     pub fn body_buffers(&self, bytes: u64) {
         self.inner.body_buffers.set(signed(bytes));
@@ -317,12 +353,15 @@ impl Metrics {
         self.inner.readers.get()
     }
 
-    /// The text that is served under [`CONTENT_TYPE`].
+    /// All of them as OpenMetrics; [`TextFormat`] makes other formats of it.
     #[must_use]
     pub fn encode(&self) -> String {
         self.inner.log_dropped.inner().fetch_max(super::log::dropped(), Ordering::Relaxed);
+        self.inner.process.look();
         let mut text = String::new();
-        let written = prometheus_client::encoding::text::encode(&mut text, &self.inner.registry);
+        let written = encode_registry(&mut text, &self.inner.registry)
+            .and_then(|()| encode_registry(&mut text, &self.inner.general))
+            .and_then(|()| encode_eof(&mut text));
         debug_assert!(written.is_ok(), "writing to a string does not fail");
         text
     }
@@ -339,205 +378,88 @@ fn signed(figure: u64) -> i64 {
 }
 
 fn register_families(registry: &mut Registry) -> Families {
-    let families = Families::default();
-    registry.register("requests", "Requests answered, by upstream and outcome", families.requests.clone());
-    registry.register_with_unit(
-        "response",
-        "Bytes of bodies sent to clients, by upstream and outcome",
-        Unit::Bytes,
-        families.bytes.clone(),
-    );
-    registry.register(
-        "upstream_requests",
-        "Requests sent to upstreams, by what was asked and what came of it",
-        families.upstream_requests.clone(),
-    );
-    registry.register_with_unit(
-        "upstream",
-        "Bytes of bodies received from upstreams",
-        Unit::Bytes,
-        families.upstream_bytes.clone(),
-    );
-    registry.register(
-        "upstream_credentials_refused",
-        "Times an upstream refused the configured credentials, or us without any",
-        families.credentials_refused.clone(),
-    );
-    registry.register(
-        "upstream_accounts_refused",
-        "Endpoints of an upstream that refuse an account now, by the repositories that the account is for",
-        families.accounts_refused.clone(),
-    );
-    registry.register(
-        "upstream_connections",
-        "Connections to upstreams that are taken for transfers of blobs now",
-        families.connections.clone(),
-    );
-    registry.register(
-        "upstream_waiting",
-        "Transfers of blobs that wait for a connection to be free",
-        families.waiting.clone(),
-    );
-    registry.register(
-        "upstream_withheld",
-        "Requests that were not sent to upstreams because they had told us to ask less",
-        families.withheld.clone(),
-    );
-    registry.register_with_unit(
-        "upstream_limited",
-        "For how long something is not asked of an upstream because it told us to ask less; 0: it may be asked everything",
-        Unit::Seconds,
-        families.limited.clone(),
-    );
-    registry.register(
-        "upstream_pulls_left",
-        "Pulls that are left, by what the upstream last told; none: it has told nothing",
-        families.pulls_left.clone(),
-    );
-    registry.register(
-        "upstream_pulls_limit",
-        "Pulls that the upstream grants in a window; none: it has told nothing",
-        families.pulls_limit.clone(),
-    );
-    registry.register(
-        "upstream_endpoint_up",
-        "Whether an endpoint is asked (1), or is left alone because it did not answer (0)",
-        families.endpoint_up.clone(),
-    );
-    registry.register(
-        "upstream_mode",
-        "In which mode an upstream is (1), by the configuration or by a switch",
-        families.mode.clone(),
-    );
-    registry.register(
-        "upstream_offline",
-        "Whether an upstream is not asked (1), by its mode or because it does not answer in mode auto",
-        families.offline.clone(),
-    );
-    families
-}
-
-fn register_times(registry: &mut Registry) -> Times {
-    let first_byte = Family::new_with_constructor(first_byte_histogram as fn() -> Histogram);
-    let total = Family::new_with_constructor(total_histogram as fn() -> Histogram);
-    registry.register_with_unit(
-        "first_byte",
-        "Time from a request's head to the first byte of the answer's body, by outcome",
-        Unit::Seconds,
-        first_byte.clone(),
-    );
-    registry.register_with_unit(
-        "request_duration",
-        "Time from a request's head to the last byte of the answer, by outcome",
-        Unit::Seconds,
-        total.clone(),
-    );
-    let by = |family: &Family<ByOutcome, Histogram, fn() -> Histogram>| {
-        Outcome::ALL.map(|outcome| family.get_or_create_owned(&ByOutcome { outcome: outcome.as_str() }))
+    let families = Families {
+        requests: Family::default(),
+        bytes: Family::default(),
+        saved: Family::default(),
+        first_byte: Family::new_with_constructor(first_byte_histogram),
+        total: Family::new_with_constructor(total_histogram),
+        latency: Family::new_with_constructor(first_byte_histogram),
+        failures: Family::default(),
+        upstream_requests: Family::default(),
+        upstream_bytes: Family::default(),
+        credentials_refused: Family::default(),
+        accounts_refused: Family::default(),
+        connections: Family::default(),
+        waiting: Family::default(),
+        withheld: Family::default(),
+        limited: Family::default(),
+        pulls_left: Family::default(),
+        pulls_limit: Family::default(),
+        endpoint_up: Family::default(),
+        mode: Family::default(),
+        offline: Family::default(),
     };
-    Times { first_byte: by(&first_byte), total: by(&total) }
+    table::REQUESTS.register(registry, families.requests.clone());
+    table::RESPONSE.register(registry, families.bytes.clone());
+    table::SAVED.register(registry, families.saved.clone());
+    table::FIRST_BYTE.register(registry, families.first_byte.clone());
+    table::REQUEST_DURATION.register(registry, families.total.clone());
+    table::UPSTREAM_REQUESTS.register(registry, families.upstream_requests.clone());
+    table::UPSTREAM.register(registry, families.upstream_bytes.clone());
+    table::UPSTREAM_LATENCY.register(registry, families.latency.clone());
+    table::UPSTREAM_FAILURES.register(registry, families.failures.clone());
+    table::UPSTREAM_CREDENTIALS_REFUSED.register(registry, families.credentials_refused.clone());
+    table::UPSTREAM_ACCOUNTS_REFUSED.register(registry, families.accounts_refused.clone());
+    table::UPSTREAM_CONNECTIONS.register(registry, families.connections.clone());
+    table::UPSTREAM_WAITING.register(registry, families.waiting.clone());
+    table::UPSTREAM_WITHHELD.register(registry, families.withheld.clone());
+    table::UPSTREAM_LIMITED.register(registry, families.limited.clone());
+    table::UPSTREAM_PULLS_LEFT.register(registry, families.pulls_left.clone());
+    table::UPSTREAM_PULLS_LIMIT.register(registry, families.pulls_limit.clone());
+    table::UPSTREAM_ENDPOINT_UP.register(registry, families.endpoint_up.clone());
+    table::UPSTREAM_MODE.register(registry, families.mode.clone());
+    table::UPSTREAM_OFFLINE.register(registry, families.offline.clone());
+    families
 }
 
 fn register_fills(registry: &mut Registry) -> (Gauge, [Counter; FillResult::ALL.len()], Gauge) {
     let running = Gauge::default();
     let readers = Gauge::default();
     let ended: Family<ByResult, Counter> = Family::default();
-    registry.register("fills_running", "Transfers of blobs from upstream that run now", running.clone());
-    registry.register("fills", "Transfers of blobs from upstream that ended, by result", ended.clone());
-    registry.register("readers", "Bodies that are being sent to clients now", readers.clone());
+    table::FILLS_RUNNING.register(registry, running.clone());
+    table::FILLS.register(registry, ended.clone());
+    table::READERS.register(registry, readers.clone());
     let ended =
         FillResult::ALL.map(|result| ended.get_or_create_owned(&ByResult { result: result.as_str() }));
     (running, ended, readers)
 }
 
-fn register_relays(registry: &mut Registry) -> Gauge {
-    let relays = Gauge::default();
-    registry.register(
-        "relays_running",
-        "Transfers of blobs that are not stored, each for all who read nearby",
-        relays.clone(),
-    );
-    relays
-}
-
 fn register_store(registry: &mut Registry) -> Store {
     let store = Store::default();
-    let bytes = Unit::Bytes;
-    registry.register_with_unit(
-        "store_used",
-        "Bytes in use, with what is reserved",
-        bytes,
-        store.bytes.clone(),
-    );
-    registry.register_with_unit(
-        "store_budget",
-        "Bytes that may be in use",
-        Unit::Bytes,
-        store.budget.clone(),
-    );
-    registry.register("store_blobs", "Blobs stored", store.blobs.clone());
-    registry.register("store_manifests", "Manifests stored", store.manifests.clone());
-    registry.register(
-        "store_degraded",
-        "1 while the index of the store cannot be written; what is served does not depend on it",
-        store.degraded.clone(),
-    );
-    registry.register(
-        "store_writes_failing",
-        "1 while the disk does not take what is to be stored; it is streamed past the store",
-        store.writes_failing.clone(),
-    );
-    registry.register("store_evictions", "Blobs evicted, by reason", store.evictions.clone());
-    registry.register(
-        "store_quarantined",
-        "Files put aside because they could not be trusted",
-        store.quarantined.clone(),
-    );
-    registry.register_with_unit(
-        "store_scrubbed",
-        "Bytes read again in the background, to see whether they are still right",
-        Unit::Bytes,
-        store.scrubbed.clone(),
-    );
-    registry.register(
-        "store_scrub_corrupt",
-        "Files that were found not to be what their name says when they were read again",
-        store.scrub_corrupt.clone(),
-    );
-    registry.register("store_pins", "Tags and digests that are pinned", store.pins.clone());
-    registry.register_with_unit(
-        "store_pinned",
-        "Bytes of what is pinned, here or known to be missing; above the budget not all of it can be kept",
-        Unit::Bytes,
-        store.pinned.clone(),
-    );
-    registry.register(
-        "store_pins_lost",
-        "1 when the file that says what is pinned could not be read at the start",
-        store.pins_lost.clone(),
-    );
+    table::STORE_USED.register(registry, store.bytes.clone());
+    table::STORE_BUDGET.register(registry, store.budget.clone());
+    table::STORE_BLOBS.register(registry, store.blobs.clone());
+    table::STORE_MANIFESTS.register(registry, store.manifests.clone());
+    table::STORE_UNFINISHED.register(registry, store.unfinished.clone());
+    table::STORE_DEGRADED.register(registry, store.degraded.clone());
+    table::STORE_WRITES_FAILING.register(registry, store.writes_failing.clone());
+    table::STORE_EVICTIONS.register(registry, store.evictions.clone());
+    table::STORE_QUARANTINED.register(registry, store.quarantined.clone());
+    table::STORE_SCRUBBED.register(registry, store.scrubbed.clone());
+    table::STORE_SCRUB_CORRUPT.register(registry, store.scrub_corrupt.clone());
+    table::STORE_PINS.register(registry, store.pins.clone());
+    table::STORE_PINNED.register(registry, store.pinned.clone());
+    table::STORE_PINS_LOST.register(registry, store.pins_lost.clone());
     store
 }
 
 fn register_ahead(registry: &mut Registry) -> Ahead {
     let ahead = Ahead::default();
-    registry.register(
-        "warm_incomplete",
-        "Images of a list of the configuration that were not brought in whole the last time",
-        ahead.warm_incomplete.clone(),
-    );
-    registry.register("verify_images", "Images that the last proof looked at", ahead.verify_images.clone());
-    registry.register(
-        "verify_incomplete",
-        "Images that could not be pulled from here, whole, were upstream gone, by the last proof",
-        ahead.verify_incomplete.clone(),
-    );
-    registry.register_with_unit(
-        "verify_ended",
-        "When the last proof ended, since 1970; 0 before the first",
-        Unit::Seconds,
-        ahead.verify_ended.clone(),
-    );
+    table::WARM_INCOMPLETE.register(registry, ahead.warm_incomplete.clone());
+    table::VERIFY_IMAGES.register(registry, ahead.verify_images.clone());
+    table::VERIFY_INCOMPLETE.register(registry, ahead.verify_incomplete.clone());
+    table::VERIFY_ENDED.register(registry, ahead.verify_ended.clone());
     ahead
 }
 

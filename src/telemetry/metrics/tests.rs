@@ -20,8 +20,8 @@ fn a_request_is_counted_under_its_upstream_and_outcome() {
         line(&metrics, &format!("roadstead_response_bytes_total{labels}")),
         format!("roadstead_response_bytes_total{labels} 1024")
     );
-    assert!(line(&metrics, r#"roadstead_first_byte_seconds_count{outcome="hit"}"#).ends_with(" 2"));
-    assert!(line(&metrics, r#"roadstead_request_duration_seconds_count{outcome="hit"}"#).ends_with(" 2"));
+    assert!(line(&metrics, &format!("roadstead_first_byte_seconds_count{labels}")).ends_with(" 2"));
+    assert!(line(&metrics, &format!("roadstead_request_duration_seconds_count{labels}")).ends_with(" 2"));
 }
 
 #[test]
@@ -98,4 +98,103 @@ fn a_named_upstream_shows_zeros_before_its_first_request() {
 #[test]
 fn the_text_ends_as_openmetrics_asks() {
     assert!(Metrics::new().encode().ends_with("# EOF\n"));
+}
+
+#[test]
+fn what_a_hit_sends_is_saved() {
+    let metrics = Metrics::new();
+    let upstream = metrics.for_upstream("quay.io");
+    for (outcome, bytes) in [
+        (Outcome::Miss, 100),
+        (Outcome::Hit, 20),
+        (Outcome::Join, 3),
+        (Outcome::Bypass, 5),
+        (Outcome::Refused, 7),
+        (Outcome::Ping, 2),
+    ] {
+        upstream.request(outcome, bytes, Duration::ZERO, Duration::ZERO);
+    }
+    upstream.upstream_bytes(105);
+    assert!(line(&metrics, r#"roadstead_saved_bytes_total{upstream="quay.io"}"#).ends_with(" 23"));
+    let counts = Counts { requests: 4, hits: 2, sent: 137, fetched: 105, saved: 23 };
+    assert_eq!(metrics.traffic(), [("quay.io".to_owned(), counts)]);
+    assert_eq!(metrics.pulls("quay.io"), (None, None));
+    upstream.limits(Duration::ZERO, Some(7), Some(100));
+    assert_eq!(metrics.pulls("quay.io"), (Some(7), Some(100)));
+}
+
+/// Metrics with something in every family.
+fn used() -> Metrics {
+    let metrics = Metrics::new();
+    let upstream = metrics.for_upstream("quay.io");
+    upstream.request(Outcome::Hit, 1, Duration::ZERO, Duration::ZERO);
+    upstream.upstream_latency(Duration::ZERO);
+    upstream.upstream_failure("connect");
+    upstream.account("team");
+    upstream.limits(Duration::ZERO, Some(7), Some(100));
+    upstream.endpoint("https://quay.io").set(true);
+    upstream.mode(&[("online", true)], false);
+    metrics.store(&StoreFigures { evictions: &[("space", 1)], ..StoreFigures::default() });
+    metrics.warmed("nightly", 0);
+    metrics
+}
+
+#[test]
+fn the_table_has_every_metric_with_its_labels() {
+    let text = used().encode();
+    let mut shown = std::collections::BTreeMap::new();
+    for sample in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, rest) = sample.split_at(sample.find(['{', ' ']).unwrap());
+        let labels =
+            rest.strip_prefix('{').and_then(|rest| rest.split_once("} ")).map_or("", |(labels, _)| labels);
+        let labels: Vec<_> = labels.split("\",").filter_map(|label| Some(label.split_once('=')?.0)).collect();
+        let labels: Vec<_> = labels.into_iter().filter(|label| *label != "le").map(str::to_owned).collect();
+        let of = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let histogram = text.contains(&format!("# TYPE {of} histogram"));
+        shown.insert(if histogram { of } else { name }.to_owned(), labels);
+    }
+    let told: std::collections::BTreeMap<_, Vec<String>> = TABLE
+        .iter()
+        .map(|metric| (metric.full_name(), metric.labels.iter().map(|&label| label.to_owned()).collect()))
+        .collect();
+    assert_eq!(told, shown);
+    for metric in TABLE {
+        assert!(!metric.what.ends_with('.') && metric.what.is_ascii(), "{}", metric.full_name());
+        for label in metric.labels {
+            assert!(LABELS.iter().any(|(name, _)| name == label), "{label} is not told");
+        }
+    }
+}
+
+/// `docs/metrics.md` is made of the table; `ROADSTEAD_TEST_WRITE=1` writes it anew.
+#[test]
+fn the_page_about_metrics_is_as_they_are() {
+    const BEGIN: &str = "<!-- The tables are made of src/telemetry/metrics/table.rs. -->\n";
+    const END: &str = "<!-- End of the tables. -->\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    let mut tables = "| metric | type | labels | |\n|---|---|---|---|\n".to_owned();
+    for metric in TABLE {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind) = (metric.full_name(), metric.kind());
+        tables.push_str(&format!("| `{name}` | {kind} | {} | {} |\n", labels.join(", "), metric.what));
+    }
+    tables.push_str("\n| label | values |\n|---|---|\n");
+    for (label, values) in LABELS {
+        tables.push_str(&format!("| `{label}` | {values} |\n"));
+    }
+    let expected = format!("{before}{BEGIN}{tables}{END}{after}");
+    if std::env::var_os("ROADSTEAD_TEST_WRITE").is_some_and(|value| value == "1") {
+        std::fs::write(path, expected).unwrap();
+        return;
+    }
+    assert!(
+        text == expected,
+        "docs/metrics.md is not as the table is: ROADSTEAD_TEST_WRITE=1 cargo test --lib telemetry:: writes it anew"
+    );
+    for outcome in Outcome::ALL {
+        assert!(text.contains(&format!("| `{}` |", outcome.as_str())), "{outcome} is not told");
+    }
 }

@@ -1,16 +1,17 @@
 //! The figures of one upstream, with their handles at hand.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 
 use super::guard::{Counted, Up};
 use super::labels::{
-    ByEndpoint, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndMode, ByUpstreamAndOutcome,
-    ByUpstreamKindAndResult,
+    ByEndpoint, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndCause, ByUpstreamAndMode,
+    ByUpstreamAndOutcome, ByUpstreamKindAndResult,
 };
 use super::{Families, Kind, Times, UpstreamResult};
 use crate::telemetry::Outcome;
@@ -25,7 +26,12 @@ pub struct UpstreamMetrics {
 struct Handles {
     requests: [Counter; Outcome::ALL.len()],
     bytes: [Counter; Outcome::ALL.len()],
-    times: Times,
+    saved: Counter,
+    first_byte: ByOutcome,
+    total: ByOutcome,
+    latency: OnceLock<Histogram>,
+    latencies: Times<ByUpstream>,
+    failures: Family<ByUpstreamAndCause, Counter>,
     upstream_requests: [[Counter; UpstreamResult::ALL.len()]; Kind::ALL.len()],
     upstream_bytes: Counter,
     credentials_refused: Counter,
@@ -41,6 +47,42 @@ struct Handles {
     offline: Gauge,
 }
 
+/// What was counted of an upstream so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests that were served.
+    pub requests: u64,
+    /// Those for which nothing had to be fetched.
+    pub hits: u64,
+    /// Bytes of bodies sent to clients.
+    pub sent: u64,
+    /// Bytes of bodies that came from upstream.
+    pub fetched: u64,
+    /// Bytes of bodies of hits.
+    pub saved: u64,
+}
+
+/// Times of one upstream. A histogram is made when an outcome first comes up: most never do, and each is many lines.
+#[derive(Debug)]
+struct ByOutcome {
+    family: Times<ByUpstreamAndOutcome>,
+    made: [OnceLock<Histogram>; Outcome::ALL.len()],
+}
+
+impl ByOutcome {
+    fn new(family: &Times<ByUpstreamAndOutcome>) -> Self {
+        Self { family: family.clone(), made: std::array::from_fn(|_| OnceLock::new()) }
+    }
+
+    fn observe(&self, upstream: &str, outcome: Outcome, took: Duration) {
+        let make = || {
+            let labels = ByUpstreamAndOutcome { upstream: upstream.to_owned(), outcome: outcome.as_str() };
+            self.family.get_or_create_owned(&labels)
+        };
+        self.made[outcome as usize].get_or_init(make).observe(took.as_secs_f64());
+    }
+}
+
 /// What is there only while it is known.
 #[derive(Debug)]
 struct Pulls {
@@ -49,8 +91,12 @@ struct Pulls {
     limit: Family<ByUpstream, Gauge>,
 }
 
+/// The outcomes of requests for which nothing has to be fetched.
+const HITS: [Outcome; 5] =
+    [Outcome::Hit, Outcome::Revalidated, Outcome::Join, Outcome::Stale, Outcome::Offline];
+
 impl UpstreamMetrics {
-    pub(super) fn new(name: &str, families: &Families, times: &Times) -> Self {
+    pub(super) fn new(name: &str, families: &Families) -> Self {
         let upstream = || name.to_owned();
         let by_outcome =
             |outcome: Outcome| ByUpstreamAndOutcome { upstream: upstream(), outcome: outcome.as_str() };
@@ -63,7 +109,12 @@ impl UpstreamMetrics {
         let inner = Arc::new(Handles {
             requests: Outcome::ALL.map(|o| families.requests.get_or_create_owned(&by_outcome(o))),
             bytes: Outcome::ALL.map(|o| families.bytes.get_or_create_owned(&by_outcome(o))),
-            times: times.clone(),
+            saved: families.saved.get_or_create_owned(&by_upstream),
+            first_byte: ByOutcome::new(&families.first_byte),
+            total: ByOutcome::new(&families.total),
+            latency: OnceLock::new(),
+            latencies: families.latency.clone(),
+            failures: families.failures.clone(),
             upstream_requests: Kind::ALL.map(|kind| {
                 UpstreamResult::ALL
                     .map(|r| families.upstream_requests.get_or_create_owned(&by_result(kind, r)))
@@ -93,8 +144,39 @@ impl UpstreamMetrics {
         let place = outcome as usize;
         self.inner.requests[place].inc();
         self.inner.bytes[place].inc_by(bytes);
-        self.inner.times.first_byte[place].observe(first_byte.as_secs_f64());
-        self.inner.times.total[place].observe(total.as_secs_f64());
+        if HITS.contains(&outcome) {
+            self.inner.saved.inc_by(bytes);
+        }
+        self.inner.first_byte.observe(&self.inner.name, outcome, first_byte);
+        self.inner.total.observe(&self.inner.name, outcome, total);
+    }
+
+    /// What was counted so far.
+    pub(super) fn counts(&self) -> Counts {
+        let of = |outcomes: &[Outcome]| outcomes.iter().map(|o| self.inner.requests[*o as usize].get()).sum();
+        let hits: u64 = of(&HITS);
+        Counts {
+            requests: hits + of(&[Outcome::Miss, Outcome::Bypass]),
+            hits,
+            sent: self.inner.bytes.iter().map(Counter::get).sum(),
+            fetched: self.inner.upstream_bytes.get(),
+            saved: self.inner.saved.get(),
+        }
+    }
+
+    /// Upstream had answered with the head of what it was asked for, after this time.
+    pub fn upstream_latency(&self, took: Duration) {
+        let of = || ByUpstream { upstream: self.inner.name.clone() };
+        let histogram = self.inner.latency.get_or_init(|| self.inner.latencies.get_or_create_owned(&of()));
+        histogram.observe(took.as_secs_f64());
+    }
+
+    /// Upstream gave no answer that could be used, for one of a fixed set of causes.
+    pub fn upstream_failure(&self, cause: &'static str) {
+        self.inner
+            .failures
+            .get_or_create(&ByUpstreamAndCause { upstream: self.inner.name.clone(), cause })
+            .inc();
     }
 
     /// Upstream was asked. A refusal of our credentials is counted on its own as well, for an alarm to watch.

@@ -12,19 +12,19 @@ use crate::support::soon;
 use crate::support::upstream::Upstream;
 
 /// Runs the binary with nothing in its environment but this.
-pub(super) async fn roadstead(args: &[&str], env: &[(&str, &str)]) -> Output {
+pub(crate) async fn roadstead(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
     command.env_clear().envs(env.iter().copied()).args(args).kill_on_drop(true);
     command.output().await.unwrap()
 }
 
-pub(super) fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
 /// The answer of a command that goes well.
 #[track_caller]
-pub(super) fn good(output: &Output) -> &str {
+pub(crate) fn good(output: &Output) -> &str {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
     text(&output.stdout)
@@ -32,13 +32,13 @@ pub(super) fn good(output: &Output) -> &str {
 
 /// What a command says that fails.
 #[track_caller]
-pub(super) fn bad(output: &Output, code: i32) -> &str {
+pub(crate) fn bad(output: &Output, code: i32) -> &str {
     assert_eq!(output.status.code(), Some(code), "{}{}", text(&output.stdout), text(&output.stderr));
     assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
     text(&output.stderr)
 }
 
-pub(super) async fn pull(mirror: &Binary, repository: &str, tag: &str, image: &Image) {
+pub(crate) async fn pull(mirror: &Binary, repository: &str, tag: &str, image: &Image) {
     mirror.get(&format!("/v2/{repository}/manifests/{tag}")).send().await.expect(200);
     for blob in image.blobs() {
         mirror.get(&format!("/v2/{repository}/blobs/{}", blob.digest)).send().await.expect_bytes(&blob.bytes);
@@ -46,7 +46,7 @@ pub(super) async fn pull(mirror: &Binary, repository: &str, tag: &str, image: &I
 }
 
 /// A running binary with `team/app:1.0` in its store.
-pub(super) async fn with_an_image(upstream: &Upstream, admin: &str) -> (Binary, Image) {
+pub(crate) async fn with_an_image(upstream: &Upstream, admin: &str) -> (Binary, Image) {
     let image = image(1, &[20_000, 300]);
     upstream.push("team/app", Some("1.0"), &image);
     let mirror = Setup::of(upstream).set("admin", admin).spawn().await;

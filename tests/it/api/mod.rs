@@ -1,7 +1,7 @@
 //! The admin API: over the wire, and by the commands of the binary.
 
 mod changes;
-mod commands;
+pub(crate) mod commands;
 mod described;
 mod doors;
 mod here;

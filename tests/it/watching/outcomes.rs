@@ -44,7 +44,7 @@ impl Watched {
         let _ = labels;
         (
             scrape.sum("roadstead_requests_total", &labels),
-            scrape.sum("roadstead_request_duration_seconds_count", &labels),
+            scrape.sum_so_far("roadstead_request_duration_seconds_count", &labels),
         )
     }
 

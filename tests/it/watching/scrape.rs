@@ -56,7 +56,10 @@ impl Scrape {
                 other => panic!("a type that is not used here: {other}"),
             };
             assert!(suffixes.contains(&suffix), "{kind}: {line}");
-            assert!(helped.contains(family) && name.starts_with("roadstead_"), "{line}");
+            assert!(
+                helped.contains(family) && (name.starts_with("roadstead_") || name.starts_with("process_")),
+                "{line}"
+            );
             assert!(*kind == "gauge" || value >= 0.0, "{line}");
             assert!(seen.insert((family, name.clone(), labels.clone())), "twice: {line}");
             samples.push((name, labels, value));
@@ -76,6 +79,17 @@ impl Scrape {
         let mut values = self.samples.iter().filter(|(of, have, _)| of == name && has(have)).peekable();
         assert!(values.peek().is_some(), "no series of {name} with {labels:?}");
         values.map(|(.., value)| value).sum()
+    }
+
+    /// The same, and zero where there is none: what has its series from the first event on.
+    pub(crate) fn sum_so_far(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        if self.samples.iter().any(|(of, have, _)| {
+            of == name && labels.iter().all(|(name, value)| have.get(*name).is_some_and(|have| have == value))
+        }) {
+            self.sum(name, labels)
+        } else {
+            0.0
+        }
     }
 
     /// Buckets grow, end at infinity, and hold as many as are counted.

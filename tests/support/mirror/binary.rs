@@ -97,7 +97,9 @@ impl Binary {
 
     /// A `GET` at the admin listener.
     pub fn admin_get(&self, target: &str) -> Request {
-        client::get(self.admin.expect("an admin listener"), target)
+        let asked = client::get(self.admin.expect("an admin listener"), target);
+        // As a scraper asks; nothing else there looks at it.
+        asked.header("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     }
 
     /// Its process id, while it runs.

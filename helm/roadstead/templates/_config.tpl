@@ -1,0 +1,30 @@
+{{/* The upstreams that are built in, for when something has to be added to each of them. A test holds them to be so. */}}
+{{- define "roadstead.builtIn" -}}
+upstream:
+  - name: docker.io
+    aliases: [index.docker.io, registry-1.docker.io]
+    endpoints: ["https://registry-1.docker.io"]
+    default: true
+{{- range tuple "ghcr.io" "quay.io" "registry.k8s.io" "gcr.io" "mcr.microsoft.com" "public.ecr.aws" "nvcr.io" }}
+  - name: {{ . }}
+    endpoints: ["https://{{ . }}"]
+{{- end }}
+{{- end }}
+
+{{/* roadstead.toml. An empty list of upstreams stands for the built-in ones, which are had by giving none. */}}
+{{- define "roadstead.toml" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if and .Values.dockerConfigSecret (not $config.upstream) -}}
+  {{- $config = merge (include "roadstead.builtIn" . | fromYaml) (omit $config "upstream") -}}
+{{- end -}}
+{{- if not $config.upstream }}{{ $config = omit $config "upstream" }}{{ end -}}
+{{- if .Values.dockerConfigSecret -}}
+  {{- range $upstream := $config.upstream -}}
+    {{- if not (pick $upstream "username" "username_env" "password" "password_file" "password_env" "docker_config" "credential_helper") -}}
+      {{- $_ := set $upstream "docker_config" "/etc/roadstead/docker/.dockerconfigjson" -}}
+    {{- end -}}
+  {{- end -}}
+{{- end -}}
+{{/* Helm makes every number one with a fraction, which TOML tells from one without. */}}
+{{- regexReplaceAll "(?m)^(\\s*[A-Za-z0-9_-]+ = -?[0-9]+)\\.0$" (toToml $config) "${1}" -}}
+{{- end }}

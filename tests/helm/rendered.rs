@@ -1,0 +1,191 @@
+//! What is rendered, for every way in which the chart is used.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::chart::{Chart, Manifests, ways};
+use crate::schemas::Schemas;
+use crate::{is_or_becomes, project};
+
+#[test]
+fn helm_finds_nothing_to_say_against_the_chart() {
+    let Some(chart) = Chart::at_hand() else { return };
+    for (way, values) in ways() {
+        let values = values.display().to_string();
+        let linted = chart.helm(&["lint", "--strict", "helm/roadstead", "--values", &values]);
+        assert!(linted.status.success(), "{way}:\n{}", String::from_utf8_lossy(&linted.stdout));
+    }
+}
+
+#[test]
+fn the_manifests_are_those_that_were_looked_at() {
+    let Some(chart) = Chart::at_hand() else { return };
+    for (way, values) in ways() {
+        let golden = project("tests/helm/golden").join(format!("{way}.yaml"));
+        is_or_becomes(&golden, &chart.render(&values));
+    }
+}
+
+#[test]
+fn kubernetes_of_today_and_of_years_ago_knows_every_field() {
+    let Some(chart) = Chart::at_hand() else { return };
+    let rendered: BTreeMap<_, _> =
+        ways().into_iter().map(|(way, values)| (way, chart.manifests(&values))).collect();
+    for schemas in Schemas::all(&chart) {
+        let Some(schemas) = schemas else { return };
+        for (way, manifests) in &rendered {
+            assert!(manifests.documents.len() >= 5, "{way}");
+            for document in &manifests.documents {
+                let wrong = schemas.against(document);
+                assert!(wrong.is_empty(), "{way}, {}:\n  {}", schemas.name(), wrong.join("\n  "));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_schemas_notice_what_is_wrong() {
+    let Some(chart) = Chart::at_hand() else { return };
+    let service = |field: &str, value: Value| {
+        let mut service =
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {}});
+        service["spec"][field] = value;
+        service
+    };
+    for schemas in Schemas::all(&chart) {
+        let Some(schemas) = schemas else { return };
+        assert!(schemas.against(&service("type", json!("NodePort"))).is_empty());
+        for wrong in [
+            service("typ", json!("NodePort")),
+            service("ports", json!("5000")),
+            service("ports", json!([{"name": "registry"}])),
+            json!({"apiVersion": "v2", "kind": "Service"}),
+        ] {
+            assert_eq!(schemas.against(&wrong).len(), 1, "{}: {wrong}", schemas.name());
+        }
+    }
+}
+
+#[test]
+fn pods_are_allowed_where_pod_security_is_restricted_but_for_a_port_of_the_node() {
+    let Some(chart) = Chart::at_hand() else { return };
+    for (way, values) in ways() {
+        let manifests = chart.manifests(&values);
+        assert!(manifests.pods.len() >= 2, "{way}");
+        for pod in &manifests.pods {
+            let expected: &[&str] = match (way.as_str(), pod.kind.as_str()) {
+                ("host-port", "StatefulSet") => &["hostPort"],
+                _ => &[],
+            };
+            assert_eq!(pod.against, expected, "{way}: {} {}", pod.kind, pod.name);
+        }
+    }
+}
+
+/// What Pod Security does not ask, and what a mirror needs all the same.
+#[test]
+fn pods_have_no_token_no_variables_of_services_and_a_root_that_is_not_written() {
+    let Some(chart) = Chart::at_hand() else { return };
+    for (way, values) in ways() {
+        let manifests = chart.manifests(&values);
+        for spec in pods(&manifests) {
+            assert_eq!(spec["automountServiceAccountToken"], false, "{way}");
+            assert_eq!(spec["enableServiceLinks"], false, "{way}");
+            for container in spec["containers"].as_array().unwrap() {
+                assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{way}");
+                assert!(container["resources"]["requests"]["memory"].is_string(), "{way}");
+                assert!(container["resources"]["limits"]["cpu"].is_null(), "{way}: a throttled mirror");
+            }
+        }
+    }
+}
+
+/// Names by which one object means another are equal, and mounts have their volumes.
+#[test]
+fn what_objects_say_of_one_another_is_so() {
+    let Some(chart) = Chart::at_hand() else { return };
+    for (way, values) in ways() {
+        let manifests = chart.manifests(&values);
+        let set = manifests.documents.iter().find(|document| document["kind"] == "StatefulSet").unwrap();
+        let labels = set["spec"]["template"]["metadata"]["labels"].as_object().unwrap();
+        let selects = |selector: &Value| {
+            selector.as_object().unwrap().iter().all(|(key, value)| labels.get(key) == Some(value))
+        };
+        assert!(selects(&set["spec"]["selector"]["matchLabels"]), "{way}");
+        let ports = &set["spec"]["template"]["spec"]["containers"][0]["ports"];
+        for service in manifests.documents.iter().filter(|document| document["kind"] == "Service") {
+            assert!(selects(&service["spec"]["selector"]), "{way}");
+            for port in service["spec"]["ports"].as_array().unwrap() {
+                let target = &port["targetPort"];
+                assert!(
+                    ports.as_array().unwrap().iter().any(|port| port["name"] == *target),
+                    "{way}: {target}"
+                );
+            }
+        }
+        manifests.object("Service", set["spec"]["serviceName"].as_str().unwrap());
+        // The pod of `helm test` is none of those that serve.
+        let test = manifests.documents.iter().find(|document| document["kind"] == "Pod").unwrap();
+        let of_set = set["spec"]["selector"]["matchLabels"].as_object().unwrap();
+        assert!(
+            of_set.iter().any(|(key, value)| test["metadata"]["labels"].get(key) != Some(value)),
+            "{way}"
+        );
+        for spec in pods(&manifests) {
+            let mut volumes: Vec<_> = names(&spec["volumes"]);
+            if spec == &set["spec"]["template"]["spec"] {
+                volumes.extend(
+                    set["spec"]["volumeClaimTemplates"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .map(|claim| claim["metadata"]["name"].as_str().unwrap()),
+                );
+            }
+            for container in spec["containers"].as_array().unwrap() {
+                for mount in names(&container["volumeMounts"]) {
+                    assert!(volumes.contains(&mount), "{way}: no volume {mount}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused() {
+    let Some(chart) = Chart::at_hand() else { return };
+    for (values, told) in [
+        (&["replica=2"][..], "replica"),
+        (&["replicas=0"], "replicas"),
+        (&["image.pullPolicy=Sometimes"], "pullPolicy"),
+        (&["image.digest=sha256:12"], "digest"),
+        (&["service.type=NodePorts"], "service/type"),
+        (&["service.nodePort=80000"], "nodePort"),
+        (&["persistence.size=big"], "size"),
+        (&["config.server.listen=0.0.0.0:5000"], "listen"),
+        (&["config.store.max_bytes=5"], "max_bytes"),
+        (&["config.admin.listen="], "config.admin.listen needs an address"),
+        (&["networkPolicy.client[0].a=b"], "client"),
+    ] {
+        let mut arguments = vec!["template", "roadstead", "helm/roadstead"];
+        arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+        let rendered = chart.helm(&arguments);
+        let said = String::from_utf8_lossy(&rendered.stderr);
+        assert!(!rendered.status.success() && said.contains(told), "{values:?}: {said}");
+    }
+}
+
+/// What makes pods, with their specifications.
+fn pods(manifests: &Manifests) -> Vec<&Value> {
+    let specs = manifests.documents.iter().filter_map(|document| match document["kind"].as_str()? {
+        "Pod" => Some(&document["spec"]),
+        "StatefulSet" | "DaemonSet" => Some(&document["spec"]["template"]["spec"]),
+        _ => None,
+    });
+    specs.collect()
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().map(|item| item["name"].as_str().unwrap()).collect()
+}

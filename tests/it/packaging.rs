@@ -1,0 +1,117 @@
+//! What the program is shipped in: the unit and its users, as systemd understands them, and the papers of the package.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::api::commands::roadstead;
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(project(path)).unwrap()
+}
+
+/// What a program answers, or nothing where it is not there, which has then been said.
+fn answer(program: &str, arguments: &[&str]) -> Option<Output> {
+    let answer = Command::new(program).args(arguments).env("SYSTEMD_LOG_LEVEL", "warning").output().ok();
+    if answer.is_none() {
+        let _ = writeln!(std::io::stderr(), "tests/it/packaging.rs: skipped: {program} is not at hand");
+    }
+    answer
+}
+
+#[track_caller]
+fn well(output: &Output) -> String {
+    let said = [&output.stdout[..], &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn systemd_understands_the_unit_and_finds_it_hardened() {
+    let folder = tempfile::tempdir().unwrap();
+    let unit = folder.path().join("roadstead.service");
+    let text =
+        read("packaging/roadstead.service").replace("/usr/bin/roadstead", env!("CARGO_BIN_EXE_roadstead"));
+    std::fs::write(&unit, text).unwrap();
+    let unit = unit.to_str().unwrap();
+    let Some(verified) = answer("systemd-analyze", &["verify", "--man=no", unit]) else { return };
+    // About other units of the machine it has its own to say.
+    let said = well(&verified);
+    assert!(!said.contains("roadstead.service"), "{said}");
+    // Of 100; what is not confined at all has 96.
+    let Some(judged) = answer("systemd-analyze", &["security", "--offline=true", "--threshold=15", unit])
+    else {
+        return;
+    };
+    well(&judged);
+}
+
+#[test]
+fn the_user_and_the_directories_are_made_as_the_unit_needs_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = format!("--root={}", folder.path().display());
+    std::fs::create_dir(folder.path().join("etc")).unwrap();
+    let users = project("packaging/sysusers.conf");
+    let Some(made) = answer("systemd-sysusers", &[&root, users.to_str().unwrap()]) else { return };
+    well(&made);
+    let users = std::fs::read_to_string(folder.path().join("etc/passwd")).unwrap();
+    assert!(users.lines().any(|line| line.starts_with("roadstead:x:")), "{users}");
+    let unit = read("packaging/roadstead.service");
+    let tmpfiles = read("packaging/tmpfiles.conf");
+    assert!(unit.contains("User=roadstead\n") && unit.contains("StateDirectory=roadstead\n"));
+    assert!(tmpfiles.lines().any(|line| line.starts_with("d /var/lib/roadstead 0750 roadstead roadstead")));
+}
+
+#[tokio::test]
+async fn the_configurations_that_are_shipped_have_no_mistake() {
+    for file in ["packaging/package.toml", "packaging/image.toml", "config/roadstead.toml"] {
+        let path = project(file);
+        let checked = roadstead(&["check", "--config", path.to_str().unwrap()], &[]).await;
+        assert_eq!(checked.status.code(), Some(0), "{file}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+}
+
+/// Every file that the package is made of is there, or is made by the script for it.
+#[test]
+fn the_package_is_made_of_files_that_exist() {
+    let folder = tempfile::tempdir().unwrap();
+    let papers = folder.path().join("papers");
+    let made = Command::new(project("packaging/papers"))
+        .arg(env!("CARGO_BIN_EXE_roadstead"))
+        .arg(&papers)
+        .output()
+        .unwrap();
+    well(&made);
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let package = &manifest["package"]["metadata"]["deb"];
+    let assets = package["assets"].as_array().unwrap();
+    assert!(assets.len() >= 10);
+    for asset in assets {
+        let from = asset[0].as_str().unwrap();
+        let there = match from.strip_prefix("target/papers/") {
+            _ if from == "target/release/roadstead" => true,
+            Some("man/*") => papers.join("man/roadstead-serve.1").is_file(),
+            Some(paper) => papers.join(paper).metadata().is_ok_and(|paper| paper.len() > 0),
+            None => project(from).is_file(),
+        };
+        assert!(there, "there is no {from}");
+    }
+    let conf = package["conf-files"][0].as_str().unwrap().trim_start_matches('/');
+    assert!(assets.iter().any(|asset| asset[1].as_str() == Some(conf)));
+    for script in ["postinst", "prerm"] {
+        let checked = Command::new("sh").arg("-n").arg(project("packaging").join(script)).output().unwrap();
+        well(&checked);
+    }
+}
+
+#[test]
+fn the_chart_and_the_changes_are_of_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(read("helm/roadstead/Chart.yaml").contains(&format!("appVersion: \"{version}\"\n")));
+    assert!(read("CHANGELOG.md").contains(version));
+}
