@@ -8,7 +8,12 @@ use crate::chart::{Chart, ways};
 
 /// What values name of mounted files is there in the tests' own directory.
 fn at_hand(configuration: &str, within: &std::path::Path) -> String {
+    let certified = rcgen::generate_simple_self_signed(["mirror.example".to_owned()]).unwrap();
+    let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
     for (file, content) in [
+        ("tls/tls.crt", certificate.as_str()),
+        ("tls/tls.key", &key),
+        ("client-ca/ca.crt", &certificate),
         ("secrets/hub", "secret"),
         ("secrets/token", "0123456789abcdef0123456789abcdef"),
         ("docker/.dockerconfigjson", "{\"auths\": {}}"),

@@ -167,6 +167,9 @@ fn values_that_cannot_be_meant_are_refused() {
         (&["config.store.max_bytes=5"], "max_bytes"),
         (&["config.admin.listen="], "config.admin.listen needs an address"),
         (&["networkPolicy.client[0].a=b"], "client"),
+        (&["tls.enabled=true"], "tls.enabled needs tls.secretName, or tls.certManager.enabled"),
+        (&["tls.enabled=true", "tls.certManager.enabled=true"], "tls.certManager.issuerRef says who signs"),
+        (&["tls.clientAuth=maybe"], "clientAuth"),
     ] {
         let mut arguments = vec!["template", "roadstead", "helm/roadstead"];
         arguments.extend(values.iter().flat_map(|value| ["--set", value]));
@@ -174,6 +177,32 @@ fn values_that_cannot_be_meant_are_refused() {
         let said = String::from_utf8_lossy(&rendered.stderr);
         assert!(!rendered.status.success() && said.contains(told), "{values:?}: {said}");
     }
+}
+
+/// Nodes call it by addresses, by names of their own, and by the Service's where they can.
+#[test]
+fn the_certificate_has_every_name_that_the_mirror_is_called_by() {
+    let Some(chart) = Chart::at_hand() else { return };
+    let manifests = chart.manifests(&project("tests/helm/values/tls-cert-manager.yaml"));
+    let certificate = &manifests.object("Certificate", "roadstead")["spec"];
+    assert_eq!(
+        certificate["dnsNames"],
+        json!([
+            "roadstead",
+            "roadstead.mirror",
+            "roadstead.mirror.svc",
+            "roadstead.mirror.svc.cluster.local",
+            "localhost",
+            "*.roadstead-admin.mirror.svc",
+            "*.roadstead-admin.mirror.svc.cluster.local",
+            "mirror.example",
+        ])
+    );
+    assert_eq!(certificate["ipAddresses"], json!(["127.0.0.1", "10.0.0.7", "fd00::7"]));
+    let set = manifests.object("StatefulSet", "roadstead");
+    let volumes = set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    let mounted = volumes.iter().find(|volume| volume["name"] == "tls").unwrap();
+    assert_eq!(mounted["secret"]["secretName"], certificate["secretName"]);
 }
 
 /// What makes pods, with their specifications.

@@ -25,6 +25,14 @@ upstream:
     {{- end -}}
   {{- end -}}
 {{- end -}}
+{{- if .Values.tls.enabled -}}
+  {{- $tls := dict "listen" $config.server.listen "cert" "/etc/roadstead/tls/tls.crt" "key" "/etc/roadstead/tls/tls.key" -}}
+  {{- if .Values.tls.clientCAConfigMap -}}
+    {{- $tls = merge $tls (dict "client_ca" "/etc/roadstead/client-ca/ca.crt" "client_auth" .Values.tls.clientAuth) -}}
+  {{- end -}}
+  {{- $_ := set $config "tls" (merge (deepCopy ($config.tls | default dict)) $tls) -}}
+  {{- $_ := set $config.server "listen" list -}}
+{{- end -}}
 {{/* Helm makes every number one with a fraction, which TOML tells from one without. */}}
 {{- regexReplaceAll "(?m)^(\\s*[A-Za-z0-9_-]+ = -?[0-9]+)\\.0$" (toToml $config) "${1}" -}}
 {{- end }}

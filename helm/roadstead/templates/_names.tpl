@@ -42,3 +42,12 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end }}
+
+{{/* The Secret with the certificate. */}}
+{{- define "roadstead.tlsSecret" -}}
+{{- if or .Values.tls.secretName .Values.tls.certManager.enabled -}}
+{{- .Values.tls.secretName | default (printf "%s-tls" (include "roadstead.name" .)) -}}
+{{- else -}}
+{{- fail "tls.enabled needs tls.secretName, or tls.certManager.enabled" -}}
+{{- end -}}
+{{- end }}
