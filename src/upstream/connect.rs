@@ -301,7 +301,66 @@ pub(super) fn broken(error: &hyper::Error) -> Cause {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+    use crate::upstream::Proxies;
+
+    /// Waits for what only has to happen.
+    async fn until(what: &str, holds: impl Fn() -> bool) {
+        let waiting = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect(what);
+    }
+
+    #[tokio::test]
+    async fn g6_no_name_is_looked_at_behind_a_gate_that_is_shut_and_a_look_ends_with_its_shutting() {
+        let (looks, under_way) = (Arc::new(AtomicUsize::new(0)), Arc::new(()));
+        let names = Names::by({
+            let (looks, under_way) = (Arc::clone(&looks), Arc::clone(&under_way));
+            move |_| {
+                looks.fetch_add(1, Ordering::SeqCst);
+                let look = Arc::clone(&under_way);
+                async move {
+                    let _look = look;
+                    pending().await
+                }
+            }
+        });
+        let means = Means {
+            places: Arc::new(Places::new(&[], &[], &[]).expect("no places")),
+            ca: Vec::new(),
+            http2: Http2::Never,
+            route: Arc::new(Route::new(&Proxies::default())),
+            names,
+            connect_timeout: Duration::from_secs(3600),
+            paced: false,
+        };
+        let gate = Arc::new(Gate::new());
+        let net = Net::new(means, &[], Arc::clone(&gate));
+        let send = async || {
+            let request =
+                Request::get("http://registry.example/v2/").body(Full::default()).expect("a request");
+            net.send(Kind::Manifest, Reach::Configured, request).await.map(|_| ())
+        };
+        gate.shut();
+        assert_eq!(send().await, Err(Cause::Offline));
+        assert_eq!(looks.load(Ordering::SeqCst), 0);
+
+        gate.open();
+        let shut = async {
+            until("a look", || looks.load(Ordering::SeqCst) == 1).await;
+            gate.shut();
+        };
+        let (sent, ()) = tokio::join!(send(), shut);
+        assert_eq!(sent, Err(Cause::Offline));
+        // One is in the closure that makes looks.
+        until("the end of the look", || Arc::strong_count(&under_way) == 2).await;
+    }
 
     #[test]
     fn g9_what_is_configured_for_an_endpoint_holds_at_its_scheme_host_and_port_alone() {

@@ -2,6 +2,7 @@
 
 mod auto;
 mod fills;
+mod silent;
 mod switch;
 mod whole;
 

@@ -234,12 +234,7 @@ impl Mirror {
 
     /// Switches the mode of an upstream, or of all; without one, what was said before is taken back.
     pub fn set_mode(&self, upstream: Option<&str>, mode: Option<Mode>) {
-        self.inside().set_mode(upstream, mode).unwrap();
-    }
-
-    /// What runs in this process.
-    pub fn inside(&self) -> &roadstead::mirror::Mirror {
-        self.running.as_ref().expect("a mirror that runs").mirror()
+        self.inner().set_mode(upstream, mode).unwrap();
     }
 
     /// Reads the configuration again, with this in place of that.

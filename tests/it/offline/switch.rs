@@ -11,7 +11,7 @@ use crate::world::{REPOSITORY, TAG, manifest_path};
 /// The modes, as name, mode and who has said so.
 fn modes(mirror: &Mirror) -> Vec<(String, Mode, SaidBy)> {
     let of = |UpstreamMode { upstream, mode, said_by, .. }| (upstream.to_string(), mode, said_by);
-    mirror.inside().modes().into_iter().map(of).collect()
+    mirror.inner().modes().into_iter().map(of).collect()
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn what_is_said_of_one_upstream_wins_and_a_reload_leaves_what_was_said_whi
     assert_eq!(modes(&mirror), expected((Mode::Offline, SaidBy::Switch), (Mode::Auto, SaidBy::All)));
     assert_eq!(said(&pull("other.test").await), "hit; detail=revalidated");
 
-    let unknown = mirror.inside().set_mode(Some("never.test"), None);
+    let unknown = mirror.inner().set_mode(Some("never.test"), None);
     assert!(unknown.unwrap_err().to_string().contains("never.test"));
     // A start begins with what the configuration says.
     let mirror = mirror.restart().await;
@@ -72,7 +72,7 @@ async fn an_upstream_that_a_reload_makes_offline_is_so_at_once() {
     mirror.reload_with("mode = \"offline\"", "mode = \"online\"");
     let before = upstream.connections();
     assert_eq!(said(&ask().await), "hit; detail=offline");
-    assert_eq!(mirror.inside().modes()[0].contact, Contact::Offline);
+    assert_eq!(mirror.inner().modes()[0].contact, Contact::Offline);
     assert_eq!(upstream.connections(), before);
 }
 
