@@ -123,11 +123,12 @@ pub(super) fn mode_of(
     switch_for_all: Option<Mode>,
     configured: Modes,
 ) -> (Mode, SaidBy) {
-    let said = switch
-        .map(|mode| (mode, SaidBy::Switch))
-        .or(configured.own.map(|mode| (mode, SaidBy::Upstream)))
-        .or(switch_for_all.map(|mode| (mode, SaidBy::SwitchForAll)));
-    said.unwrap_or((configured.all, SaidBy::All))
+    match (switch, configured.own, switch_for_all) {
+        (Some(mode), ..) => (mode, SaidBy::Switch),
+        (None, Some(mode), _) => (mode, SaidBy::Upstream),
+        (None, None, Some(mode)) => (mode, SaidBy::SwitchForAll),
+        (None, None, None) => (configured.all, SaidBy::All),
+    }
 }
 
 /// How an upstream can be asked in a mode. `is_away`: none of its endpoints answers.

@@ -1,7 +1,8 @@
 //! Whether an image can be served whole from here, for upstreams that are to give no others while they cannot be asked.
 //!
 //! A client that chooses its mirror when it has the manifest, as podman does, stays with it for the blobs (T91). So what
-//! cannot be had to the end is not begun: its manifest is a miss, and the client goes to its next mirror.
+//! cannot be had to the end is not begun: its manifest is a miss, and the client goes to its next mirror. Where an image is
+//! not whole and nothing is known against upstream, it is asked for a word first: it may have gone since it spoke last.
 //!
 //! An image is whole when its configuration and all its layers are here and may be served under the asked repository;
 //! layers that registries do not have to distribute do not count. An index is whole when one of its images is: a site has
@@ -9,13 +10,14 @@
 //! which is judged then. What says only how an image was made is none of its images.
 
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::oci::{Descriptor, Digest, Manifest, ManifestKind};
 
 use super::answer::{ManifestAnswer, Refusal, Served};
 use super::membership::Standing;
-use super::mode::{Contact, OfflineMiss, Why};
-use super::site::{Mirror, Site, Target};
+use super::mode::{OfflineMiss, Why};
+use super::site::{Mirror, Target};
 use crate::telemetry::Outcome;
 
 /// How deep indexes may lie in one another.
@@ -28,8 +30,11 @@ impl Mirror {
         target: &Target,
         served: Served<ManifestAnswer>,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
-        let judged = target.site.policy().complete_only && is_doubtful(served.outcome, &target.site);
-        if !judged || self.is_whole(target, &served.value).await {
+        let can_be_had = !target.site.policy().complete_only
+            || is_news(served.outcome)
+            || self.is_whole(target, &served.value).await
+            || self.is_there(target, &served.value.digest).await;
+        if can_be_had {
             return Ok(served);
         }
         let upstream = target.site.name();
@@ -38,6 +43,16 @@ impl Mirror {
             "an image is not whole here, and so it is not given while upstream cannot be asked for the rest"
         );
         Err(Refusal::Offline { why: Why::NotWhole, miss: OfflineMiss::default() })
+    }
+
+    /// Whether upstream has it at this moment, and so the rest as well. What is cached is served without a word from
+    /// upstream, which may have been away for a while.
+    async fn is_there(&self, target: &Target, digest: &Digest) -> bool {
+        if target.may_ask().is_err() || target.site.upstream().outlook(&target.repository).down {
+            return false;
+        }
+        let asked = self.ask_manifest_admission(target, digest);
+        timeout(target.site.policy().revalidate_timeout, asked).await.is_ok_and(|answer| answer.is_ok())
     }
 
     async fn is_whole(&self, target: &Target, manifest: &ManifestAnswer) -> bool {
@@ -53,9 +68,9 @@ impl Mirror {
     }
 }
 
-/// Whether the rest of an image may not be had: upstream is not asked, does not answer, or did not for this request.
-fn is_doubtful(outcome: Outcome, site: &Site) -> bool {
-    outcome == Outcome::Stale || site.contact() != Contact::Open || site.upstream().is_left_alone()
+/// Whether upstream has said a moment ago that it has it.
+fn is_news(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Miss | Outcome::Join | Outcome::Revalidated | Outcome::Bypass)
 }
 
 /// What can be served.

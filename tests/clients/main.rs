@@ -24,3 +24,4 @@ mod program;
 mod registry;
 mod scene;
 mod skopeo;
+mod turn;

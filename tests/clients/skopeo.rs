@@ -38,7 +38,12 @@ impl Skopeo {
 
     /// The same, however it ends.
     pub(crate) fn try_copy_all(&self, mirror: SocketAddr, source: &str, into: &str) -> (Output, PathBuf) {
-        let (mut skopeo, home) = self.program(mirror, into);
+        self.try_copy_all_by(&registries_conf(mirror), source, into)
+    }
+
+    /// The same by this `registries.conf`.
+    pub(crate) fn try_copy_all_by(&self, by: &str, source: &str, into: &str) -> (Output, PathBuf) {
+        let (mut skopeo, home) = self.program_by(by, into);
         let target = home.join("copy");
         skopeo.args(["copy", "--all", "--src-tls-verify=false"]).arg(format!("docker://{source}"));
         (outcome(skopeo.arg(format!("dir:{}", target.display()))), target)
@@ -46,10 +51,14 @@ impl Skopeo {
 
     /// skopeo, by this mirror, with a folder for this run.
     pub(crate) fn program(&self, mirror: SocketAddr, name: &str) -> (Command, PathBuf) {
+        self.program_by(&registries_conf(mirror), name)
+    }
+
+    fn program_by(&self, by: &str, name: &str) -> (Command, PathBuf) {
         let home = self.home.join(name);
         std::fs::create_dir_all(&home).unwrap();
         let registries = home.join("registries.conf");
-        std::fs::write(&registries, registries_conf(mirror)).unwrap();
+        std::fs::write(&registries, by).unwrap();
         let policy = home.join("policy.json");
         std::fs::write(&policy, POLICY).unwrap();
         let mut skopeo = self

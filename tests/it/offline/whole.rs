@@ -1,14 +1,16 @@
 //! T91: while nobody can be asked, an image that is not whole here is not begun, where the operator says so.
 
-use super::{ALWAYS_ASKED, OFFLINE, auto, expect_miss, said};
+use super::{ALWAYS_ASKED, OFFLINE, expect_miss, said};
 use crate::support::images::{Image, image, index};
+use crate::support::soon;
+use crate::support::upstream::on;
 use crate::world::{REPOSITORY, TAG, World};
 
 const WHOLE: &str = "complete_only = true\n";
 
 /// An image whose manifest and configuration are here, and whose layer is not.
 async fn begun(lines: &str) -> (World, Image) {
-    let world = World::with(&format!("{ALWAYS_ASKED}{lines}")).await;
+    let world = World::with(lines).await;
     let image = image(1, &[50_000]);
     world.upstream.push(REPOSITORY, Some(TAG), &image);
     world.manifest(TAG).send().await.expect(200);
@@ -22,7 +24,7 @@ async fn t91_an_image_that_is_not_whole_is_a_miss_offline_and_nobody_begins_it()
     for (lines, status, code) in
         [("", 503, "UNAVAILABLE"), ("offline_miss = \"404\"\n", 404, "MANIFEST_UNKNOWN")]
     {
-        let (world, image) = begun(&format!("{WHOLE}{lines}")).await;
+        let (world, image) = begun(&format!("{ALWAYS_ASKED}{WHOLE}{lines}")).await;
         world.mirror.set_mode(None, OFFLINE);
         for reference in [TAG, &image.manifest.digest] {
             expect_miss(world.manifest(reference).send().await, status, code);
@@ -42,7 +44,7 @@ async fn t91_an_image_that_is_not_whole_is_a_miss_offline_and_nobody_begins_it()
 
 #[tokio::test]
 async fn t91_without_being_told_so_the_mirror_serves_what_it_has_of_an_image() {
-    let (world, image) = begun("").await;
+    let (world, image) = begun(ALWAYS_ASKED).await;
     world.mirror.set_mode(None, OFFLINE);
     world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
     world.manifest(&image.manifest.digest).send().await.expect_bytes(&image.manifest.bytes);
@@ -82,18 +84,45 @@ async fn t91_an_index_is_served_for_the_platform_that_is_whole_and_the_others_ar
 }
 
 #[tokio::test]
-async fn t91_an_outage_that_nobody_has_spoken_of_counts_as_well() {
+async fn t91_an_outage_that_nobody_has_spoken_of_or_noticed_counts_as_well() {
     for mode in ["online", "auto"] {
-        let (world, image) = begun(&format!("{WHOLE}mode = \"{mode}\"\n")).await;
-        world.upstream.down().await;
-        // The first to find out are told so too.
-        for reference in [TAG, &image.manifest.digest] {
-            if reference == TAG || mode == "auto" {
+        for ttl in
+            ["tag_ttl = \"0s\"", "tag_ttl = \"1d\"", "tag_ttl = \"0s\"\nstale_while_revalidate = \"1d\""]
+        {
+            let (world, image) =
+                begun(&format!("{WHOLE}mode = \"{mode}\"\nnegative_ttl = \"0s\"\n{ttl}\n")).await;
+            // While upstream is there nothing is refused, whatever is believed of the tag.
+            for reference in [TAG, &image.manifest.digest] {
+                world.manifest(reference).send().await.expect_bytes(&image.manifest.bytes);
+            }
+            world.upstream.down().await;
+            for reference in [&image.manifest.digest, TAG, TAG, &image.manifest.digest] {
                 expect_miss(world.manifest(reference).send().await, 503, "UNAVAILABLE");
             }
-            if mode == "auto" {
-                auto::known_to_be_away(&world).await;
-            }
+            world.upstream.up().await;
+            eventually_given(&world, &image).await;
         }
     }
+}
+
+/// Who asks by digest alone finds out too that upstream is back.
+async fn eventually_given(world: &World, image: &Image) {
+    soon("the end of the outage", async {
+        while world.manifest(&image.manifest.digest).send().await.status != 200 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn t91_g5_what_is_whole_costs_no_question() {
+    let (world, image) = begun(&format!("{WHOLE}tag_ttl = \"1d\"\n")).await;
+    world.blob(&image.layers[0].digest).send().await.expect(200);
+    world.mirror.settled().await;
+    let before = world.upstream.count(&on());
+    for reference in [TAG, &image.manifest.digest] {
+        world.manifest(reference).send().await.expect_bytes(&image.manifest.bytes);
+    }
+    assert_eq!(world.upstream.count(&on()), before);
 }
