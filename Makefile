@@ -44,8 +44,8 @@ check: ## Formatting and lints, warnings denied; licences and bans too where car
 	    echo "cargo-deny is not at hand: licences and bans were not checked"; \
 	fi
 
-bench: ## Benchmarks: what a request costs, and how long a large cold pull takes (ten minutes)
-	$(CARGO) bench --locked
+bench: ## Benchmarks: what a request costs, how long a large cold pull takes, hits beside nginx (fifteen minutes)
+	benches/with-servers $(CARGO) bench --locked
 
 image: ## The container image roadstead:VERSION, for this machine's architecture; pulls nothing
 	$(CARGO) build --locked --release

@@ -1,0 +1,121 @@
+//! What all servers serve: layers, small blobs, and manifests under many tags, as files in the places that their paths name.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use roadstead::oci::{Algorithm, Digest, Hasher};
+
+/// The repository that has everything.
+pub(crate) const REPOSITORY: &str = "bench/app";
+
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// The media type of every manifest.
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// How much there is.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes {
+    layers: usize,
+    layer: usize,
+    small: usize,
+    small_size: usize,
+    tags: usize,
+}
+
+impl Sizes {
+    /// For measurements.
+    pub(crate) const FULL: Self =
+        Self { layers: 16, layer: 64 << 20, small: 1000, small_size: 256 << 10, tags: 1000 };
+    /// To see that all of it runs.
+    pub(crate) const SMALL: Self =
+        Self { layers: 2, layer: 1 << 20, small: 10, small_size: 64 << 10, tags: 10 };
+}
+
+/// A blob.
+pub(crate) struct Blob {
+    /// The path of its requests.
+    pub(crate) path: String,
+    /// In bytes.
+    pub(crate) size: u64,
+}
+
+/// All of it.
+pub(crate) struct Content {
+    /// The folder of files.
+    pub(crate) root: PathBuf,
+    /// Large blobs.
+    pub(crate) layers: Vec<Blob>,
+    /// Many smaller ones.
+    pub(crate) small: Vec<Blob>,
+    /// What the tags `t0` and on stand for; each has a manifest of its own.
+    pub(crate) tags: Vec<Digest>,
+}
+
+impl Content {
+    /// Writes the files.
+    pub(crate) fn make(folder: &Path, sizes: Sizes) -> Self {
+        let root = folder.join("files");
+        let of_repository = root.join("v2").join(REPOSITORY);
+        for part in ["blobs", "manifests"] {
+            fs::create_dir_all(of_repository.join(part)).unwrap();
+        }
+        let mut seed = 0;
+        let mut blobs = |count: usize, size: usize| -> Vec<Blob> {
+            let one = |_| {
+                seed += 1;
+                put_blob(&of_repository, &noise(seed, size))
+            };
+            (0..count).map(one).collect()
+        };
+        let layers = blobs(sizes.layers, sizes.layer);
+        let small = blobs(sizes.small, sizes.small_size);
+        let manifests = of_repository.join("manifests");
+        let tag = |tag| {
+            let config = put_blob(&of_repository, format!("{{\"tag\":{tag}}}").as_bytes());
+            let layers: Vec<_> = layers.iter().map(|layer| descriptor(layer, LAYER)).collect();
+            let manifest = format!(
+                "{{\"schemaVersion\":2,\"mediaType\":{MANIFEST:?},\"config\":{},\"layers\":[{}]}}",
+                descriptor(&config, CONFIG),
+                layers.join(",")
+            );
+            let digest = Digest::of(Algorithm::Sha256, manifest.as_bytes());
+            for name in [format!("t{tag}"), digest.to_string()] {
+                fs::write(manifests.join(name), &manifest).unwrap();
+            }
+            digest
+        };
+        let tags = (0..sizes.tags).map(tag).collect();
+        Self { root, layers, small, tags }
+    }
+}
+
+fn descriptor(blob: &Blob, media_type: &str) -> String {
+    let digest = blob.path.rsplit('/').next().unwrap();
+    format!("{{\"mediaType\":{media_type:?},\"digest\":{digest:?},\"size\":{}}}", blob.size)
+}
+
+fn put_blob(of_repository: &Path, bytes: &[u8]) -> Blob {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    hasher.update(bytes);
+    let digest = hasher.finish();
+    let path = of_repository.join("blobs").join(digest.to_string());
+    fs::File::create(path).unwrap().write_all(bytes).unwrap();
+    Blob { path: format!("/v2/{REPOSITORY}/blobs/{digest}"), size: bytes.len() as u64 }
+}
+
+/// Bytes that do not compress, others for each seed.
+fn noise(seed: u64, size: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(size);
+    while bytes.len() < size {
+        // xorshift64*
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        bytes.extend_from_slice(&state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
