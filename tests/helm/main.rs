@@ -10,10 +10,22 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot go on should stop with a trace")]
 
+#[path = "../clients/http.rs"]
+#[allow(dead_code, reason = "shared with tests/clients, which uses more of it")]
+mod http;
+#[path = "../clients/node.rs"]
+#[allow(dead_code, reason = "as above")]
+mod node;
+#[path = "../clients/process.rs"]
+#[allow(dead_code, reason = "as above")]
+#[expect(clippy::print_stderr, reason = "the logs of what was running are shown when a test fails")]
+mod process;
+
 mod chart;
 mod configuration;
 mod described;
 mod monitoring;
+mod pod;
 mod rendered;
 mod schemas;
 mod tools;

@@ -168,7 +168,10 @@ fn values_that_cannot_be_meant_are_refused() {
         (&["config.admin.listen="], "config.admin.listen needs an address"),
         (&["networkPolicy.client[0].a=b"], "client"),
         (&["tls.enabled=true"], "tls.enabled needs tls.secretName, or tls.certManager.enabled"),
-        (&["tls.enabled=true", "tls.certManager.enabled=true"], "tls.certManager.issuerRef says who signs"),
+        (
+            &["tls.enabled=true", "tls.certManager.enabled=true"],
+            "tls.certManager.issuerRef says who signs the certificate",
+        ),
         (&["tls.clientAuth=maybe"], "clientAuth"),
     ] {
         let mut arguments = vec!["template", "roadstead", "helm/roadstead"];
