@@ -1,7 +1,8 @@
 # The image: the program, the system libraries that it is linked with, the roots that it trusts, and nothing else: no shell,
 # no package manager, no base that has to be pulled. `make image` makes what is copied here (packaging/rootfs) and builds it.
 FROM scratch
-COPY target/image/ /
+COPY target/image/root/ /
+COPY --chown=65532:65532 target/image/own/ /var/lib/
 # Its configuration listens on every address and keeps the store in /var/lib/roadstead; mount another over it, or set single
 # values by the environment: ROADSTEAD_STORE__MAX_BYTES=200GiB.
 ENV ROADSTEAD_CONFIG=/etc/roadstead/roadstead.toml

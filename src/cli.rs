@@ -77,6 +77,10 @@ pub(crate) enum Command {
     Warm(commands::WarmArgs),
     /// Prove that images could be pulled from here while every upstream is away
     Verify(commands::VerifyArgs),
+    /// Print, write or take back what a client has to be told of this mirror
+    ClientConfig(commands::ClientConfig),
+    /// Have the container runtimes of this node pull through the mirror
+    NodeSetup(commands::NodeSetup),
     /// Print what a shell needs to complete commands and flags
     Completions(shell::Completions),
     /// Print the manual page

@@ -14,6 +14,7 @@ pub mod desk;
 pub mod http;
 pub mod listed;
 pub mod mirror;
+pub mod nodes;
 pub mod oci;
 pub mod server;
 pub mod store;

@@ -51,6 +51,8 @@ fn main() -> ExitCode {
         Command::Import(args) => carry::import(args),
         Command::Status(args) => commands::status(&args),
         Command::Health(args) => commands::health(&args),
+        Command::ClientConfig(args) => commands::client_config(&args),
+        Command::NodeSetup(args) => commands::node_setup(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
         Command::Ls(args) => commands::ls(&args),

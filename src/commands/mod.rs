@@ -4,10 +4,12 @@
 //! ([`reach`]). It prints the API's own document with `--json`, and for people otherwise.
 
 mod bars;
+mod client_config;
 mod du;
 mod health;
 mod ls;
 mod mode;
+mod node_setup;
 mod pin;
 mod reach;
 mod refresh;
@@ -19,10 +21,12 @@ mod tags;
 mod verify;
 mod warm;
 
+pub(crate) use client_config::{ClientConfig, client_config};
 pub(crate) use du::{Du, du};
 pub(crate) use health::{Health, health};
 pub(crate) use ls::{Ls, ls};
 pub(crate) use mode::{Mode, mode};
+pub(crate) use node_setup::{NodeSetup, node_setup};
 pub(crate) use pin::{Pin, Unpin, pin, unpin};
 pub(crate) use reach::{Reach, at_desk, at_desk_or_new, at_server};
 pub(crate) use refresh::{Refresh, refresh};

@@ -1,6 +1,6 @@
 //! containerd and its `ctr`, pointed at the mirror by `hosts.toml`, by namespace parameter and by path prefix.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::node::Node;
 use crate::process::{Process, run};
@@ -51,8 +51,12 @@ impl Containerd {
         for (registry, content) in hosts {
             self.node.file(&format!("hosts/{registry}/hosts.toml"), content);
         }
-        let folder = self.node.folder("hosts");
-        let folder = folder.to_str().unwrap();
+        self.pull_by(&self.node.folder("hosts"), image)
+    }
+
+    /// The same, with the files that are there.
+    pub(crate) fn pull_by(&self, hosts: &Path, image: &str) -> String {
+        let folder = hosts.to_str().unwrap();
         self.ctr(&[
             "images",
             "pull",

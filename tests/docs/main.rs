@@ -6,6 +6,7 @@
 mod errors;
 mod links;
 mod page;
+mod reference;
 mod sources;
 
 use std::collections::BTreeSet;

@@ -83,6 +83,17 @@ fn the_rendered_pod_runs_from_an_image_built_of_nothing_and_serves_a_pull() {
     let checked: Value = serde_json::from_str(&engine.docker(&["image", "inspect", image])).unwrap();
     assert_eq!(checked[0]["Config"]["Healthcheck"]["Test"], json!(["CMD", "/usr/bin/roadstead", "health"]));
     assert_eq!(checked[0]["Config"]["User"], "65532:65532");
+    // By itself, without anything mounted, it is as ready, and its health check finds it so.
+    let (alone, of_alone) = (address(free_port()), address(free_port()));
+    let listen = format!("--env=ROADSTEAD_SERVER__LISTEN={alone}");
+    let operate = format!("--env=ROADSTEAD_ADMIN__LISTEN={of_alone}");
+    let plain = ["run", "--detach", "--name=plain", "--network=host", "--read-only", "--cap-drop=ALL"];
+    engine.docker(&[&plain[..], &["--health-interval=1s", &listen, &operate, image]].concat());
+    let mut health = engine.command();
+    health.args(["inspect", "--format={{.State.Health.Status}}", "plain"]);
+    engine.daemon.wait_for("health", |_| outcome(&mut health).stdout.starts_with(b"healthy").then_some(()));
+    assert_eq!(http::request(alone, "GET", "/v2/", &[], b"").unwrap().status, 200);
+    engine.docker(&["stop", "--time=45", "plain"]);
     // SIGTERM is understood by a process that is the first of its namespace.
     engine.docker(&["stop", "--time=45", "mirror"]);
     assert_eq!(engine.docker(&["inspect", "--format={{.State.ExitCode}}", "mirror"]), "0\n");

@@ -35,6 +35,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("http", &[]),
     ("listed", &["oci"]),
+    ("nodes", &[]),
     ("telemetry", &[]),
     ("x509", &[]),
     ("config", &["oci"]),
@@ -62,7 +63,7 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("demo", &["oci", "http", "config", "app"]),
-    ("main", &["api", "client", "oci", "listed", "telemetry", "config", "bundle", "app", "demo"]),
+    ("main", &["api", "client", "oci", "listed", "nodes", "telemetry", "config", "bundle", "app", "demo"]),
 ];
 
 /// Edges that are not in the table. Tests count: what a test needs of another module, its module needs.
@@ -147,6 +148,8 @@ const USES_FILES: &[&str] = &[
     "src/server/socket.rs",
     "src/bundle/files.rs",
     "src/commands/warm.rs",
+    "src/commands/client_config.rs",
+    "src/nodes/files.rs",
     "src/telemetry/metrics/process.rs",
 ];
 

@@ -51,3 +51,9 @@ capabilities:
 {{- fail "tls.enabled needs tls.secretName, or tls.certManager.enabled" -}}
 {{- end -}}
 {{- end }}
+
+{{/* The pods of node-setup are none of those that serve. */}}
+{{- define "roadstead.nodeSetupLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-node-setup
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}

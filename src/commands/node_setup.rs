@@ -1,0 +1,84 @@
+//! `roadstead node-setup`: the runtimes of this node pull through the mirror, as long as somebody wants it.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use roadstead::nodes::{Client, Facts};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::client_config::{About, carry_out, facts};
+use super::show;
+use crate::{Failure, failed, runtime};
+
+#[derive(Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct NodeSetup {
+    /// Where the node's files are, in place of /
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Take back what was done
+    #[arg(long, conflicts_with = "stay")]
+    remove: bool,
+    /// Stay until told to end (SIGTERM), and take it back then
+    #[arg(long)]
+    stay: bool,
+    #[command(flatten)]
+    about: About,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  roadstead node-setup --mirror http://127.0.0.1:30500
+  roadstead node-setup --mirror https://mirror.example --ca ca.pem --root /host --stay
+  roadstead node-setup --mirror http://127.0.0.1:30500 --remove
+
+It is client-config for containerd, and for CRI-O where that is. Registries stay as fallback: while the mirror does not
+answer, containerd goes to them after two seconds.";
+
+/// Every runtime of a node, with the directory by which it is known to be there.
+const RUNTIMES: [(Client, &str, &str); 2] =
+    [(Client::Containerd, "containerd", "etc/containerd"), (Client::CriO, "CRI-O", "etc/crio")];
+
+pub(crate) fn node_setup(args: &NodeSetup) -> Result<(), Failure> {
+    let facts = facts(&args.about)?;
+    if !args.stay {
+        return all(&args.root, &facts, args.remove);
+    }
+    // Before anything is done: whoever ends it early has it taken back as well.
+    runtime()?.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+        let (root, told) = (args.root.clone(), facts.clone());
+        let done = tokio::task::spawn_blocking(move || all(&root, &told, false)).await.map_err(failed)?;
+        if let Err(Failure::Failed(why)) = done {
+            // Some runtime may do well; that something was left alone is no reason to take it from that one.
+            show::say(&format!("{why}\n"));
+        }
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        let root = args.root.clone();
+        tokio::task::spawn_blocking(move || all(&root, &facts, true)).await.map_err(failed)?
+    })
+}
+
+fn all(root: &Path, facts: &Facts, remove: bool) -> Result<(), Failure> {
+    let there: Vec<_> = RUNTIMES.iter().filter(|(.., home)| root.join(home).is_dir()).collect();
+    if there.is_empty() && !remove {
+        return Err(failed(format!(
+            "no runtime that is known is on this node: {} has neither etc/containerd nor etc/crio",
+            root.display()
+        )));
+    }
+    let mut failures = Vec::new();
+    for (client, name, _) in there {
+        show::print(&format!("{name}:\n"))?;
+        match carry_out(root, *client, facts, remove) {
+            Ok(()) => {}
+            Err(Failure::Failed(why)) => failures.push(why),
+            Err(other) => return Err(other),
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Failure::Failed(failures.join("\n"))) }
+}
