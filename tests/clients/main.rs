@@ -13,6 +13,7 @@ mod chain;
 mod containerd;
 mod cut_off;
 mod docker;
+mod handbook;
 mod http;
 mod image;
 mod link;
