@@ -30,7 +30,8 @@ pub struct Image {
     pub media_type: Option<String>,
     /// How much of it is here.
     pub state: State,
-    /// How much of it is here for each platform that its index lists; empty of an image without an index.
+    /// How much of it is here for each platform that its index lists; without an index, for the one that its configuration
+    /// names, where that is here.
     pub platforms: Vec<Platform>,
     /// What is missing of it, for all of its platforms.
     pub missing: Missing,

@@ -27,7 +27,7 @@ pub use status::{FillStatus, Phase, Status, StoreStatus, Traffic, UpstreamStatus
 pub use tags::{Change, Refresh, Refreshed, TagState, Tags};
 pub use time::Time;
 pub use usage::{RepositoryUsage, Usage};
-pub use verify::{Verified, VerifiedImage, Verify};
+pub use verify::{Verified, VerifiedImage, Verify, VerifyLine, VerifyProgress};
 pub use warm::{
     StopWarming, Warm, WarmBlob, WarmJob, WarmJobs, WarmLack, WarmProgress, WarmState, WarmVerdict,
     WarmedImage,
@@ -86,6 +86,11 @@ pub trait Desk: Send + Sync {
     /// Lets a warming end.
     fn stop_warming(&self, asked: &StopWarming) -> Result<WarmJob, Problem>;
 
-    /// Whether images could be pulled from here, whole, were upstream gone.
-    fn verify(&self, asked: &Verify) -> Result<Verified, Problem>;
+    /// Whether images could be pulled from here, whole, were upstream gone. `watch` is told now and then how far that is,
+    /// and says whether it is still wanted.
+    fn verify(
+        &self,
+        asked: &Verify,
+        watch: &mut dyn FnMut(&VerifyProgress) -> bool,
+    ) -> Result<Verified, Problem>;
 }

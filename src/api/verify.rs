@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Gap;
+use super::{Gap, Problem};
 
 /// What is to be proven.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +26,34 @@ pub struct Verify {
     /// Whether every byte is hashed again.
     #[serde(default)]
     pub deep: bool,
+}
+
+/// How far a proof is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyProgress {
+    /// Images that are looked at.
+    pub images: u64,
+    /// Those of them that are finished.
+    pub finished: u64,
+    /// The one that is looked at now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Bytes that are to be hashed, as far as is known; 0 where none are.
+    pub bytes: u64,
+    /// Those of them that were.
+    pub read: u64,
+}
+
+/// One line of an answer that tells how far a proof is: any number of times that, and at the end what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyLine {
+    /// It goes on.
+    Progress(VerifyProgress),
+    /// It is over.
+    Verified(Verified),
+    /// It could not be made.
+    Error(Problem),
 }
 
 /// What was proven.

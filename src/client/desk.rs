@@ -2,8 +2,9 @@
 
 use super::Remote;
 use crate::api::{
-    Desk, Images, ModeSwitch, Modes, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status,
-    StopWarming, Tags, Usage, Verified, Verify, Warm, WarmJob, WarmJobs,
+    Desk, Images, ModeSwitch, Modes, PinRequest, Pins, Problem, ProblemCode, Refresh, Refreshed, Removal,
+    Removed, Status, StopWarming, Tags, Usage, Verified, Verify, VerifyLine, VerifyProgress, Warm, WarmJob,
+    WarmJobs,
 };
 
 impl Desk for Remote {
@@ -68,7 +69,20 @@ impl Desk for Remote {
         self.post("/api/v1/warm/stop", asked)
     }
 
-    fn verify(&self, asked: &Verify) -> Result<Verified, Problem> {
-        self.post("/api/v1/verify", asked)
+    fn verify(
+        &self,
+        asked: &Verify,
+        watch: &mut dyn FnMut(&VerifyProgress) -> bool,
+    ) -> Result<Verified, Problem> {
+        self.watch("/api/v1/verify/watch", asked, &mut |line| match line {
+            VerifyLine::Progress(progress) if watch(&progress) => None,
+            VerifyLine::Progress(_) => Some(Err(nobody_waits())),
+            VerifyLine::Verified(verified) => Some(Ok(verified)),
+            VerifyLine::Error(problem) => Some(Err(problem)),
+        })
     }
+}
+
+fn nobody_waits() -> Problem {
+    Problem::new(ProblemCode::Unavailable, "nobody waits for the proof any more")
 }

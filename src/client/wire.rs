@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -113,6 +113,45 @@ impl Remote {
         self.runtime.block_on(self.document(Method::POST, path, content.into()))
     }
 
+    /// Posts, and gives each line of the answer to `take` as it comes, until that has what it wants.
+    pub(super) fn watch<L: DeserializeOwned, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content: &impl Serialize,
+        take: &mut dyn FnMut(L) -> Option<Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let content = serde_json::to_vec(content).map_err(Problem::bad_request)?;
+        self.runtime.block_on(async {
+            let (head, mut body) = self.exchange(Method::POST, path, content.into()).await?.into_parts();
+            if !head.status.is_success() {
+                return self.read::<T>(head.status, body).await;
+            }
+            let mut ahead = Vec::new();
+            loop {
+                let frame = timeout(ANSWERING, body.frame()).await;
+                let broken = |why: &dyn fmt::Display| self.broken(format!("its answer broke off: {why}"));
+                let frame = match frame {
+                    Ok(Some(frame)) => frame.map_err(|error| broken(&error))?,
+                    Ok(None) => return Err(broken(&"it has an end too early")),
+                    Err(_) => return Err(broken(&"nothing more came")),
+                };
+                let Ok(data) = frame.into_data() else { continue };
+                ahead.extend_from_slice(&data);
+                while let Some(end) = ahead.iter().position(|byte| *byte == b'\n') {
+                    let line =
+                        serde_json::from_slice(&ahead[..end]).map_err(|error| self.unexpected(&error))?;
+                    ahead.drain(..=end);
+                    if let Some(taken) = take(line) {
+                        return taken;
+                    }
+                }
+                if ahead.len() > MOST {
+                    return Err(broken(&"a line has no end"));
+                }
+            }
+        })
+    }
+
     async fn document<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -120,17 +159,21 @@ impl Remote {
         content: Bytes,
     ) -> Result<T, Problem> {
         let (head, body) = self.exchange(method, target, content).await?.into_parts();
+        self.read(head.status, body).await
+    }
+
+    /// The document of an answer, or the problem that it tells.
+    async fn read<T: DeserializeOwned>(&self, status: StatusCode, body: Incoming) -> Result<T, Problem> {
         let body = http_body_util::Limited::new(body, MOST).collect().await;
         let body = body.map_err(|error| self.broken(format!("its answer broke off: {error}")))?.to_bytes();
-        if head.status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|error| self.broken(format!("its answer is not what is expected: {error}")));
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| self.unexpected(&error));
         }
         let problem = serde_json::from_slice::<Value>(&body)
             .ok()
             .and_then(|mut failure| serde_json::from_value::<Problem>(failure.get_mut("error")?.take()).ok());
         Err(problem.unwrap_or_else(|| {
-            self.broken(format!("it answers {}, and no roadstead does so", head.status))
+            self.broken(format!("it answers {status}, and no roadstead does so"))
                 .hint("is its API off (admin.api), or is something else there?")
         }))
     }
@@ -160,6 +203,10 @@ impl Remote {
             }
         };
         answered.await.map_err(|error| self.broken(error.to_string()))
+    }
+
+    fn unexpected(&self, error: &serde_json::Error) -> Problem {
+        self.broken(format!("its answer is not what is expected: {error}"))
     }
 
     fn broken(&self, why: impl fmt::Display) -> Problem {

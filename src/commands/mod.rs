@@ -11,6 +11,7 @@ mod ls;
 mod mode;
 mod node_setup;
 mod pin;
+mod proof_bar;
 mod reach;
 mod refresh;
 mod rm;

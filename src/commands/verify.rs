@@ -3,6 +3,7 @@
 use clap::Args;
 use roadstead::api::{Desk, Gap, GapKind, GapReason, Problem, Verified, VerifiedImage, Verify, Warm};
 
+use super::proof_bar::ProofBar;
 use super::warm::{bring, seconds};
 use super::{Reach, at_desk, show};
 use crate::Failure;
@@ -75,6 +76,7 @@ fn all(desk: &dyn Desk, args: &VerifyArgs) -> Result<Verified, Problem> {
         images => images.iter().cloned().map(Some).collect(),
     };
     let mut images: Vec<VerifiedImage> = Vec::new();
+    let mut bar = ProofBar::as_fits(args.json);
     for of in of {
         let asked = Verify {
             of,
@@ -84,12 +86,13 @@ fn all(desk: &dyn Desk, args: &VerifyArgs) -> Result<Verified, Problem> {
             without_referrers: args.no_referrers,
             deep: args.deep,
         };
-        for image in desk.verify(&asked)?.images {
+        for image in desk.verify(&asked, &mut |progress| bar.draw(progress))?.images {
             if !images.iter().any(|other| other.reference == image.reference) {
                 images.push(image);
             }
         }
     }
+    bar.end();
     Ok(Verified { whole: images.iter().all(|image| image.whole), images })
 }
 

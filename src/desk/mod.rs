@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 
 use crate::api::{
     Desk, Images, ModeSwitch, Modes, PinRequest, Pins, Problem, Refresh, Refreshed, Removal, Removed, Status,
-    StopWarming, Tags, Usage, Verified, Verify, Warm, WarmJob, WarmJobs,
+    StopWarming, Tags, Usage, Verified, Verify, VerifyProgress, Warm, WarmJob, WarmJobs,
 };
 use crate::mirror::Mirror;
 use crate::store::Store;
@@ -113,7 +113,11 @@ impl Desk for Office {
         self.end_warming(asked.job)
     }
 
-    fn verify(&self, asked: &Verify) -> Result<Verified, Problem> {
-        self.prove(asked)
+    fn verify(
+        &self,
+        asked: &Verify,
+        watch: &mut dyn FnMut(&VerifyProgress) -> bool,
+    ) -> Result<Verified, Problem> {
+        self.prove(asked, watch)
     }
 }

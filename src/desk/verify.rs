@@ -1,17 +1,25 @@
 //! `verify`: could these images be pulled from here, whole, were upstream gone?
 
-use std::time::{Duration, SystemTime};
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Office;
 use super::images::{Found, gap};
 use super::select::Selection;
-use crate::api::{Problem, Verified, VerifiedImage, Verify};
-use crate::mirror::prove;
-use crate::oci::Reference;
-use crate::store::{Pin, Wanted};
+use crate::api::{Problem, ProblemCode, Verified, VerifiedImage, Verify, VerifyProgress};
+use crate::mirror::{Abandoned, Proof};
+use crate::oci::{Digest, Reference};
+use crate::store::{Closure, Kind, Pin, Standing, Wanted};
+
+/// How often it is told how far a proof is.
+const LOOK: Duration = Duration::from_millis(200);
 
 impl Office {
-    pub(super) fn prove(&self, asked: &Verify) -> Result<Verified, Problem> {
+    pub(super) fn prove(
+        &self,
+        asked: &Verify,
+        watch: &mut dyn FnMut(&VerifyProgress) -> bool,
+    ) -> Result<Verified, Problem> {
         let wanted = wanted(asked)?;
         let selection = self.selection(asked.of.as_deref())?;
         let mut found = self.find(&selection);
@@ -29,8 +37,7 @@ impl Office {
             unknown.extend(absent.map(name_of_pin));
         }
         found.retain(|found| self.is_lately_used(found, asked.pulled_within));
-        let mut images: Vec<VerifiedImage> =
-            found.iter().map(|found| self.prove_one(found, &wanted, asked.deep)).collect();
+        let mut images = self.prove_all(&found, &wanted, asked.deep, watch)?;
         images.extend(unknown.into_iter().map(nothing_of));
         Ok(Verified { whole: images.iter().all(|image| image.whole), images })
     }
@@ -43,18 +50,79 @@ impl Office {
         age.is_none_or(|age| age <= Duration::from_secs(within))
     }
 
-    fn prove_one(&self, found: &Found, wanted: &Wanted, deep: bool) -> VerifiedImage {
-        let place = (found.upstream.as_str(), &found.repository);
-        let closure = prove(&self.store, place, &found.digest, wanted, deep);
-        VerifiedImage {
-            reference: found.reference(),
-            digest: Some(found.digest.to_string()),
-            whole: closure.is_whole() && closure.unoffered.is_empty(),
-            objects: closure.objects.len() as u64,
-            bytes: closure.bytes(),
-            gaps: closure.gaps().filter_map(gap).collect(),
-            unoffered: closure.unoffered.iter().map(ToString::to_string).collect(),
+    fn prove_all(
+        &self,
+        found: &[Found],
+        wanted: &Wanted,
+        deep: bool,
+        watch: &mut dyn FnMut(&VerifyProgress) -> bool,
+    ) -> Result<Vec<VerifiedImage>, Problem> {
+        let bytes = if deep { self.bytes_to_read(found, wanted) } else { 0 };
+        let (mut proof, mut watch) = (Proof::new(&self.store, deep), Now::and_then(watch));
+        let mut images = Vec::new();
+        for one in found {
+            let (reference, place) = (one.reference(), (one.upstream.as_str(), &one.repository));
+            let mut progress = VerifyProgress {
+                images: found.len() as u64,
+                finished: images.len() as u64,
+                image: Some(reference.clone()),
+                bytes,
+                read: proof.read(),
+            };
+            let closure = proof.of(place, &one.digest, wanted, &mut |read| {
+                progress.read = read;
+                watch.tell(&progress)
+            });
+            let closure = closure.map_err(|Abandoned| {
+                Problem::new(ProblemCode::Unavailable, "nobody waits for the proof any more")
+            })?;
+            images.push(told(reference, &one.digest, &closure));
         }
+        let (all, read) = (found.len() as u64, proof.read());
+        // All of it is done, whether anybody still wants to know or not.
+        (watch.watch)(&VerifyProgress { images: all, finished: all, image: None, bytes, read });
+        Ok(images)
+    }
+
+    /// The blobs of all these images, each once.
+    fn bytes_to_read(&self, found: &[Found], wanted: &Wanted) -> u64 {
+        let closures = found.iter().map(|one| self.closure(one, &one.digest, wanted));
+        let needed = closures.flat_map(|closure| closure.objects);
+        let blobs = needed.filter(|needed| needed.kind == Kind::Blob && needed.standing == Standing::Here);
+        blobs.map(|needed| (needed.digest, needed.size)).collect::<HashMap<_, _>>().into_values().sum()
+    }
+}
+
+/// Tells whoever watches not more often than somebody can look.
+struct Now<'a> {
+    watch: &'a mut dyn FnMut(&VerifyProgress) -> bool,
+    told: Option<Instant>,
+}
+
+impl<'a> Now<'a> {
+    fn and_then(watch: &'a mut dyn FnMut(&VerifyProgress) -> bool) -> Self {
+        Self { watch, told: None }
+    }
+
+    /// Whether the proof is still wanted.
+    fn tell(&mut self, progress: &VerifyProgress) -> bool {
+        if self.told.is_some_and(|told| told.elapsed() < LOOK) {
+            return true;
+        }
+        self.told = Some(Instant::now());
+        (self.watch)(progress)
+    }
+}
+
+fn told(reference: String, digest: &Digest, closure: &Closure) -> VerifiedImage {
+    VerifiedImage {
+        reference,
+        digest: Some(digest.to_string()),
+        whole: closure.is_whole() && closure.unoffered.is_empty(),
+        objects: closure.objects.len() as u64,
+        bytes: closure.bytes(),
+        gaps: closure.gaps().filter_map(gap).collect(),
+        unoffered: closure.unoffered.iter().map(ToString::to_string).collect(),
     }
 }
 

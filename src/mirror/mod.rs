@@ -42,7 +42,7 @@ pub use blobs::BlobAnswer;
 pub use fill::{BlobReader, Delivery, FillProgress, Piece, ReadError};
 pub use mode::{Contact, Mode, Modes, NoMode, OfflineMiss, SaidBy, Why};
 pub use policy::{Denied, Extent, FillPolicy, Policy, Resume, Unread};
-pub use proof::prove;
+pub use proof::{Abandoned, Proof};
 pub use referrers::ReferrersAnswer;
 pub use site::{Mirror, Options, Site, SiteSettings, Target};
 pub use switch::{UnknownUpstream, UpstreamMode};

@@ -156,19 +156,23 @@ impl Core {
 
     /// Opens a committed blob and notes the use.
     pub(super) fn open_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
-        let file = self.inspect_blob(digest)?;
+        if !self.state().model.blobs.contains(digest) {
+            return Ok(None);
+        }
+        let file = match self.open.get(digest) {
+            Some(file) => Some(file),
+            None => self.inspect_blob(digest)?,
+        };
         if file.is_some() {
             self.change(|model| model.touch(digest));
         }
         Ok(file)
     }
 
-    /// Opens a committed blob. What is not as it was committed is dropped, and is as if it had never been here.
+    /// Opens a committed blob. What is not as it was committed is dropped, and is as if it had never been here; also what
+    /// has lost its name while somebody has it open.
     pub(super) fn inspect_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
         let Some(entry) = self.state().model.blobs.peek(digest).cloned() else { return Ok(None) };
-        if let Some(file) = self.open.get(digest) {
-            return Ok(Some(file));
-        }
         let path = self.layout.content(Tree::Blobs, digest);
         let opened = self.disk.open(&path, Access::Read);
         let Some(file) = found(opened, "open a blob")? else {

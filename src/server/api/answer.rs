@@ -27,7 +27,6 @@ pub(super) enum Answer {
     /// One document.
     Json(Vec<u8>),
     /// A document a line, while they come.
-    #[expect(dead_code, reason = "for calls that take long and tell how far they are")]
     Lines(Lines),
 }
 

@@ -11,7 +11,6 @@
 mod answer;
 mod asked;
 mod gate;
-#[cfg_attr(not(test), expect(dead_code, reason = "for calls that take long and tell how far they are"))]
 mod lines;
 mod routes;
 

@@ -3,12 +3,15 @@
 //! A read is a `GET` whose parameters are in the query; a write is a `POST` with JSON. `docs/openapi.json` describes them
 //! all, and a test holds the two together.
 
+use std::sync::Arc;
+
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Asking};
+use super::lines::Lines;
 use super::method_of;
-use crate::api::{Problem, ProblemCode};
+use crate::api::{Problem, ProblemCode, Verify, VerifyLine};
 
 /// One path, one method.
 struct Route {
@@ -84,7 +87,8 @@ const ROUTES: &[Route] = &[
         Answer::of(&asking.desk.warm_job(job, since)?)
     }),
     write("/api/v1/warm/stop", |asking| Answer::of(&asking.desk.stop_warming(&asking.content()?)?)),
-    write("/api/v1/verify", |asking| Answer::of(&asking.desk.verify(&asking.content()?)?)),
+    write("/api/v1/verify", |asking| Answer::of(&asking.desk.verify(&asking.content()?, &mut |_| true)?)),
+    write("/api/v1/verify/watch", watch_proof),
 ];
 
 /// The call that a request means.
@@ -100,6 +104,15 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Run, Problem> {
         Problem::new(ProblemCode::MethodNotAllowed, format!("{path} has no method {method}"))
             .hint("reads are GET, writes are POST")
     })
+}
+
+/// How far a proof is, a line each time, and at the end what came of it. It ends when its client leaves.
+fn watch_proof(asking: &Asking) -> Result<Answer, Problem> {
+    let (asked, desk): (Verify, _) = (asking.content()?, Arc::clone(&asking.desk));
+    Ok(Answer::Lines(Lines::of(move |tell| {
+        let proven = desk.verify(&asked, &mut |progress| tell.line(&VerifyLine::Progress(progress.clone())));
+        tell.line(&proven.map_or_else(VerifyLine::Error, VerifyLine::Verified));
+    })))
 }
 
 fn list() -> Answer {

@@ -123,6 +123,25 @@ fn t36_what_has_readers_is_not_evicted_and_stays_readable_when_its_file_goes() {
 }
 
 #[test]
+fn a_look_finds_that_a_file_has_lost_its_name_while_somebody_reads_it() {
+    let (fixture, _) = store_with(1_000_000);
+    let store = &fixture.store;
+    let bytes = content(1, 1_000);
+    let digest = commit(store, &bytes, "a");
+    let reader = store.open_blob(&digest).unwrap().unwrap();
+    assert!(
+        Arc::ptr_eq(&reader, &store.inspect_blob(&digest).unwrap().unwrap()),
+        "one file for all who read it"
+    );
+    RealDisk.remove(&fixture.layout().content(Tree::Blobs, &digest)).unwrap();
+    assert!(store.inspect_blob(&digest).unwrap().is_none());
+    assert_eq!(store.blob(&digest), None, "it is fetched again");
+    let mut read = vec![0; 1_000];
+    assert_eq!(reader.read_at(&mut read, 0).unwrap(), 1_000);
+    assert_eq!(read, bytes);
+}
+
+#[test]
 fn what_a_fill_left_long_ago_goes_before_any_whole_image_and_what_was_left_lately_stays_longer() {
     for lately in [Duration::ZERO, Duration::from_secs(600)] {
         let (fixture, _) = store_by(1_000_000, Policy { lately, ..EAGER });

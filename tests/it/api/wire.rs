@@ -69,3 +69,13 @@ fn must_fit(description: &Value, document: &Value, place: &str, target: &str) {
         schema.iter_errors(document).map(|e| format!("{} at {}", e, e.instance_path())).collect();
     assert!(wrong.is_empty(), "{target}: {wrong:#?}\n{document:#}");
 }
+
+/// The documents of an answer that comes in lines, each held against this schema of the description.
+pub(super) fn lines(answer: &Answer, schema: &str, target: &str) -> Vec<Value> {
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"), "{answer:?}");
+    let (description, place) = (description(), format!("#/components/schemas/{schema}"));
+    let lines = answer.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let documents: Vec<Value> = lines.map(|line| serde_json::from_slice(line).expect("a document")).collect();
+    documents.iter().for_each(|document| must_fit(&description, document, &place, target));
+    documents
+}
