@@ -3,7 +3,7 @@
 # demo and test are self-contained: on a machine with the Rust toolchain they fetch, build and set up what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full soak check bench image deb
+.PHONY: help demo serve test test-full soak crowd check bench image deb
 
 CARGO ?= cargo
 # Further arguments of `make serve` and `make demo`, as in: make serve ARGS="--config my.toml"
@@ -34,6 +34,9 @@ soak: ## Power that goes, upstream's faults, then games of everything at once, b
 	ROADSTEAD_TEST_SEED=$$(date +%s) $(CARGO) test --locked --release --test it -- --nocapture power::
 	$(CARGO) test --locked --release --test it -- --ignored --nocapture soak::
 	ROADSTEAD_SOAK_MINUTES=$(MINUTES) $(CARGO) test --locked --release --test model -- --ignored --nocapture soak
+
+crowd: ## What 2,000 idle and 200 slow clients and a flood of heads cost the others (a minute, on a quiet machine)
+	$(CARGO) test --locked --release --test it -- --ignored --nocapture crowd::
 
 check: ## Formatting and lints, warnings denied; licences and bans too where cargo-deny is at hand
 	$(CARGO) fmt --all -- --check

@@ -1,10 +1,12 @@
 //! The command line as it is typed: commands, flags, and the help that teaches them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::carry;
+use crate::cert;
 use crate::commands;
 use crate::shell;
 
@@ -28,6 +30,12 @@ pub(crate) enum Command {
     /// running bodies finish and stops; SIGHUP reads the configuration again and says what needs a restart.
     #[command(verbatim_doc_comment, after_long_help = SERVE)]
     Serve(Serve),
+    /// Make certificates for a first try of TLS: an authority of one's own, a server's, clients'
+    ///
+    /// Keys are readable by their owner alone, and nothing is written over. Run again in the same directory it signs more
+    /// with the authority that is there. What to do with the files is printed.
+    #[command(verbatim_doc_comment, after_long_help = CERT)]
+    Cert(cert::Cert),
     /// Tell every mistake of a configuration at once
     ///
     /// The environment counts as it would for `serve`. Nothing is started, bound or written.
@@ -108,6 +116,15 @@ pub(crate) struct Check {
     /// Print one JSON object to standard output, in place of text
     #[arg(long)]
     pub(crate) json: bool,
+    /// Say whether USER may pull REF, and by which rule; "-" is somebody who has not logged in
+    #[arg(long, num_args = 2, value_names = ["USER", "REF"])]
+    pub(crate) explain: Option<Vec<String>>,
+    /// ... who shows a certificate with this name; may be given again
+    #[arg(long, value_name = "NAME", requires = "explain")]
+    pub(crate) certificate: Vec<String>,
+    /// ... who comes from this address; without it, by a socket in the file system
+    #[arg(long, value_name = "ADDRESS", requires = "explain")]
+    pub(crate) from: Option<IpAddr>,
 }
 
 #[derive(Args, Debug)]
@@ -122,6 +139,12 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+const CERT: &str = "\
+Examples:
+  roadstead cert mirror.example 10.0.0.7              tls/ca.crt, tls/server.crt, and their keys
+  roadstead cert --dir /etc/roadstead/tls '*.nodes.example'
+  roadstead cert --client node-7                      tls/client-node-7.crt, by the same authority";
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
 

@@ -3,6 +3,7 @@
 //! The library holds everything; the binary only parses the command line. `ARCHITECTURE.md` is the map: which module
 //! owns what, and which way the arrows between them go.
 
+pub mod admission;
 pub mod api;
 pub mod app;
 pub mod bundle;

@@ -4,6 +4,7 @@
 //! configuration. Answers go to standard output, everything else to standard error.
 
 mod carry;
+mod cert;
 mod check;
 mod cli;
 mod commands;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve(args) => serve(args),
+        Command::Cert(args) => cert::cert(&args),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo(&args),
         Command::Export(args) => carry::export(args),

@@ -10,6 +10,7 @@ use crate::mirror::{
     TagPolicy, TagRule, TagRules, Unread, Warming,
 };
 use crate::oci::{Namespace, Namespaces};
+use crate::server::CrowdLimits;
 use crate::store;
 use crate::telemetry::Metrics;
 use crate::upstream::{
@@ -209,6 +210,18 @@ pub(super) fn shared(uplink: &config::Uplink, clock: &Clock) -> Shared {
         uplink: Uplink::new(uplink.max_connections, uplink.max_rate),
         limits: Limits::new(clock.clone()),
         refreshed: Refreshed::new(),
+    }
+}
+
+/// How many clients may be here.
+pub(super) fn crowd_limits(limits: &config::Limits) -> CrowdLimits {
+    CrowdLimits {
+        connections: limits.max_connections,
+        connections_of_one: limits.max_connections_per_address,
+        requests: limits.max_requests,
+        requests_of_one: limits.max_requests_per_address,
+        waiting: limits.max_waiting,
+        patience: limits.wait,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What clients are shown and have to show: from the configuration, and again when it or its files change.
+//! What lets clients in: from the configuration, and again when it or its files change.
 //!
 //! Files are read again every few seconds and compared by what is in them: what a system has mounted in their place may
 //! have any time, and any name behind the one that is configured.
@@ -9,14 +9,14 @@ use std::time::{Duration, SystemTime};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::config::{self, ClientAuth, TlsVersion};
-use crate::server::{self, Clients, ServerCertificate, TlsError, TlsSettings};
+use crate::config::{self, ClientAuth, Config, TlsVersion};
+use crate::server::{self, AccessSettings, Clients, ServerCertificate, TlsError, TlsSettings};
 use crate::telemetry::{Metrics, Watched};
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// How often it is said again that a certificate ends, or that a file cannot be used.
+/// How often it is said again that a file cannot be used.
 const REMIND: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What lets clients in, as it is now. Clones are the same.
@@ -29,11 +29,18 @@ pub(super) struct Doors {
 struct Inner {
     /// TLS, where it is spoken.
     tls: Option<server::Tls>,
-    /// What it was made of.
-    made_of: Mutex<config::Tls>,
-    /// What was last said to be wrong with its files, and when.
-    told: Mutex<Option<(String, SystemTime)>>,
+    access: server::Access,
+    made_of: Mutex<MadeOf>,
+    /// What was last said to be wrong with which files, and when.
+    told: Mutex<[Option<(String, SystemTime)>; 2]>,
     metrics: Metrics,
+}
+
+/// The configuration of the doors as it is in use, with what is in its files.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct MadeOf {
+    pub(super) tls: config::Tls,
+    pub(super) access: config::Access,
 }
 
 impl Doors {
@@ -41,39 +48,53 @@ impl Doors {
     ///
     /// # Errors
     /// TLS cannot be like this.
-    pub(super) fn new(config: &config::Config, metrics: Metrics) -> Result<Self, TlsError> {
-        let tls = &config.tls;
-        let is_spoken = !tls.listen.is_empty();
-        let made = if is_spoken { Some(server::Tls::new(settings(tls))?) } else { None };
-        let (made_of, told) = (Mutex::new(tls.clone()), Mutex::default());
-        let doors = Self { inner: Arc::new(Inner { tls: made, made_of, told, metrics }) };
-        if is_spoken {
-            doors.inspect(tls);
-        }
+    pub(super) fn new(config: &Config, metrics: Metrics) -> Result<Self, TlsError> {
+        let is_spoken = !config.tls.listen.is_empty();
+        let tls = if is_spoken { Some(server::Tls::new(settings(&config.tls))?) } else { None };
+        let made_of = MadeOf { tls: config.tls.clone(), access: config.access.clone() };
+        let access = server::Access::new(admission(&made_of), metrics.clone());
+        let (made_of, told) = (Mutex::new(made_of), Mutex::default());
+        let doors = Self { inner: Arc::new(Inner { tls, access, made_of, told, metrics }) };
+        doors.inspect(&config.tls);
         Ok(doors)
     }
 
     /// TLS as it is spoken, and how long it may take to agree on it.
     pub(super) fn tls(&self) -> Option<(server::Tls, Duration)> {
-        let within = self.made_of().handshake_timeout;
+        let within = self.made_of().tls.handshake_timeout;
         self.inner.tls.clone().map(|tls| (tls, within))
+    }
+
+    /// Who may have what.
+    pub(super) fn access(&self) -> server::Access {
+        self.inner.access.clone()
     }
 
     /// Takes into use what a new configuration says.
     ///
     /// # Errors
-    /// TLS cannot be like this; it stays as it was.
-    pub(super) fn take(&self, new: &config::Tls) -> Result<(), TlsError> {
+    /// TLS cannot be like this; all stays as it was.
+    pub(super) fn take(&self, new: &Config) -> Result<(), TlsError> {
         let mut made_of = self.made_of();
-        if let Some(tls) = &self.inner.tls
-            && *made_of != *new
-        {
-            tls.replace(settings(new))?;
-            self.inspect(new);
-        }
         // Where it is listened stays as it was: that is for a restart.
-        let (listen, handshake_timeout) = (made_of.listen.clone(), made_of.handshake_timeout);
-        *made_of = config::Tls { listen, handshake_timeout, ..new.clone() };
+        let (listen, handshake_timeout) = (made_of.tls.listen.clone(), made_of.tls.handshake_timeout);
+        let tls = config::Tls { listen, handshake_timeout, ..new.tls.clone() };
+        let new = MadeOf { tls, access: new.access.clone() };
+        self.replace(&made_of, &new)?;
+        *made_of = new;
+        Ok(())
+    }
+
+    fn replace(&self, old: &MadeOf, new: &MadeOf) -> Result<(), TlsError> {
+        if let Some(tls) = &self.inner.tls
+            && old.tls != new.tls
+        {
+            tls.replace(settings(&new.tls))?;
+            self.inspect(&new.tls);
+        }
+        if old != new {
+            self.inner.access.replace(admission(new));
+        }
         Ok(())
     }
 
@@ -84,51 +105,62 @@ impl Doors {
             let doors = self.clone();
             // The files are on a disk that may be slow.
             if let Err(error) = spawn_blocking(move || doors.look()).await {
-                tracing::error!(%error, "the files of TLS were not looked at");
+                tracing::error!(%error, "the files of the doors were not looked at");
             }
         }
     }
 
     /// Looks at the files once. Blocks.
     pub(super) fn look(&self) {
-        let Some(tls) = &self.inner.tls else { return };
         let old = self.made_of().clone();
-        let new = old.read_again().and_then(|new| {
-            let replaced = if new == old { Ok(()) } else { tls.replace(settings(&new)) };
-            replaced.map(|()| new).map_err(|error| error.to_string())
-        });
-        let refused = new.is_err();
-        match new {
-            Ok(new) if new != old => {
-                tracing::info!("certificates have changed, and are taken into use");
-                self.inspect(&new);
-                // Unless the configuration was read again meanwhile, with these files or others.
-                let mut made_of = self.made_of();
-                if *made_of == old {
-                    *made_of = new;
-                }
+        let (tls, access) = (old.tls.read_again(), old.access.read_again());
+        let mut new = MadeOf {
+            tls: tls.as_ref().unwrap_or(&old.tls).clone(),
+            access: access.as_ref().unwrap_or(&old.access).clone(),
+        };
+        let mut tls = tls.map(drop);
+        {
+            let mut made_of = self.made_of();
+            // Unless the configuration was read again meanwhile, with these files or others.
+            if *made_of != old {
+                return;
             }
-            Ok(_) => {}
-            Err(why) => self.complain(&why),
+            if let Err(error) = self.replace(&old, &new) {
+                tls = Err(error.to_string());
+                new.tls = old.tls.clone();
+                self.inner.access.replace(admission(&new));
+            }
+            if new != old {
+                tracing::info!("files of certificates or users have changed, and are taken into use");
+            }
+            *made_of = new;
         }
-        if !refused {
-            *self.inner.told.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
-        self.inner.metrics.files_refused(Watched::Tls, refused);
+        self.tell(Watched::Tls, tls);
+        self.tell(Watched::Users, access.map(drop));
     }
 
-    fn complain(&self, why: &str) {
-        let mut told = self.inner.told.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Says what is wrong with files, not each time.
+    fn tell(&self, files: Watched, found: Result<(), String>) {
+        self.inner.metrics.files_refused(files, found.is_err());
+        let (place, name) = match files {
+            Watched::Tls => (0, "certificates"),
+            Watched::Users => (1, "users"),
+        };
+        let told = &mut self.inner.told.lock().unwrap_or_else(PoisonError::into_inner)[place];
+        let Err(why) = found else {
+            *told = None;
+            return;
+        };
         let now = SystemTime::now();
         let again = told.as_ref().is_none_or(|(said, when)| {
-            said != why || now.duration_since(*when).is_ok_and(|since| since >= REMIND)
+            *said != why || now.duration_since(*when).is_ok_and(|since| since >= REMIND)
         });
         if again {
             tracing::error!(
                 reason = why,
-                "certificates have changed and cannot be used; those from before stay in use"
+                "files of {name} have changed and cannot be used; what was in them before stays in use"
             );
-            *told = Some((why.to_owned(), now));
+            *told = Some((why, now));
         }
     }
 
@@ -142,9 +174,19 @@ impl Doors {
         self.inner.metrics.certificate_ends(ends.map_or(0, |ends| ends.as_secs()));
     }
 
-    /// The configuration as it is in use, with what is in its files.
-    pub(super) fn made_of(&self) -> MutexGuard<'_, config::Tls> {
+    /// What they are made of now.
+    pub(super) fn made_of(&self) -> MutexGuard<'_, MadeOf> {
         self.inner.made_of.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn admission(made_of: &MadeOf) -> AccessSettings {
+    let MadeOf { tls, access } = made_of;
+    AccessSettings {
+        rules: access.rules(tls),
+        networks: access.networks.clone(),
+        proxies: access.proxies.clone(),
+        users: access.htpasswd.as_ref().map(|htpasswd| htpasswd.users.clone()),
     }
 }
 

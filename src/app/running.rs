@@ -21,7 +21,7 @@ use crate::http::window;
 use crate::mirror::{Contact, Ending, Job, Mirror, Mode, Options, UpstreamMode, Verdict};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::api::Api;
-use crate::server::{self, Door, Drained, FileSocket, Limits, Service, SocketError, TlsError};
+use crate::server::{self, Crowd, Door, Drained, FileSocket, Limits, Service, SocketError, TlsError};
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
 use crate::telemetry::{Metrics, StoreFigures};
@@ -30,10 +30,6 @@ use super::admin;
 use super::build::{self, Shared};
 use super::doors::Doors;
 use super::proofs;
-
-/// The most that a request's head may take: clients put lists of a thousand ranges, some 20 KB, into one header, and
-/// proxies between add their own.
-const MAX_HEAD_BYTES: usize = 128 * 1024;
 
 /// The rights of a socket that is for its owner alone.
 const FOR_ITS_OWNER: u32 = 0o600;
@@ -183,6 +179,7 @@ impl App {
             namespaces,
             sites,
             memory_max_bytes: config.memory.max_bytes,
+            max_fills: config.limits.max_fills,
             metrics: metrics.clone(),
             clock,
         });
@@ -247,9 +244,13 @@ impl Running {
     pub fn reload(&self, new: Config) -> Result<Changes, StartError> {
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         // What its files say may be newer than the configuration that was read last.
-        config.tls = self.doors.made_of().clone();
+        {
+            let made_of = self.doors.made_of().clone();
+            (config.tls, config.access) = (made_of.tls, made_of.access);
+        }
         let changes = config.changes(&new);
-        self.doors.take(&new.tls).map_err(StartError::Tls)?;
+        self.doors.take(&new).map_err(StartError::Tls)?;
+        warn(&new);
         if config.upstreams != new.upstreams {
             let (namespaces, sites) = build::sites(&new.upstreams, &self.shared, &self.metrics)?;
             self.mirror.replace_sites(namespaces, sites);
@@ -297,11 +298,14 @@ impl Running {
     async fn listen(&mut self, config: &Config) -> Result<(), StartError> {
         let limits = Limits {
             header_timeout: config.server.header_timeout,
-            header_bytes: MAX_HEAD_BYTES,
+            header_bytes: config.limits.header_bytes,
             stall_timeout: config.server.stall_timeout,
             drain_timeout: config.server.drain_timeout,
         };
-        let service = Service::new(self.mirror.clone(), self.shared.pseudonym, self.metrics.clone());
+        warn(config);
+        let (access, crowd) = (self.doors.access(), Crowd::new(build::crowd_limits(&config.limits)));
+        let (mirror, metrics) = (self.mirror.clone(), self.metrics.clone());
+        let service = Service::new(mirror, access.clone(), crowd.clone(), self.shared.pseudonym, metrics);
         let admin = match config.admin.listen {
             Some(address) => Some(bind(address).await?),
             None => None,
@@ -313,7 +317,7 @@ impl Running {
         for address in &config.tls.listen {
             listeners.push((bind(*address).await?, true));
         }
-        let door = Door { service, limits, tls: None, metrics: self.metrics.clone() };
+        let door = Door { service, limits, access, crowd, tls: None, metrics: self.metrics.clone() };
         if let Some(path) = &config.server.socket {
             let socket = file_socket("server.socket", path, config.server.socket_mode)?;
             self.listeners.spawn(door.clone().serve(socket, self.stop_listeners.clone()));
@@ -402,6 +406,13 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+/// Says what an operator should know of who may have what.
+fn warn(config: &Config) {
+    for exposure in config.exposures() {
+        tracing::warn!("{exposure}");
+    }
 }
 
 fn file_socket(key: &'static str, path: &Path, mode: u32) -> Result<FileSocket, StartError> {

@@ -5,7 +5,7 @@ use super::{Config, Upstream};
 /// The differences between the configuration that is in use and a new one, by the names of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// These can be taken into use while the process runs: upstreams, certificates, what is done at intervals, and the
+    /// These can be taken into use while the process runs: upstreams, certificates, who may use it, what is done at intervals, and the
     /// level of the log.
     pub live: Vec<String>,
     /// These are taken into use by a restart, and not before.
@@ -28,6 +28,7 @@ impl Config {
             ("server.listen", self.server.listen != new.server.listen),
             ("server.socket", self.server.socket != new.server.socket),
             ("server.socket_mode", self.server.socket_mode != new.server.socket_mode),
+            ("limits", self.limits != new.limits),
             ("tls.listen", self.tls.listen != new.tls.listen),
             ("tls.handshake_timeout", self.tls.handshake_timeout != new.tls.handshake_timeout),
             ("server.drain_timeout", self.server.drain_timeout != new.server.drain_timeout),
@@ -51,6 +52,10 @@ impl Config {
             ("log.level", self.log.level != new.log.level),
             ("warm", self.warms != new.warms),
             ("verify", self.verify != new.verify),
+            ("access.networks", self.access.networks != new.access.networks),
+            ("access.proxies", self.access.proxies != new.access.proxies),
+            ("access.htpasswd", self.access.htpasswd != new.access.htpasswd),
+            ("access.rule", self.access.rules != new.access.rules),
             ("tls.certificate", self.tls.certificates != new.tls.certificates),
             ("tls.client_ca", self.tls.client_ca != new.tls.client_ca),
             ("tls.client_auth", self.tls.client_auth != new.tls.client_auth),

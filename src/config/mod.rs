@@ -7,6 +7,7 @@
 //! Nothing here touches the network, and of files it reads only the configuration and those that it names: passwords,
 //! docker's configurations, certificates and their keys. Whether an address can be bound or a directory written is left to whoever does so.
 
+mod access;
 mod changes;
 mod doors;
 mod mistake;
@@ -17,6 +18,7 @@ mod read;
 mod secret;
 mod source;
 
+pub use access::{Access, Htpasswd, Limits};
 pub use changes::Changes;
 pub use doors::{Certificate, ClientAuth, ClientCa, Tls, TlsVersion};
 pub use mistake::{Mistake, Mistakes, Place};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use super::{Endpoint, Http2, Offline, Proxies, Secret, Tls};
+use super::{Access, Endpoint, Http2, Limits, Offline, Proxies, Secret, Tls};
 use crate::oci::{Images, Pattern, Platforms};
 
 /// All of it.
@@ -17,6 +17,10 @@ pub struct Config {
     pub server: Server,
     /// Where clients come by TLS.
     pub tls: Tls,
+    /// Who may use the mirror.
+    pub access: Access,
+    /// How many may at a time.
+    pub limits: Limits,
     /// Where operators come.
     pub admin: Admin,
     /// What is logged, and how.
@@ -377,6 +381,8 @@ impl Default for Config {
         Self {
             server: Server::default(),
             tls: Tls::default(),
+            access: Access::default(),
+            limits: Limits::default(),
             admin: Admin::default(),
             log: Log::default(),
             store: Store::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::oci::Pattern;
 
+mod access;
 mod doors;
 mod reach;
 
@@ -62,6 +63,8 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
         "[[tls.certificate",
         "cert =",
         "key =",
+        "users = ",
+        "certificates = ",
     ];
     let text = examples(|line| !outside.iter().any(|key| line.starts_with(key)));
     let config = Config::from_toml(&text, "roadstead.toml").unwrap();
@@ -117,10 +120,10 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
 
 #[test]
 fn every_key_is_documented() {
-    let tables = ["server", "tls", "admin", "log", "store", "memory", "uplink", "verify"];
+    let tables = ["server", "tls", "access", "limits", "admin", "log", "store", "memory", "uplink", "verify"];
     let ask = tables.map(|table| format!("[{table}]\nno-such-key = 1\n")).join("")
         + "[[upstream]]\nno-such-key = 1\n[[upstream.account]]\nno-such-key = 1\n[[upstream.endpoint]]\nno-such-key = 1\n"
-        + "[[upstream.tags]]\nno-such-key = 1\n[[warm]]\nno-such-key = 1\n[[tls.certificate]]\nno-such-key = 1\n";
+        + "[[upstream.tags]]\nno-such-key = 1\n[[warm]]\nno-such-key = 1\n[[tls.certificate]]\nno-such-key = 1\n[[access.rule]]\nno-such-key = 1\n";
     let known: BTreeSet<String> = Config::from_toml(&ask, "f")
         .unwrap_err()
         .as_slice()
@@ -183,7 +186,7 @@ header_timeout = "30s"
             ("f.toml:12: memory.max_bytes: found the number -1; expected a size", ""),
             (
                 "f.toml:14: cache: found an unknown table; expected one of the tables",
-                "server, tls, admin, log",
+                "server, tls, access, limits, admin, log",
             ),
             ("f.toml:19: upstream.endpoints: found \"ftp://ghcr.io\"; expected a URL", "https or http"),
             ("f.toml:20: upstream.default: found \"yes\"; expected true or false", ""),

@@ -46,6 +46,7 @@ pub(super) fn problem(about: &str, refusal: &Refusal) -> Problem {
         Refusal::WrongContent { reason } => {
             (ProblemCode::Unreachable, format!("upstream sent something else: {reason}"))
         }
+        Refusal::Crowded => (ProblemCode::Unavailable, "as many blobs as may be are on their way".to_owned()),
         Refusal::Offline { why: Why::Away, .. } => {
             (ProblemCode::Unreachable, "upstream does not answer, and is not asked meanwhile".to_owned())
         }

@@ -114,6 +114,8 @@ pub enum Refusal {
         /// How long upstream wants us to wait.
         retry_after: Option<Duration>,
     },
+    /// As many blobs as may be are on their way, and this would be one more.
+    Crowded,
     /// It is not here, or not whole, and upstream is not asked.
     Offline {
         /// Why it is not.
@@ -153,6 +155,7 @@ impl Refusal {
             Self::RefusedUs => Some(401),
             Self::OutOfTime { .. }
             | Self::WrongContent { .. }
+            | Self::Crowded
             | Self::Offline { .. }
             | Self::Internal { .. } => None,
         }

@@ -122,6 +122,7 @@ impl Mirror {
                 let begin = Begin { source: source.clone(), right, elsewhere, opening: wanted.clone() };
                 match self.fills().start(digest, begin) {
                     Place::Stored => return Ok(None),
+                    Place::Full => return Err(Refusal::Crowded),
                     Place::Joined(fill) => (fill, false),
                     Place::Started(fill) => (fill, true),
                 }

@@ -54,8 +54,8 @@ impl Mirror {
         let begin = Begin { source, right: Right::Confirmed, elsewhere, opening: Wanted::Whole };
         let fill = match self.fills().start(&digest, begin) {
             Place::Started(fill) => fill,
-            // Somebody was faster.
-            Place::Joined(_) | Place::Stored => return,
+            // Somebody was faster, or there is no room; it goes on when it is asked for.
+            Place::Joined(_) | Place::Stored | Place::Full => return,
         };
         tracing::info!(%digest, size = recorded.size, present = recorded.present.total(), "goes on with an unfinished blob");
         for other in sources {

@@ -39,6 +39,8 @@ pub struct Options {
     pub sites: Vec<SiteSettings>,
     /// The budget of the memory tier, in bytes.
     pub memory_max_bytes: u64,
+    /// How many blobs may be on their way at a time.
+    pub max_fills: usize,
     /// Where figures go.
     pub metrics: Metrics,
     /// How old things are is told by this.
@@ -216,7 +218,7 @@ struct Parts {
 impl Mirror {
     /// A mirror that has asked nobody anything yet.
     pub fn new(options: Options) -> Self {
-        let Options { store, namespaces, sites, memory_max_bytes, metrics, clock } = options;
+        let Options { store, namespaces, sites, memory_max_bytes, max_fills, metrics, clock } = options;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let recent = Recent::new();
         // Most of the memory is for what pulls need.
@@ -234,7 +236,8 @@ impl Mirror {
                 tasks.clone(),
                 stop.clone(),
                 switch.turns(),
-            ),
+            )
+            .at_most(max_fills),
             relays,
             warmings: Jobs::default(),
             rounds: Rounds::default(),

@@ -102,6 +102,7 @@ impl Scene {
                 },
             }],
             memory_max_bytes: 1 << 20,
+            max_fills: 1024,
             metrics: metrics.clone(),
             clock: Clock::system(),
         });

@@ -19,6 +19,7 @@ use hyper::header::{HeaderMap, HeaderName, RANGE, USER_AGENT};
 use hyper::http::request;
 use tokio::time::Instant;
 
+use super::limit::Turn;
 use crate::http::{Body, BodyError};
 use crate::telemetry::{Metrics, Outcome};
 
@@ -35,6 +36,10 @@ pub(super) struct Line {
     /// What was asked for, as far as it could be read.
     pub(super) subject: Subject,
     answer: Option<Answer>,
+    /// As whom the client has logged in.
+    pub(super) user: Option<Arc<str>>,
+    /// The client's place among those that are answered, until it has its answer.
+    pub(super) turn: Option<Turn>,
     first_byte: Option<Duration>,
     bytes: u64,
     ended: bool,
@@ -69,6 +74,8 @@ impl Line {
             range: header(&head.headers, RANGE),
             subject: Subject::default(),
             answer: None,
+            user: None,
+            turn: None,
             first_byte: None,
             bytes: 0,
             ended: false,
@@ -110,6 +117,7 @@ impl Drop for Line {
             total_ms = milliseconds(total),
             range = self.range,
             client = %self.client,
+            user = self.user.as_deref(),
             user_agent = self.user_agent,
             cut = cut.then_some(true),
         );

@@ -5,22 +5,27 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Service;
+use super::admit::Access;
 use super::connection::{self, Ends, Protocol};
 use super::drain::Drained;
+use super::limit::{Crowd, Full};
 use super::listen::{self, Limits, Listener};
+use super::respond;
 use super::stall::{Socket, Transport};
 use super::tls::{Secured, Tls};
-use crate::telemetry::{Handshake, Metrics, Way};
+use crate::telemetry::{Handshake, Metrics, Refused, Way};
 
 /// What clients find at a listener. Clones are the same.
 #[derive(Clone, Debug)]
@@ -29,6 +34,10 @@ pub struct Door {
     pub service: Service,
     /// How long they may take.
     pub limits: Limits,
+    /// Who may come.
+    pub access: Access,
+    /// How many may.
+    pub crowd: Crowd,
     /// TLS, and how long it may take to agree on it; `None`: it is not spoken.
     pub tls: Option<(Tls, Duration)>,
     /// Where it is counted.
@@ -41,8 +50,9 @@ pub(super) struct Client {
     /// From where it comes; `None`: from this machine, by a socket in the file system.
     pub(super) address: Option<SocketAddr>,
     /// The names on the certificate that it has shown; `None`: it has shown none.
-    #[expect(dead_code, reason = "what rules go by")]
     pub(super) names: Option<Arc<[String]>>,
+    /// For whom it asks, where it is a proxy that is believed.
+    pub(super) forwarded: Option<IpAddr>,
 }
 
 impl Door {
@@ -59,9 +69,26 @@ impl Door {
             (None, Some(_)) => Way::Plain,
             (None, None) => Way::Socket,
         };
+        let address = peer.map(|peer| peer.ip());
+        if !self.access.lets_in(address) {
+            self.metrics.client_refused(Refused::Network);
+            return;
+        }
+        // Of a proxy that is believed each connection may be another client's; they are counted by their requests.
+        let counted = address.filter(|_| !self.access.is_proxy(address));
+        let _seat = match self.crowd.connect(counted) {
+            Ok(seat) => seat,
+            Err(full) => {
+                self.metrics.client_refused(full.into());
+                if way != Way::Tls {
+                    turn_away(socket, full).await;
+                }
+                return;
+            }
+        };
         let _counted = self.metrics.client_connection(way);
         let transport = Transport::new(socket, self.limits.stall_timeout);
-        let client = Client { address: peer, names: None };
+        let client = Client { address: peer, ..Client::default() };
         let Some((tls, within)) = self.tls.clone() else {
             return self.attend(transport, Protocol::Http1, client, ends).await;
         };
@@ -96,11 +123,44 @@ impl Door {
     }
 }
 
+impl Client {
+    /// Its address, without a port; `None`: it comes by a socket in the file system.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        self.forwarded.or_else(|| self.address.map(|address| address.ip().to_canonical()))
+    }
+}
+
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.address {
-            Some(address) => address.fmt(f),
-            None => f.write_str("unix"),
+        match (self.forwarded, self.address) {
+            (Some(address), _) => address.fmt(f),
+            (None, Some(address)) => address.fmt(f),
+            (None, None) => f.write_str("unix"),
         }
     }
+}
+
+impl From<Full> for Refused {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::All => Self::All,
+            Full::Address => Self::Address,
+        }
+    }
+}
+
+/// Tells a client of HTTP/1.1 why it is not let in. What it has sent is taken off the wire for a moment, because the system
+/// would tear the answer away from whoever is still sending; how many are told so at a time is bounded.
+async fn turn_away<S: Socket>(mut socket: S, full: Full) {
+    const MOMENT: Duration = Duration::from_millis(500);
+    static TOLD: Semaphore = Semaphore::const_new(64);
+    let Ok(_turn) = TOLD.try_acquire() else { return };
+    let telling = async {
+        socket.write_all(respond::turned_away(full).as_bytes()).await?;
+        socket.shutdown().await?;
+        let mut sent = [0; 4096];
+        while socket.read(&mut sent).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    let _gone_or_late = timeout(MOMENT, telling).await;
 }

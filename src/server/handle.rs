@@ -7,12 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use hyper::header::EXPECT;
+use hyper::header::{EXPECT, HeaderMap};
 use hyper::{Method, Request as Received, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::access::{Line, Recorded, Subject};
+use super::admit::{Access, Caller};
 use super::door::Client;
+use super::limit::Crowd;
 use super::reply::{JSON, OCI_NAMESPACE, Reply, ascii};
 use super::request::{Request, Waits};
 use super::respond::Rejection;
@@ -36,15 +38,17 @@ pub struct Service {
 #[derive(Debug)]
 struct Inner {
     mirror: Mirror,
+    access: Access,
+    crowd: Crowd,
     pseudonym: Pseudonym,
     metrics: Metrics,
 }
 
 impl Service {
-    /// Answers from `mirror`, which is known to others by `pseudonym`; counts in `metrics`.
+    /// Answers from `mirror`, which is known to others by `pseudonym`, whom `access` and `crowd` let; counts in `metrics`.
     #[must_use]
-    pub fn new(mirror: Mirror, pseudonym: Pseudonym, metrics: Metrics) -> Self {
-        Self { inner: Arc::new(Inner { mirror, pseudonym, metrics }) }
+    pub fn new(mirror: Mirror, access: Access, crowd: Crowd, pseudonym: Pseudonym, metrics: Metrics) -> Self {
+        Self { inner: Arc::new(Inner { mirror, access, crowd, pseudonym, metrics }) }
     }
 
     /// Answers one request.
@@ -53,39 +57,52 @@ impl Service {
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = received.into_parts();
-        let mut line = Line::begin(&head, client, self.inner.metrics.clone());
+        let client = self.inner.access.behind(client, &head.headers);
+        let mut line = Line::begin(&head, &client, self.inner.metrics.clone());
         let body = (!head.headers.contains_key(EXPECT)).then_some(body);
-        let reply = match Request::parse(&head) {
-            Ok(request) => self.answer(&request, body, &mut line.subject).await,
-            Err(rejection) => {
-                let rejected = in_time(body, async { Err(rejection) }).await;
-                rejected.unwrap_or_else(|rejection| rejection.reply(&line.subject))
-            }
+        let parsed = Request::parse(&head);
+        let ns = parsed.as_ref().ok().and_then(|request| request.query.ns.clone());
+        let answered = in_time(body, self.answer(&client, &head.headers, parsed, &mut line)).await;
+        let reply = answered.unwrap_or_else(|rejection| rejection.reply(&line.subject));
+        let reply = match &ns {
+            Some(ns) if line.subject.by_ns => reply.header(OCI_NAMESPACE, ascii(ns)),
+            _ => reply,
         };
         reply.send(head.method == Method::HEAD, line)
     }
 
-    async fn answer<B>(&self, request: &Request, body: Option<B>, subject: &mut Subject) -> Reply
-    where
-        B: Body<Data = Bytes> + Unpin,
-    {
-        let asking = Trail::of(&request.passed).lead(dispatch(&self.inner, request, subject));
-        let answered = in_time(body, asking).await;
-        let reply = answered.unwrap_or_else(|rejection| rejection.reply(subject));
-        match &request.query.ns {
-            Some(ns) if subject.by_ns => reply.header(OCI_NAMESPACE, ascii(ns)),
-            _ => reply,
-        }
+    /// Lets the client in, or not, before anything that it asks for is looked for.
+    async fn answer(
+        &self,
+        client: &Client,
+        headers: &HeaderMap,
+        parsed: Result<Request, Rejection>,
+        line: &mut Line,
+    ) -> Result<Reply, Rejection> {
+        let inner = &self.inner;
+        let waits = inner.metrics.client_waits();
+        line.turn = Some(inner.crowd.ask(client.ip()).await.map_err(Rejection::Full)?);
+        drop(waits);
+        let caller = inner.access.identify(client, headers).await?;
+        line.user = caller.user().cloned();
+        let request = parsed?;
+        Trail::of(&request.passed).lead(dispatch(inner, &request, &caller, &mut line.subject)).await
     }
 }
 
 /// Asks the mirror, and notes in `subject` what is being asked as soon as it is known.
-async fn dispatch(inner: &Inner, request: &Request, subject: &mut Subject) -> Result<Reply, Rejection> {
+async fn dispatch(
+    inner: &Inner,
+    request: &Request,
+    caller: &Caller,
+    subject: &mut Subject,
+) -> Result<Reply, Rejection> {
     let mirror = &inner.mirror;
     let (ns, before) = (request.query.ns.as_deref(), request.route.before.as_deref());
     let name = match &request.route.call {
         Call::Upload { .. } => return Err(Rejection::Write),
         Call::Ping | Call::Catalog => {
+            caller.may_greet()?;
             // No upstream is asked whether it is there (T75); it only has to be one of ours.
             mirror.select_ping(ns, before).map_err(Rejection::Select)?;
             subject.by_ns = ns.is_some();
@@ -102,10 +119,14 @@ async fn dispatch(inner: &Inner, request: &Request, subject: &mut Subject) -> Re
         | Call::Tags { name }
         | Call::Referrers { name, .. } => name,
     };
-    let target = mirror.select(ns, before, request.host.as_deref(), name).map_err(Rejection::Select)?;
+    // Which upstreams there are is told to nobody who may have nothing.
+    let target = mirror
+        .select(ns, before, request.host.as_deref(), name)
+        .map_err(|error| caller.may_greet().err().unwrap_or(Rejection::Select(error)))?;
     subject.upstream = Some(target.site.name().into());
     subject.repository = Some(target.repository.to_string());
     subject.by_ns = target.by_ns;
+    caller.may_have(target.site.name(), target.repository.as_str())?;
     // Whatever is here: an answer from the cache would hide the circle until the day when it has none.
     if goes_in_a_circle(&request.passed, inner.pseudonym) {
         return Err(Rejection::Loop);

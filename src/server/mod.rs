@@ -13,14 +13,17 @@
 
 mod access;
 pub mod admin;
+mod admit;
 pub mod api;
 mod blobs;
 mod connection;
 mod door;
 mod drain;
 mod handle;
+mod limit;
 mod listen;
 mod lists;
+mod login;
 mod manifests;
 mod region;
 mod reply;
@@ -31,9 +34,11 @@ mod stall;
 mod streams;
 mod tls;
 
+pub use admit::{Access, AccessSettings};
 pub use door::Door;
 pub use drain::Drained;
 pub use handle::Service;
+pub use limit::{Crowd, CrowdLimits};
 pub use listen::{Limits, Listener};
 pub use socket::{FileSocket, SocketError};
 pub use tls::{Clients, ServerCertificate, Tls, TlsError, TlsSettings, inspect};

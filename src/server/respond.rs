@@ -2,7 +2,8 @@
 //!
 //! Guarantees: what is said is true (G10) and chosen for what clients do with it. A 404 makes them believe that the
 //! object does not exist, so it is said only when upstream, or a rule of the operator, said so. Upstream's *no* to us is
-//! 403 and never a challenge, because clients would answer one with credentials that are meant for somebody else (T76).
+//! 403 and never a challenge, because clients would answer one with credentials that are meant for somebody else (T76);
+//! the one challenge is this mirror's own, to log in here.
 //! What cannot be known is 503 or 504, upon which clients turn to their next host.
 //!
 //! A client reads a fixed sentence, or its own words. Why upstream or the mirror failed, which may name hosts and paths,
@@ -12,10 +13,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_RANGE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_RANGE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use tracing::Level;
 
 use super::access::Subject;
+use super::limit::Full;
 use super::reply::{JSON, Reply, ascii};
 use crate::api::ProblemCode;
 use crate::http::content_range::unsatisfied;
@@ -36,6 +38,14 @@ pub(super) enum Rejection {
     Catalog,
     /// The request has been here before: this mirror is an endpoint of its own, maybe by others in between (T93).
     Loop,
+    /// The client would have to log in.
+    Unauthorized,
+    /// The rules do not give it to the client.
+    Forbidden,
+    /// Too many logins are being looked at.
+    Busy,
+    /// As many as may be here are here.
+    Full(Full),
     /// The mirror has no answer.
     Refused(Object, Refusal),
     /// Upstream does not let us have it, and the operator wants nobody to know that it is there.
@@ -105,6 +115,10 @@ impl Rejection {
         match self {
             Self::Write => reply.header(ALLOW, HeaderValue::from_static(ALLOWED)),
             Self::Unsatisfiable { size } => reply.header(CONTENT_RANGE, ascii(&unsatisfied(*size))),
+            Self::Unauthorized => reply.header(WWW_AUTHENTICATE, CHALLENGE),
+            Self::Busy | Self::Full(_) | Self::Refused(_, Refusal::Crowded) => {
+                reply.header(RETRY_AFTER, SOON.into())
+            }
             Self::Refused(_, Refusal::Limited { retry_after }) => {
                 reply.header(RETRY_AFTER, seconds(*retry_after).into())
             }
@@ -131,6 +145,17 @@ impl Rejection {
                 Level::WARN,
                 "the request has come back to this mirror: it is configured as an endpoint of its own, maybe by way of others",
             ),
+            Self::Unauthorized => Verdict::refused(
+                Code::Unauthorized,
+                "log in to this mirror; a login at another registry is none here",
+            ),
+            Self::Forbidden => {
+                Verdict::refused(Code::Denied, "the rules of this mirror do not give you this")
+            }
+            Self::Busy => {
+                limited(Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, "too many log in at this moment")
+            }
+            Self::Full(full) => crowded(*full),
             Self::Refused(object, refusal) => verdict_of(*object, refusal),
             Self::Hidden(object) => absent(*object),
             Self::Unsatisfiable { .. } => {
@@ -160,6 +185,7 @@ impl Rejection {
             | Refusal::Internal { reason } => Some(reason),
             Refusal::SaidNo { .. }
             | Refusal::RefusedUs
+            | Refusal::Crowded
             | Refusal::Limited { .. }
             | Refusal::Offline { .. } => None,
         }
@@ -178,6 +204,7 @@ impl Rejection {
             Refusal::RefusedUs => Some(StatusCode::UNAUTHORIZED.as_u16()),
             Refusal::OutOfTime { .. }
             | Refusal::WrongContent { .. }
+            | Refusal::Crowded
             | Refusal::Offline { .. }
             | Refusal::Internal { .. } => None,
         }
@@ -195,6 +222,44 @@ impl Rejection {
         }
     }
 }
+
+/// A limit of this mirror's. 503 where all share it, upon which clients turn to their next host; 429 where it is the
+/// client's own.
+fn crowded(full: Full) -> Verdict {
+    match full {
+        Full::All => limited(
+            Code::Unavailable,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "as many as this mirror lets in are here",
+        ),
+        Full::Address => limited(
+            Code::TooManyRequests,
+            StatusCode::TOO_MANY_REQUESTS,
+            "as many as this mirror lets in from your address are here",
+        ),
+    }
+}
+
+fn limited(code: Code, status: StatusCode, says: &'static str) -> Verdict {
+    Verdict { status, code, level: Level::DEBUG, outcome: Outcome::Limited, says: says.into() }
+}
+
+/// What a client is told whose connection is not taken, on the wire.
+pub(super) fn turned_away(full: Full) -> String {
+    let Verdict { status, code, says, .. } = crowded(full);
+    let body = String::from_utf8_lossy(&error_body(code, &says, None)).into_owned();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nretry-after: {SOON}\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// When whoever was turned away may come again, in seconds.
+const SOON: u64 = 1;
+
+/// How clients log in.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"roadstead\", charset=\"UTF-8\"");
 
 /// What the mirror's refusal is to a client. *Said no* and *did not answer* never become the same (G10).
 fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
@@ -233,6 +298,11 @@ fn verdict_of(object: Object, refusal: &Refusal) -> Verdict {
                 "upstream limits this mirror, and there is no copy here",
             )
         },
+        Refusal::Crowded => limited(
+            Code::Unavailable,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "as many blobs as this mirror fetches at a time are on their way, and this one is not here",
+        ),
         Refusal::Internal { .. } => Verdict {
             level: Level::ERROR,
             outcome: Outcome::Failed,

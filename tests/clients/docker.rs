@@ -26,8 +26,13 @@ impl Engine {
 
     /// One with its files in this node, which asks this mirror.
     pub(crate) fn at(node: Node, mirror: SocketAddr) -> Self {
+        Self::at_url(node, &format!("http://{mirror}"))
+    }
+
+    /// The same with how to reach it.
+    pub(crate) fn at_url(node: Node, mirror: &str) -> Self {
         let socket = node.folder("run").join("docker.sock");
-        let settings = serde_json::json!({ "registry-mirrors": [format!("http://{mirror}")] });
+        let settings = serde_json::json!({ "registry-mirrors": [mirror] });
         let file = node.file("daemon.json", &settings.to_string());
         let arguments = [
             "--config-file".to_owned(),

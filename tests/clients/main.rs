@@ -24,5 +24,6 @@ mod process;
 mod program;
 mod registry;
 mod scene;
+mod secure;
 mod skopeo;
 mod turn;

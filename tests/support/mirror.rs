@@ -124,6 +124,8 @@ impl Setup {
             ("memory", String::new()),
             ("uplink", String::new()),
             ("tls", String::new()),
+            ("access", String::new()),
+            ("limits", String::new()),
             ("log", String::new()),
         ];
         for (table, line) in fixed {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::section::Reading;
 use super::value::Item;
+use crate::admission::Rule;
 use crate::config::{Admin, AdminApi, ClientAuth, Config, Tls, Upstream};
 
 /// An upstream with the places of what it may share with no other.
@@ -61,6 +62,39 @@ pub(super) fn tls(reading: &mut Reading<'_>, tls: &Tls) {
     if tls.client_auth == ClientAuth::Required && tls.client_ca.is_none() {
         let expected = "tls.client_ca beside it, a file with the authorities of clients' certificates";
         reading.mistake_where_given("tls.client_auth", "\"required\", but nobody's certificates", expected);
+    }
+}
+
+/// Rules for those whom nobody can be, and limits that are none.
+pub(super) fn access(reading: &mut Reading<'_>, config: &Config) {
+    let has = |is_set: fn(&Rule) -> bool| config.access.rules.iter().any(is_set);
+    if config.access.htpasswd.is_none()
+        && has(|rule| !rule.users.is_empty())
+        && !reading.has_mistake("access.")
+    {
+        let expected = "access.htpasswd beside them, a file as `htpasswd -B` writes it";
+        reading.mistake_where_given("access.rule.users", "users, but nobody can log in", expected);
+    }
+    if config.tls.client_ca.is_none()
+        && has(|rule| !rule.certificates.is_empty())
+        && !reading.has_mistake("tls.")
+    {
+        let expected = "tls.client_ca beside them, a file with the authorities of clients' certificates";
+        reading.mistake_where_given(
+            "access.rule.certificates",
+            "certificates, but none are asked for",
+            expected,
+        );
+    }
+    let limits = &config.limits;
+    for (key, of_one, all) in [
+        ("limits.max_connections_per_address", limits.max_connections_per_address, limits.max_connections),
+        ("limits.max_requests_per_address", limits.max_requests_per_address, limits.max_requests),
+    ] {
+        if of_one > all {
+            let expected = format!("at most {all}, as many as there may be in all");
+            reading.mistake_where_given(key, &of_one.to_string(), &expected);
+        }
     }
 }
 

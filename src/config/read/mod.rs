@@ -3,6 +3,7 @@
 //! Nothing stops at the first mistake. Where the text is not TOML, what can be made out of the rest is still read, and
 //! only what hangs on the broken part stays unsaid.
 
+mod access;
 mod certificates;
 mod conflicts;
 mod credentials;
@@ -33,6 +34,7 @@ use super::source::read_token;
 use super::{
     Admin, Config, Identity, Log, Memory, Offline, Proxies, Server, Sources, Store, Uplink, Upstream,
 };
+use crate::admission::Users;
 
 /// A size above zero, as on a command line.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -51,6 +53,11 @@ pub(super) fn roots_again(file: &Path) -> Result<Vec<CertificateDer<'static>>, S
     roots_of(file).map_err(|why| format!("{file:?} ({why})"))
 }
 
+/// The users of a file as they are now; or why it cannot be used.
+pub(super) fn users_again(file: &Path) -> Result<Users, String> {
+    access::users_of(file)
+}
+
 /// Reads `text`, which is the file `name`, under what `sources` has beside the file.
 pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, Mistakes> {
     let (document, broken) = DeTable::parse_recoverable(text);
@@ -61,9 +68,14 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
     let mut reading = Reading::new(name, text, over, &sources.env);
     let mut root = Section::root(&document);
 
+    let server = server(&mut reading, &mut root);
+    let tls = doors::tls(&mut reading, &mut root);
+    let (access, named) = access::access(&mut reading, &mut root);
     let mut config = Config {
-        server: server(&mut reading, &mut root),
-        tls: doors::tls(&mut reading, &mut root),
+        server,
+        tls,
+        access,
+        limits: access::limits(&mut reading, &mut root),
         admin: admin(&mut reading, &mut root),
         log: log(&mut reading, &mut root),
         store: store(&mut reading, &mut root),
@@ -85,6 +97,8 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
     reading.close(root);
     conflicts::addresses(&mut reading, &config);
     conflicts::tls(&mut reading, &config.tls);
+    conflicts::access(&mut reading, &config);
+    access::names(&mut reading, &named, &config.upstreams);
     conflicts::admin(&mut reading, &config.admin);
     if let Some(data) = &sources.data {
         config.store.path.clone_from(data);

@@ -236,6 +236,12 @@ impl<'t> Section<'t> {
         self.table.is_some_and(|table| table.contains_key(key))
     }
 
+    /// Whether the file gives the key as a list with nothing in it.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        let list = self.table.and_then(|table| table.get(key)).and_then(|value| value.get_ref().as_array());
+        list.is_some_and(|list| list.is_empty())
+    }
+
     /// A key by its full name.
     pub(super) fn key(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }

@@ -264,6 +264,7 @@ fn cut(refusal: &Refusal) -> ReadError {
         Refusal::SaidNo { status } => format!("upstream said no in the middle of the blob ({status})"),
         Refusal::RefusedUs => "upstream refused our credentials in the middle of the blob".to_owned(),
         Refusal::Limited { .. } => "a rate limit of upstream in the middle of the blob".to_owned(),
+        Refusal::Crowded => "too many blobs are on their way in the middle of this one".to_owned(),
         Refusal::Offline { .. } => "the rest of the blob is not here, and upstream is not asked".to_owned(),
         Refusal::DidNotAnswer { reason, .. }
         | Refusal::OutOfTime { reason }

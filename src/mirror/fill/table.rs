@@ -356,6 +356,8 @@ fn lost() -> Turned {
 #[derive(Clone, Debug)]
 pub(in crate::mirror) struct Fills {
     running: Arc<Mutex<HashMap<Digest, Arc<Fill>>>>,
+    /// How many may be under way.
+    most: usize,
     pub(super) store: Store,
     pub(super) recent: Recent,
     pub(super) relays: Relays,
@@ -388,6 +390,8 @@ pub(in crate::mirror) enum Place {
     Started(Arc<Fill>),
     /// The blob was committed in the meantime.
     Stored,
+    /// As many fills as may be are under way.
+    Full,
 }
 
 impl Fills {
@@ -400,8 +404,13 @@ impl Fills {
         stop: CancellationToken,
         turns: watch::Receiver<()>,
     ) -> Self {
-        let (running, wrong) = (Arc::default(), Wrong::new());
-        Self { running, store, recent, relays, metrics, tasks, stop, turns, wrong }
+        let (running, most, wrong) = (Arc::default(), usize::MAX, Wrong::new());
+        Self { running, most, store, recent, relays, metrics, tasks, stop, turns, wrong }
+    }
+
+    /// The same with so many fills at the most.
+    pub(in crate::mirror) fn at_most(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// The fill of this digest that is under way.
@@ -427,6 +436,9 @@ impl Fills {
         }
         if self.store.blob(digest).is_some() {
             return Place::Stored;
+        }
+        if running.len() >= self.most {
+            return Place::Full;
         }
         let fill = Arc::new(Fill {
             digest: digest.clone(),

@@ -37,6 +37,14 @@ impl Patience {
                     pause
                 })
             }
+            // Others end.
+            Refusal::Crowded => {
+                let waited = self.waited + PAUSE;
+                (waited <= most).then(|| {
+                    self.waited = waited;
+                    PAUSE
+                })
+            }
             Refusal::DidNotAnswer { .. } | Refusal::OutOfTime { .. } if self.unanswered < TRIES => {
                 let pause = PAUSE * 2_u32.pow(self.unanswered);
                 self.unanswered += 1;
@@ -60,6 +68,7 @@ pub(super) fn why(refusal: &Refusal) -> String {
         Refusal::DidNotAnswer { reason, .. } | Refusal::OutOfTime { reason } => {
             format!("upstream did not answer: {reason}")
         }
+        Refusal::Crowded => "as many blobs as may be are on their way (limits.max_fills)".to_owned(),
         Refusal::Offline { .. } => "upstream is not asked: this mirror is offline".to_owned(),
         Refusal::WrongContent { reason } | Refusal::Internal { reason } => reason.clone(),
     }

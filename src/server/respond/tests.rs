@@ -72,6 +72,11 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (select(Some("ghcr.io"), "docker.io/a"), 400, "NAME_INVALID", debug, Refused),
         (Rejection::Catalog, 404, "UNSUPPORTED", debug, Refused),
         (Rejection::Loop, 508, "UNAVAILABLE", Level::WARN, Failed),
+        (Rejection::Unauthorized, 401, "UNAUTHORIZED", debug, Refused),
+        (Rejection::Forbidden, 403, "DENIED", debug, Refused),
+        (Rejection::Busy, 503, "UNAVAILABLE", debug, Limited),
+        (Rejection::Full(Full::All), 503, "UNAVAILABLE", debug, Limited),
+        (Rejection::Full(Full::Address), 429, "TOOMANYREQUESTS", debug, Limited),
         (no(Manifest, 404), 404, "MANIFEST_UNKNOWN", debug, Refused),
         (no(Manifest, 410), 404, "MANIFEST_UNKNOWN", debug, Refused),
         (no(Blob, 404), 404, "BLOB_UNKNOWN", debug, Refused),
@@ -93,6 +98,7 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (refused(Refusal::OutOfTime { reason: reason() }), 504, "UNAVAILABLE", Level::WARN, Failed),
         (refused(Refusal::WrongContent { reason: reason() }), 502, "UNAVAILABLE", Level::ERROR, Failed),
         (refused(Refusal::Limited { retry_after: None }), 429, "TOOMANYREQUESTS", Level::WARN, Limited),
+        (refused(Refusal::Crowded), 503, "UNAVAILABLE", debug, Limited),
         (refused(Refusal::Internal { reason: reason() }), 500, "UNKNOWN", Level::ERROR, Failed),
         (offline(Manifest, Why::Offline, OfflineMiss::Unavailable), 503, "UNAVAILABLE", debug, Offline),
         (offline(Blob, Why::Away, OfflineMiss::Unavailable), 503, "UNAVAILABLE", debug, Offline),
@@ -132,12 +138,26 @@ async fn g9_t70_the_reason_of_a_failure_is_not_told_to_clients() {
 }
 
 #[tokio::test]
-async fn t76_no_rejection_challenges_the_client() {
+async fn t76_no_rejection_challenges_the_client_but_that_of_the_mirror_itself() {
     for (rejection, ..) in table() {
         let told = tell(&rejection, false).await;
-        assert_ne!(told.status, 401, "{rejection:?}");
-        assert!(!told.headers.contains_key(WWW_AUTHENTICATE), "{rejection:?}");
+        let own = matches!(rejection, Rejection::Unauthorized);
+        assert_eq!(told.status == 401, own, "{rejection:?}");
+        let challenge = told.headers.get(WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
+        assert_eq!(challenge, own.then_some("Basic realm=\"roadstead\", charset=\"UTF-8\""), "{rejection:?}");
     }
+}
+
+#[tokio::test]
+async fn a_limit_of_the_mirror_itself_says_when_to_come_again() {
+    for rejection in [Rejection::Busy, Rejection::Full(Full::All), Rejection::Full(Full::Address)] {
+        assert_eq!(tell(&rejection, false).await.headers[RETRY_AFTER], "1");
+    }
+    let wire = turned_away(Full::Address);
+    assert!(
+        wire.starts_with("HTTP/1.1 429 Too Many Requests\r\n") && wire.contains("TOOMANYREQUESTS"),
+        "{wire}"
+    );
 }
 
 #[tokio::test]

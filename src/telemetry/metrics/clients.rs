@@ -30,6 +30,28 @@ pub enum Handshake {
     Late,
 }
 
+/// Why a connection was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It came from where nobody is let in.
+    Network,
+    /// As many as may be here were here.
+    All,
+    /// As many as may be here from one address were here.
+    Address,
+}
+
+/// What came of a login that was not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginResult {
+    /// It was right.
+    Right,
+    /// It was wrong.
+    Wrong,
+    /// Too many were waiting.
+    Busy,
+}
+
 /// Files that are read again while the process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watched {
@@ -50,6 +72,11 @@ struct ByResult {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByFiles {
     files: &'static str,
 }
@@ -57,7 +84,10 @@ struct ByFiles {
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     connections: Family<ByWay, Gauge>,
+    waiting: Gauge,
+    refused: Family<ByReason, Counter>,
     handshakes: Family<ByResult, Counter>,
+    logins: Family<ByResult, Counter>,
     certificate_ends: Gauge,
     files_refused: Family<ByFiles, Gauge>,
 }
@@ -70,11 +100,20 @@ impl Clients {
         table::TLS_HANDSHAKES.register(registry, clients.handshakes.clone());
         table::TLS_CERTIFICATE_ENDS.register(registry, clients.certificate_ends.clone());
         table::FILES_REFUSED.register(registry, clients.files_refused.clone());
+        table::CLIENT_REQUESTS_WAITING.register(registry, clients.waiting.clone());
+        table::CLIENT_CONNECTIONS_REFUSED.register(registry, clients.refused.clone());
+        table::LOGINS.register(registry, clients.logins.clone());
         for way in ["plain", "tls", "socket"] {
             drop(clients.connections.get_or_create(&ByWay { way }));
         }
         for result in ["ok", "failed", "late"] {
             drop(clients.handshakes.get_or_create(&ByResult { result }));
+        }
+        for reason in ["network", "all", "address"] {
+            drop(clients.refused.get_or_create(&ByReason { reason }));
+        }
+        for result in ["right", "wrong", "busy"] {
+            drop(clients.logins.get_or_create(&ByResult { result }));
         }
         for files in ["tls", "users"] {
             drop(clients.files_refused.get_or_create(&ByFiles { files }));
@@ -91,6 +130,10 @@ impl Clients {
         self.connections.get_or_create_owned(&ByWay { way })
     }
 
+    pub(super) fn waiting(&self) -> Gauge {
+        self.waiting.clone()
+    }
+
     pub(super) fn handshake(&self, result: Handshake) {
         let result = match result {
             Handshake::Ok => "ok",
@@ -98,6 +141,24 @@ impl Clients {
             Handshake::Late => "late",
         };
         self.handshakes.get_or_create(&ByResult { result }).inc();
+    }
+
+    pub(super) fn refused(&self, why: Refused) {
+        let reason = match why {
+            Refused::Network => "network",
+            Refused::All => "all",
+            Refused::Address => "address",
+        };
+        self.refused.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(super) fn login(&self, result: LoginResult) {
+        let result = match result {
+            LoginResult::Right => "right",
+            LoginResult::Wrong => "wrong",
+            LoginResult::Busy => "busy",
+        };
+        self.logins.get_or_create(&ByResult { result }).inc();
     }
 
     pub(super) fn certificate_ends(&self, seconds: i64) {

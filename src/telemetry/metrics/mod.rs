@@ -26,7 +26,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Outcome;
-pub use clients::{Handshake, Watched, Way};
+pub use clients::{Handshake, LoginResult, Refused, Watched, Way};
 pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
     ByEndpoint, ByList, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndCause,
@@ -246,6 +246,22 @@ impl Metrics {
     #[must_use]
     pub fn client_connection(&self, way: Way) -> Counted {
         Counted::new(self.inner.clients.connections(way))
+    }
+
+    /// A request waits for its turn, until the guard is dropped.
+    #[must_use]
+    pub fn client_waits(&self) -> Counted {
+        Counted::new(self.inner.clients.waiting())
+    }
+
+    /// A connection was not taken.
+    pub fn client_refused(&self, why: Refused) {
+        self.inner.clients.refused(why);
+    }
+
+    /// A login was compared.
+    pub fn login(&self, result: LoginResult) {
+        self.inner.clients.login(result);
     }
 
     /// TLS was to be agreed on with a client.

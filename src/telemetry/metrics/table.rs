@@ -109,6 +109,18 @@ metrics! {
     READERS = gauge("readers", "Bodies that are being sent to clients now");
     BODY_BUFFERS = gauge("body_buffers", "Bytes of stored blobs that are in memory now, on their way to clients").bytes();
     CLIENT_CONNECTIONS = gauge("client_connections", "Connections of clients now, by the way they come").by(&["way"]);
+    CLIENT_REQUESTS_WAITING = gauge(
+        "client_requests_waiting",
+        "Requests that wait for others to end, because as many as may be answered at a time are",
+    );
+    CLIENT_CONNECTIONS_REFUSED = counter(
+        "client_connections_refused",
+        "Connections of clients that were not taken, by where they came from (`network`) or how many there were (`all`, `address`)",
+    ).by(&["reason"]);
+    LOGINS = counter(
+        "logins",
+        "Users and passwords that were compared, by what came of it; those that are known are not compared again",
+    ).by(&["result"]);
     TLS_HANDSHAKES = counter("tls_handshakes", "Times TLS was to be agreed on with a client, by what came of it")
         .by(&["result"]);
     TLS_CERTIFICATE_ENDS = gauge(
@@ -221,7 +233,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("kind", "`manifest`, `manifest_head`, `blob`, `blob_head`, `tags`, `referrers`, `token`"),
     (
         "result",
-        "of asking: `ok`, `said_no`, `refused_us`, `limited`, `did_not_answer`; of a transfer: `committed`, `failed`, `wrong_digest`, `stopped`, `bypassed`; of a handshake: `ok`, `failed`, `late`",
+        "of asking: `ok`, `said_no`, `refused_us`, `limited`, `did_not_answer`; of a transfer: `committed`, `failed`, `wrong_digest`, `stopped`, `bypassed`; of a handshake: `ok`, `failed`, `late`; of a login: `right`, `wrong`, `busy`",
     ),
     (
         "cause",
@@ -232,7 +244,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("endpoint", "the configured endpoints"),
     ("account", "the prefixes of configured accounts"),
     ("mode", "`online`, `offline`, `auto`"),
-    ("reason", "`space`"),
+    ("reason", "of an eviction: `space`; of a connection: `network`, `all`, `address`"),
     ("list", "the names of the configured lists of images"),
     ("version", "the version of the program"),
 ];
