@@ -145,6 +145,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn t93_one_of_our_kind_is_known_by_what_it_says_last() {
+        for (said, ours) in [
+            (CacheStatus::hit().to_string(), true),
+            ("roadstead".to_owned(), true),
+            ("nginx; hit, roadstead; detail=ping".to_owned(), true),
+            ("roadstead; fwd=miss, nginx; hit".to_owned(), false),
+            ("roadstead2; hit".to_owned(), false),
+            ("harbor; detail=roadstead".to_owned(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(says_roadstead(&said), ours, "{said}");
+        }
+    }
+
+    #[test]
     fn every_outcome_has_its_form() {
         let miss = || CacheStatus::forwarded(Forward::Miss);
         let table = [

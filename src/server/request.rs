@@ -132,6 +132,30 @@ mod tests {
     }
 
     #[test]
+    fn t93_what_a_mirror_asks_in_a_ping_is_read_and_anything_else_says_nothing() {
+        let waits = |said: &str| get(&[("roadstead-waits", said.as_bytes())]).waits;
+        let first = "roadstead-0123456789abcdef";
+        let read = waits(&format!("{first} /v2/team/app/manifests/v1")).expect("what a mirror says");
+        assert_eq!(parse_via(first), [read.first]);
+        assert_eq!(read.call.object().as_deref(), Some("manifests/v1"));
+        for said in [
+            "",
+            first,
+            "/v2/team/app/manifests/v1",
+            "roadstead-0123 /v2/team/app/manifests/v1",
+            &format!("{first},{first} /v2/team/app/manifests/v1"),
+            &format!("{first} /v2/"),
+            &format!("{first} /v2/_catalog"),
+            &format!("{first} /v2/team/app/blobs/uploads/"),
+            &format!("{first} /v2/team/app/manifests/../v1"),
+            &format!("{first} /elsewhere/v2/team/app/manifests/v1"),
+            &format!("{first} http://host/v2/team/app/manifests/v1"),
+        ] {
+            assert_eq!(waits(said), None, "{said}");
+        }
+    }
+
+    #[test]
     fn t79_all_methods_but_get_and_head_are_writes_wherever_they_go() {
         for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"] {
             for path in ["/v2/", "/v2/a/manifests/1", "/v2/a/blobs/uploads/", "/elsewhere"] {

@@ -105,7 +105,7 @@ impl Player<'_> {
         while got.len() < object.bytes.len() {
             if let Some(orderly) = registry.orderly() {
                 let waited = orderly.max(begun).elapsed();
-                assert!(waited < IN_TIME, "{path}: {} bytes in {waited:?}", got.len());
+                assert!(waited < self.stage.patient(IN_TIME), "{path}: {} bytes in {waited:?}", got.len());
                 longest(&self.met.longest_wait, waited, path);
             }
             let mut request = client::get(self.mirror, path);
@@ -183,14 +183,15 @@ impl Player<'_> {
         };
         let line = String::from_utf8_lossy(&request.wire()).lines().next().unwrap_or_default().to_owned();
         let begun = Instant::now();
-        let Ok(mut reading) = timeout(HEAD_IN_TIME, request.open()).await else {
-            panic!("{line}: no head in {HEAD_IN_TIME:?}");
+        let (head_in_time, in_time) = (self.stage.patient(HEAD_IN_TIME), self.stage.patient(IN_TIME));
+        let Ok(mut reading) = timeout(head_in_time, request.open()).await else {
+            panic!("{line}: no head in {head_in_time:?}");
         };
         longest(&self.met.longest_head, begun.elapsed(), &line);
         while reading.end().is_none() {
             let begun = Instant::now();
-            let read = timeout(IN_TIME, reading.more()).await;
-            assert!(read.is_ok(), "{line}: nothing in {IN_TIME:?} after {} bytes", reading.so_far().len());
+            let read = timeout(in_time, reading.more()).await;
+            assert!(read.is_ok(), "{line}: nothing in {in_time:?} after {} bytes", reading.so_far().len());
             longest(&self.met.longest_silence, begun.elapsed(), &line);
         }
         let answer = reading.rest().await;

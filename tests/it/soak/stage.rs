@@ -98,6 +98,8 @@ pub(super) struct Shared {
     lies: Mutex<HashMap<String, Instant>>,
     /// When tokens of a registry were last taken back.
     revoked: Mutex<HashMap<&'static str, Instant>>,
+    /// How many times as long everything may take.
+    patience: u32,
 }
 
 /// Everything there is but the mirror.
@@ -299,18 +301,23 @@ impl Shared {
 
     /// Whether this registry may have refused a token that it has just given out.
     pub(super) fn has_revoked(&self, registry: &str) -> bool {
-        self.revoked.lock().unwrap().get(registry).is_some_and(|when| when.elapsed() < REVOKED)
+        self.revoked
+            .lock()
+            .unwrap()
+            .get(registry)
+            .is_some_and(|when| when.elapsed() < REVOKED * self.patience)
     }
 
     /// Whether upstream may have said that this image, or a part of it, is not there.
     pub(super) fn was_lied_about(&self, ware: &Ware) -> bool {
         let lies = self.lies.lock().unwrap();
-        lies.get(&ware.image.manifest.digest).is_some_and(|lie| lie.elapsed() < BELIEVED)
+        lies.get(&ware.image.manifest.digest).is_some_and(|lie| lie.elapsed() < BELIEVED * self.patience)
     }
 }
 
 impl Stage {
-    pub(super) async fn new() -> Self {
+    /// All of it; everything may take so many times as long as it should.
+    pub(super) async fn new(patience: u32) -> Self {
         let registries = [
             Registry::new(
                 ("plain", "plain.test"),
@@ -336,8 +343,14 @@ impl Stage {
             names: Mutex::default(),
             lies: Mutex::default(),
             revoked: Mutex::default(),
+            patience,
         });
         Self { registries, foreign, stranger, shared, wares: Mutex::default() }
+    }
+
+    /// How long something may take.
+    pub(super) fn patient(&self, time: Duration) -> Duration {
+        time * self.shared.patience
     }
 
     /// The mirror before all of it.
