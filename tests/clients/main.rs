@@ -19,6 +19,7 @@ mod image;
 mod link;
 mod mirror;
 mod node;
+mod node_setup;
 mod podman;
 mod process;
 mod program;

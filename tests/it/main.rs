@@ -35,6 +35,7 @@ mod lists;
 mod manifests;
 mod members;
 mod memory;
+mod nodes;
 mod offline;
 mod once;
 mod packaging;

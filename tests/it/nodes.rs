@@ -1,0 +1,98 @@
+//! `client-config` and `node-setup`: printed, written, left alone and taken back.
+
+use std::path::Path;
+
+use tokio::process::Command;
+
+use crate::api::commands::{bad, good, roadstead, text};
+use crate::support::soon;
+
+const MIRROR: [&str; 2] = ["--mirror", "http://mirror.example:5000"];
+
+#[tokio::test]
+async fn what_a_client_needs_is_printed_from_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("roadstead.toml");
+    let upstream = "[server]\nlisten = [\"127.0.0.1:5005\"]\n[[upstream]]\nname = \"quay.io\"\n\
+                    endpoints = [\"https://near.example\"]\n";
+    std::fs::write(&config, upstream).unwrap();
+    let config = config.to_str().unwrap();
+    let printed = roadstead(&["client-config", "containerd", "--config", config], &[]).await;
+    let printed = good(&printed);
+    for part in [
+        "# /etc/containerd/certs.d/quay.io/hosts.toml\n",
+        "server = \"https://near.example\"\n",
+        "[host.\"http://127.0.0.1:5005\"]\n",
+    ] {
+        assert!(printed.contains(part), "no {part:?} in:\n{printed}");
+    }
+    for client in ["containerd", "cri-o", "podman", "docker", "k3s", "rke2", "buildkit"] {
+        let printed = roadstead(&["client-config", client, MIRROR[0], MIRROR[1]], &[]).await;
+        assert!(good(&printed).contains("mirror.example:5000"), "{client}");
+    }
+    for address in ["mirror.example", "http://mirror.example/v2/"] {
+        let told = roadstead(&["client-config", "docker", "--mirror", address], &[]).await;
+        assert!(bad(&told, 64).contains("is no address of a mirror"));
+    }
+    std::fs::write(config, upstream.replace("127.0.0.1", "0.0.0.0")).unwrap();
+    let told = roadstead(&["client-config", "docker", "--config", config], &[]).await;
+    assert!(bad(&told, 64).contains("name it by --mirror"));
+}
+
+#[tokio::test]
+async fn what_is_written_is_told_and_what_is_left_alone_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let with = |client: &'static str, more: &'static str| {
+        let arguments = ["client-config", client, more, "--root", root, MIRROR[0], MIRROR[1]];
+        async move { roadstead(&arguments, &[]).await }
+    };
+    let file = folder.path().join("etc/docker/daemon.json");
+    let written = with("docker", "--write").await;
+    assert_eq!(good(&written), format!("written: {}\n", file.display()));
+    assert_eq!(good(&with("docker", "--write").await), format!("as it should be: {}\n", file.display()));
+    assert_eq!(good(&with("docker", "--remove").await), format!("removed: {}\n", file.display()));
+    assert!(!file.exists());
+    assert_eq!(good(&with("docker", "--remove").await), "there was nothing to do\n");
+    let theirs = folder.path().join("etc/rancher/k3s/registries.yaml");
+    std::fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    std::fs::write(&theirs, "mirrors: {}\n").unwrap();
+    let refused = with("k3s", "--write").await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("registries.yaml is left as it is: somebody else wrote it"));
+    assert_eq!(std::fs::read_to_string(&theirs).unwrap(), "mirrors: {}\n");
+}
+
+#[tokio::test]
+async fn a_node_is_set_up_for_as_long_as_the_command_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let nothing =
+        roadstead(&["node-setup", "--root", root.to_str().unwrap(), MIRROR[0], MIRROR[1]], &[]).await;
+    assert!(bad(&nothing, 1).contains("neither etc/containerd nor etc/crio"));
+    for home in ["etc/containerd", "etc/crio"] {
+        std::fs::create_dir_all(root.join(home)).unwrap();
+    }
+    std::fs::write(root.join("etc/containerd/config.toml"), "version = 2\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
+    command.env_clear().args(["node-setup", "--stay", "--root"]).arg(root).args(MIRROR).kill_on_drop(true);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let staying = command.spawn().unwrap();
+    let written =
+        |path: &Path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("mirror.example"));
+    let last = root.join("etc/containers/registries.conf.d/50-roadstead.conf");
+    let there = async {
+        while !written(&last) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    soon("both runtimes told", there).await;
+    let first = root.join("etc/containerd/certs.d/docker.io/hosts.toml");
+    assert!(written(&first));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(staying.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let ended = staying.wait_with_output().await.unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+    assert!(text(&ended.stderr).contains("does not set config_path"), "{}", text(&ended.stderr));
+    assert!(!first.exists() && !last.exists() && root.join("etc/containerd/config.toml").exists());
+}
