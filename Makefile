@@ -3,7 +3,7 @@
 # demo and test are self-contained: on a machine with the Rust toolchain they fetch, build and set up what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full soak crowd check bench image deb
+.PHONY: help demo serve test test-full kills soak crowd check bench image deb
 
 CARGO ?= cargo
 # Further arguments of `make serve` and `make demo`, as in: make serve ARGS="--config my.toml"
@@ -12,6 +12,8 @@ ARGS ?=
 MINUTES ?= 30
 # Of the package.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+# Which moments `make kills` plays
+SEED ?= 7
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -28,6 +30,9 @@ test: ## Every test of less than 20 minutes; as root with apt, installs the Debi
 test-full: ## Every test, the long ones at their full length too (an hour or more)
 	@echo "make test-full: runs the long tests at full length; expect an hour or more"
 	ROADSTEAD_TEST_FULL=1 tests/with-clients $(CARGO) test --locked --no-fail-fast --release -- --include-ignored
+
+kills: ## kill -9 at random moments of export, import and warm, 50 of each, and of a mirror that imports (SEED=7)
+	ROADSTEAD_TEST_FULL=1 ROADSTEAD_TEST_SEED=$(SEED) $(CARGO) test --locked --test it -- --nocapture carry::killed
 
 soak: ## Power that goes, upstream's faults, then games of everything at once, by fresh seeds, for MINUTES (30) minutes
 	PROPTEST_RNG_SEED=$$(date +%s) $(CARGO) test --locked --release --lib

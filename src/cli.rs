@@ -52,13 +52,14 @@ pub(crate) enum Command {
     ///
     /// The bundle is an OCI image layout with all digests as they are, signatures and whatever else refers to the images
     /// included, and a list for `docker load` beside it; skopeo, ctr, podman and docker read it as it is. The same images
-    /// make the same bytes. No mirror may be running on the store.
+    /// make the same bytes. They come from a running mirror, or from the store where none runs.
     #[command(verbatim_doc_comment, after_long_help = EXPORT)]
     Export(carry::Export),
     /// Bring images in from a bundle, or from what other tools have written
     ///
     /// Every digest is verified before anything is shown, and what is there already is not written again: an import that
-    /// was stopped is simply run again. Of volumes, any one is named. No mirror may be running on the store.
+    /// was stopped is simply run again. Of volumes, any one is named. They go into a running mirror, or into the store where
+    /// none runs.
     #[command(verbatim_doc_comment, after_long_help = IMPORT)]
     Import(carry::Import),
     /// Show how the running mirror is: hit ratio, bytes saved, upstreams, transfers, store
@@ -146,7 +147,8 @@ Examples:
   roadstead cert --dir /etc/roadstead/tls '*.nodes.example'
   roadstead cert --client node-7                      tls/client-node-7.crt, by the same authority";
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 64 wrong usage or configuration.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 64 wrong usage or configuration, 130 stopped by Ctrl-C.";
 
 const LONG: &str = "\
 Examples:

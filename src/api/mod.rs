@@ -6,6 +6,7 @@
 //!
 //! Leaves to others what is done (the composition root), HTTP (`server` and `client`), and how people are shown it.
 
+mod content;
 mod images;
 mod modes;
 mod pins;
@@ -18,6 +19,10 @@ mod usage;
 mod verify;
 mod warm;
 
+pub use content::{
+    BlobKnown, Content, Digests, Kept, ManifestContent, Member, Names, NewBlob, NewManifest, Show, ShowIn,
+    ShowTag, Shown, Spot, Tagged, TaggedImage, UpstreamNames,
+};
 pub use images::{Gap, GapKind, GapReason, Image, Images, Missing, Platform, State};
 pub use modes::{Contact, Mode, ModeSwitch, Modes, SaidBy, UpstreamMode};
 pub use pins::{Pin, PinRequest, PinnedBy, Pins};
@@ -40,7 +45,7 @@ pub use warm::{
 ///
 /// # Errors
 /// Every call tells what could not be done, and what to do about it.
-pub trait Desk: Send + Sync {
+pub trait Desk: Content {
     /// How the mirror is.
     fn status(&self) -> Result<Status, Problem>;
 

@@ -28,8 +28,12 @@ pub enum ProblemCode {
     MethodNotAllowed,
     /// The content of a request has to be JSON, and to say so.
     NotJson,
+    /// The content of a request has to be bytes, to say so, and how many.
+    NotBytes,
     /// The content of a request is too large.
     TooLarge,
+    /// There is no room for it.
+    NoSpace,
     /// Who asks has to show the token.
     Unauthorized,
     /// The request comes by a way that a page in a browser could have opened.

@@ -8,12 +8,10 @@
 
 mod admin;
 mod build;
-mod carrier;
 mod doors;
 mod proofs;
 mod running;
 mod serve;
 
-pub use carrier::Carrier;
 pub use running::{App, Running, StartError};
 pub use serve::serve;

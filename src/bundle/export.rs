@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::oci::{Digest, Images, Platforms};
-use crate::store::fs::Disk;
+use crate::store::fs::{Disk, RealDisk};
 
 use super::error::Error;
 use super::naming::Naming;
@@ -110,6 +110,19 @@ pub fn export(
     fill(&mut *sink, origin, &plan, &papers, &written, progress)?;
     exported.files = sink.finish()?;
     Ok(exported)
+}
+
+/// The same onto the file system.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_to_files(
+    origin: &mut dyn Origin,
+    output: &Path,
+    options: &ExportOptions,
+    progress: &mut dyn Progress,
+) -> Result<Exported, Error> {
+    export(origin, &RealDisk, output, options, progress)
 }
 
 /// Which blobs are written, with their sizes, and which an earlier bundle has.

@@ -67,6 +67,8 @@ pub enum SideError {
     NoSpace,
     /// The blob is larger than it takes.
     TooLarge,
+    /// Somebody else brings the same blob at this moment. Nothing of what was to be put has been read.
+    Busy,
     /// Anything else, in words.
     Failed(String),
 }
@@ -128,6 +130,7 @@ impl fmt::Display for SideError {
                 f.write_str("the store has no room left: raise store.max_bytes, or remove what is not needed")
             }
             Self::TooLarge => f.write_str("the blob is larger than the store takes: raise store.max_blob"),
+            Self::Busy => f.write_str("it is being fetched at this moment; run this again in a while"),
             Self::Failed(why) => f.write_str(why),
         }
     }

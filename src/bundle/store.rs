@@ -21,6 +21,15 @@ impl FromStore {
     pub fn new(store: Store) -> Self {
         Self(store)
     }
+
+    /// The bytes of a blob, for as long as somebody reads them; none if it is not here.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn content(&self, digest: &Digest) -> Result<Option<Box<dyn Read + Send>>, SideError> {
+        let file = self.0.inspect_blob(digest)?;
+        Ok(file.map(|file| Box::new(Content { file, at: 0 }) as Box<dyn Read + Send>))
+    }
 }
 
 /// An open blob, from its first byte on.
@@ -68,8 +77,7 @@ impl Origin for FromStore {
     }
 
     fn open(&mut self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, SideError> {
-        let file = self.0.inspect_blob(digest)?;
-        Ok(file.map(|file| Box::new(Content { file, at: 0 }) as Box<dyn Read>))
+        Ok(self.content(digest)?.map(|content| content as Box<dyn Read>))
     }
 }
 
@@ -160,7 +168,8 @@ impl From<StoreError> for SideError {
         match error {
             StoreError::NoSpace => Self::NoSpace,
             StoreError::TooLarge => Self::TooLarge,
-            StoreError::Busy | StoreError::Io { .. } => Self::Failed(error.to_string()),
+            StoreError::Busy => Self::Busy,
+            StoreError::Io { .. } => Self::Failed(error.to_string()),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::error::Refusal;
 use super::progress::Progress;
 
 /// Reads so many bytes, and is at their end only if they have the digest.
-pub(super) struct Verified<'a> {
+pub struct Verified<'a> {
     content: &'a mut dyn Read,
     progress: &'a mut dyn Progress,
     expected: &'a Digest,
@@ -19,8 +19,18 @@ pub(super) struct Verified<'a> {
     failed: Option<io::Error>,
 }
 
+impl std::fmt::Debug for Verified<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verified")
+            .field("expected", self.expected)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a> Verified<'a> {
-    pub(super) fn new(
+    /// So many bytes of `content`, which are to have this digest.
+    pub fn new(
         content: &'a mut dyn Read,
         expected: &'a Digest,
         size: u64,
@@ -31,12 +41,12 @@ impl<'a> Verified<'a> {
     }
 
     /// What was wrong with the content, if that is why it did not come to its end.
-    pub(super) fn into_failure(self) -> Option<io::Error> {
+    pub fn into_failure(self) -> Option<io::Error> {
         self.failed
     }
 
     /// Whether all of it was read and is right.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.left == 0 && self.hasher.is_none() && self.failed.is_none()
     }
 

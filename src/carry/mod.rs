@@ -1,18 +1,23 @@
-//! `roadstead export` and `roadstead import`: bundles, from and into the store of the configuration.
+//! `roadstead export` and `roadstead import`: bundles, from and into a running mirror, or the store where none runs.
 
 mod bars;
 mod told;
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
-use roadstead::app::Carrier;
-use roadstead::bundle::{ExportOptions, ImportOptions, Limits, NamingError, Wanted};
-use roadstead::config::{self, Config, Sources};
+use roadstead::api::Problem;
+use roadstead::bundle::{self, ExportOptions, ImportOptions, Limits, Naming, NamingError, OverDesk, Wanted};
+use roadstead::config;
 use roadstead::oci::{Images, Platform, Platforms};
 
-use crate::{Failure, environment, failed, misconfigured};
+use crate::commands::{Reach, at_desk, at_desk_or_new};
+use crate::{Failure, failed, runtime};
 use bars::Bars;
+
+/// What a process ends with that Ctrl-C has ended.
+const INTERRUPTED: i32 = 130;
 
 /// See [`export`].
 #[derive(Args, Debug)]
@@ -38,8 +43,11 @@ pub(crate) struct Export {
     /// Cut it into volumes no larger than this, as in 4GiB
     #[arg(long, value_name = "SIZE", value_parser = config::read_size)]
     max_volume: Option<u64>,
+    /// Print one JSON object to standard output, in place of text
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
-    place: StoreArgs,
+    reach: Reach,
 }
 
 /// See [`import`].
@@ -57,69 +65,76 @@ pub(crate) struct Import {
     /// How many bytes may come out of each packed one, before it is taken for a bomb
     #[arg(long, value_name = "N", default_value_t = Limits::default().ratio)]
     max_ratio: u64,
-    #[command(flatten)]
-    place: StoreArgs,
-}
-
-/// Where the store is, and how to tell what was done.
-#[derive(Args, Debug)]
-struct StoreArgs {
-    /// The configuration, in TOML; without it $ROADSTEAD_CONFIG, else the built-in defaults
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The directory of what is kept, in place of store.path
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
     /// Print one JSON object to standard output, in place of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 /// Makes a bundle.
-pub(crate) fn export(args: Export) -> Result<(), Failure> {
-    let carrier = open(&args.place)?;
-    let options = ExportOptions {
-        wanted: if args.all { Wanted::All } else { Wanted::These(args.images) },
-        naming: carrier.naming(),
-        platforms: match args.platform {
-            none if none.is_empty() => Platforms::All,
-            these => Platforms::These(these),
-        },
-        referrers: !args.no_referrers,
-        since: args.since,
-        max_volume: args.max_volume,
-    };
-    let mut bars = Bars::new("export");
-    let exported = carrier.export(&args.output, &options, &mut bars);
-    bars.end();
-    told::exported(&exported.map_err(failed)?, args.place.json)
+pub(crate) fn export(args: &Export) -> Result<(), Failure> {
+    stop_on_interruption("no bundle was made; run it again");
+    let exported = at_desk(&args.reach, |desk| {
+        let mut desk = OverDesk::new(desk);
+        let options = ExportOptions {
+            wanted: if args.all { Wanted::All } else { Wanted::These(args.images.clone()) },
+            naming: desk.naming()?,
+            platforms: match args.platform.as_slice() {
+                [] => Platforms::All,
+                these => Platforms::These(these.to_vec()),
+            },
+            referrers: !args.no_referrers,
+            since: args.since.clone(),
+            max_volume: args.max_volume,
+        };
+        let mut bars = Bars::new("export");
+        let exported = bundle::export_to_files(&mut desk, &args.output, &options, &mut bars);
+        bars.end();
+        Ok(exported)
+    })?;
+    told::exported(&exported.map_err(failed)?, args.json)
 }
 
 /// Brings an archive in.
-pub(crate) fn import(args: Import) -> Result<(), Failure> {
-    let carrier = open(&args.place)?;
-    let usage = |error: NamingError| Failure::Misconfigured(format!("roadstead: {error}"));
-    let mut naming = carrier.naming();
-    if let Some(upstream) = &args.upstream {
-        naming = naming.with_upstream(upstream).map_err(usage)?;
-    }
-    if let Some(name) = &args.unnamed {
-        naming = naming.with_unnamed(name).map_err(usage)?;
-    }
-    let limits = Limits { ratio: args.max_ratio, ..Limits::default() };
-    let mut bars = Bars::new("import");
-    let imported = carrier.import(&args.paths, &ImportOptions { naming, limits }, &mut bars);
-    bars.end();
-    told::imported(&imported.map_err(failed)?, args.place.json)
+pub(crate) fn import(args: &Import) -> Result<(), Failure> {
+    stop_on_interruption("nothing is shown; run it again, and it goes on where it was");
+    let imported = at_desk_or_new(&args.reach, |desk| {
+        let mut desk = OverDesk::new(desk);
+        let naming = match understood(desk.naming()?, args) {
+            Ok(naming) => naming,
+            Err(error) => return Ok(Err(Failure::Misconfigured(format!("roadstead: {error}")))),
+        };
+        let limits = Limits { ratio: args.max_ratio, ..Limits::default() };
+        let mut bars = Bars::new("import");
+        let options = ImportOptions { naming, limits };
+        let imported = bundle::import(&args.paths, &mut desk, &options, &mut bars);
+        bars.end();
+        Ok::<_, Problem>(imported.map_err(failed))
+    })?;
+    told::imported(&imported?, args.json)
 }
 
-fn open(place: &StoreArgs) -> Result<Carrier, Failure> {
-    let sources = Sources {
-        file: place.config.clone(),
-        env: environment(),
-        data: place.data.clone(),
-        ..Sources::default()
-    };
-    let config = Config::load(&sources).map_err(misconfigured)?;
-    Carrier::open(&config).map_err(failed)
+/// What names mean, with what was said about those that say too little.
+fn understood(mut naming: Naming, args: &Import) -> Result<Naming, NamingError> {
+    if let Some(upstream) = &args.upstream {
+        naming = naming.with_upstream(upstream)?;
+    }
+    match &args.unnamed {
+        Some(name) => naming.with_unnamed(name),
+        None => Ok(naming),
+    }
+}
+
+/// Ctrl-C ends it as anything else may at any moment; what is under way is found by the next try.
+fn stop_on_interruption(advice: &'static str) {
+    // It ends with the process. Without it the system ends the process, and nobody is told what that means.
+    std::thread::spawn(move || {
+        let Ok(runtime) = runtime() else { return };
+        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            // That nobody can be told is no reason to go on.
+            let _ = writeln!(io::stderr(), "\nroadstead: stopped; {advice}");
+            std::process::exit(INTERRUPTED);
+        }
+    });
 }

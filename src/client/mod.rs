@@ -4,6 +4,8 @@
 //! one. Guarantees that a call ends: connecting and the head of an answer have their limits. Leaves to others what is
 //! asked, and what to do where nobody answers.
 
+mod bytes;
+mod content;
 mod desk;
 mod server;
 mod wire;

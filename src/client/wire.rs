@@ -1,14 +1,17 @@
 //! Requests to the admin API, and its answers.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use hyper::http::response::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -21,6 +24,7 @@ use tokio::time::timeout;
 use url::form_urlencoded;
 
 use super::Server;
+use super::bytes::{Arriving, leaving};
 use crate::api::{Problem, ProblemCode};
 
 /// How long a connection may take to come up.
@@ -32,6 +36,13 @@ const ANSWERING: Duration = Duration::from_secs(120);
 /// How long a probe may take.
 const PROBING: Duration = Duration::from_secs(10);
 
+/// How long the answer to content may take that was brought: all of it has to come and to be made durable.
+const KEEPING: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The types of what is sent.
+const JSON: &str = "application/json";
+const BYTES: &str = "application/octet-stream";
+
 /// The most that a document may take.
 const MOST: usize = 1 << 30;
 
@@ -39,7 +50,7 @@ const MOST: usize = 1 << 30;
 pub struct Remote {
     server: Server,
     token: Option<String>,
-    runtime: Runtime,
+    runtime: Arc<Runtime>,
 }
 
 /// Why a server was not reached.
@@ -65,7 +76,7 @@ impl Remote {
             }
         });
         match connected {
-            Ok(()) => Ok(Self { server, token, runtime }),
+            Ok(()) => Ok(Self { server, token, runtime: Arc::new(runtime) }),
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) =>
             {
@@ -102,6 +113,52 @@ impl Remote {
         let query = pairs.finish();
         let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         self.runtime.block_on(self.document(Method::GET, &target, Bytes::new()))
+    }
+
+    /// The target of a path with a query.
+    pub(super) fn target(path: &str, query: &[(&str, &str)]) -> String {
+        let mut pairs = form_urlencoded::Serializer::new(String::new());
+        pairs.extend_pairs(query);
+        format!("{path}?{}", pairs.finish())
+    }
+
+    /// What is at a target, as bytes that come while they are read; and the head of the answer.
+    pub(super) fn fetch(&self, target: &str) -> Result<(Parts, Arriving), Problem> {
+        self.runtime.block_on(async {
+            let (head, body) = self.exchange(Method::GET, target, Bytes::new()).await?.into_parts();
+            if head.status.is_success() {
+                return Ok((head, Arriving::new(Arc::clone(&self.runtime), body)));
+            }
+            let refused = self.read::<Value>(head.status, body).await;
+            Err(refused.err().unwrap_or_else(|| self.broken("it says nothing")))
+        })
+    }
+
+    /// Brings so many bytes to a target.
+    pub(super) fn bring<T: DeserializeOwned>(
+        &self,
+        target: &str,
+        size: u64,
+        content: &mut dyn Read,
+    ) -> Result<T, Problem> {
+        self.runtime.block_on(async {
+            let (leaving, mut hand) = leaving(size);
+            let mut asking = pin!(self.send(Method::POST, target, leaving, BYTES, KEEPING));
+            // Whoever refuses it says so before all of it has gone.
+            let answer = loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut asking => break answer?,
+                    taken = hand.next(content) => match taken {
+                        Ok(true) => {}
+                        Ok(false) => break asking.await?,
+                        Err(error) => return Err(Problem::bad_request(format!("it cannot be read: {error}"))),
+                    },
+                }
+            };
+            let (head, body) = answer.into_parts();
+            self.read(head.status, body).await
+        })
     }
 
     pub(super) fn post<T: DeserializeOwned>(
@@ -184,6 +241,22 @@ impl Remote {
         target: &str,
         content: Bytes,
     ) -> Result<Response<Incoming>, Problem> {
+        self.send(method, target, Full::new(content), JSON, ANSWERING).await
+    }
+
+    /// Sends a request; the head of the answer comes within that time.
+    async fn send<B>(
+        &self,
+        method: Method,
+        target: &str,
+        content: B,
+        media_type: &str,
+        within: Duration,
+    ) -> Result<Response<Incoming>, Problem>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let host = match &self.server {
             Server::Http(authority) => authority,
             Server::Unix(_) => "localhost",
@@ -193,13 +266,19 @@ impl Remote {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         if method == Method::POST {
-            request = request.header(CONTENT_TYPE, "application/json");
+            request = request.header(CONTENT_TYPE, media_type);
+            // Nothing at all has a length too.
+            if let Some(length) = content.size_hint().exact() {
+                request = request.header(CONTENT_LENGTH, length);
+            }
         }
-        let request = request.body(Full::new(content)).map_err(Problem::bad_request)?;
+        let request = request.body(content).map_err(Problem::bad_request)?;
         let answered = async {
             match &self.server {
-                Server::Http(authority) => ask(in_time(TcpStream::connect(authority)).await?, request).await,
-                Server::Unix(path) => ask(in_time(UnixStream::connect(path)).await?, request).await,
+                Server::Http(authority) => {
+                    ask(in_time(TcpStream::connect(authority)).await?, request, within).await
+                }
+                Server::Unix(path) => ask(in_time(UnixStream::connect(path)).await?, request, within).await,
             }
         };
         answered.await.map_err(|error| self.broken(error.to_string()))
@@ -209,7 +288,7 @@ impl Remote {
         self.broken(format!("its answer is not what is expected: {error}"))
     }
 
-    fn broken(&self, why: impl fmt::Display) -> Problem {
+    pub(super) fn broken(&self, why: impl fmt::Display) -> Problem {
         Problem::new(
             ProblemCode::Unavailable,
             format!("the mirror at {} did not answer as it should: {why}", self.server),
@@ -221,14 +300,16 @@ async fn in_time<T>(connecting: impl Future<Output = io::Result<T>>) -> io::Resu
     timeout(CONNECTING, connecting).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn ask<S>(stream: S, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>>
+async fn ask<S, B>(stream: S, request: Request<B>, within: Duration) -> io::Result<Response<Incoming>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // Whatever ends it is told to whoever reads the answer.
     drop(tokio::spawn(connection));
-    match timeout(ANSWERING, sender.send_request(request)).await {
+    match timeout(within, sender.send_request(request)).await {
         Ok(answer) => answer.map_err(io::Error::other),
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }

@@ -4,6 +4,7 @@
 //! and the mirror do not: what is here is told from memory, as it is at some moment of the call. Leaves to others who may
 //! ask (the admin listener) and how people are shown it (the commands).
 
+mod content;
 mod images;
 mod modes;
 mod pins;

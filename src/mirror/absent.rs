@@ -53,6 +53,11 @@ impl Absent {
         }
     }
 
+    /// Forgets everything.
+    pub(super) fn forget_all(&self) {
+        self.memory.invalidate_all();
+    }
+
     /// Forgets, because the object has been seen.
     pub(super) fn forget(&self, question: &Question) {
         self.memory.invalidate(question);

@@ -302,6 +302,20 @@ impl Mirror {
         self.sites().list.iter().map(|site| Arc::clone(&site.name)).collect()
     }
 
+    /// What upstreams are called, in their order: the name, all names, and whether it is the default.
+    pub fn names(&self) -> Vec<(Arc<str>, Vec<String>, bool)> {
+        let sites = self.sites();
+        let default = sites.namespaces.default_index();
+        let called = |index| sites.namespaces.names_of(index).into_iter().map(str::to_owned).collect();
+        let list = sites.list.iter().enumerate();
+        list.map(|(index, site)| (Arc::clone(&site.name), called(index), default == Some(index))).collect()
+    }
+
+    /// Forgets what upstreams said they do not have: something has come in by another way.
+    pub fn forget_absences(&self) {
+        self.absent().forget_all();
+    }
+
     /// The accounts that upstreams refuse at this moment: of which upstream, which account, and why.
     pub fn refused_accounts(&self) -> Vec<(Arc<str>, String, String)> {
         self.of_upstreams(Upstream::refused)

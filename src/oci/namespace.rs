@@ -136,6 +136,19 @@ impl Namespaces {
         Ok(Selected { index, repository: self.repository(index, name)?, by_ns: false })
     }
 
+    /// What an upstream is called, by its index: its name and its aliases, in their order.
+    pub fn names_of(&self, index: usize) -> Vec<&str> {
+        let mut names: Vec<_> =
+            self.names.iter().filter(|(_, of)| **of == index).map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The upstream that requests without a name mean.
+    pub fn default_index(&self) -> Option<usize> {
+        self.default
+    }
+
     /// A repository of an upstream, by a name that may leave out `library/`.
     fn repository(&self, index: usize, name: &str) -> Result<Repository, SelectError> {
         let repository = if self.names.get(DOCKER) == Some(&index) && !name.contains('/') {

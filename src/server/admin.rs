@@ -153,11 +153,11 @@ fn text(status: StatusCode, content_type: &'static str, body: String) -> Respons
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Those who ask here are few and near, and their answers are short.
+/// Those who ask here are few and near. Whoever takes content away may write it to a medium that pauses now and then.
 const LIMITS: Limits = Limits {
     header_timeout: Duration::from_secs(30),
     header_bytes: 128 * 1024,
-    stall_timeout: Duration::from_secs(10),
+    stall_timeout: Duration::from_secs(120),
     drain_timeout: Duration::from_secs(1),
 };
 

@@ -1,8 +1,13 @@
 //! Bundles by the real binary: out of one mirror's store, into that of another that has never seen a network.
 
+mod delta;
+mod hostile;
+mod killed;
+mod running;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -146,6 +151,35 @@ async fn t99_while_a_mirror_runs_its_store_is_its_own_and_bundles_are_told_whose
     mirror.stop().await;
 }
 
+/// Whether a process would be told of Ctrl-C, and not simply ended.
+fn is_told_of_interruptions(pid: u32) -> bool {
+    const SIGINT: u64 = 1 << 1;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+    u64::from_str_radix(caught, 16).unwrap() & SIGINT != 0
+}
+
+#[test]
+fn ctrl_c_ends_an_import_which_says_how_to_go_on() {
+    let setup = cut_off();
+    let config = setup.file("roadstead.toml", &setup.toml());
+    let pipe = setup.data().with_file_name("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Nobody writes into the pipe, so that it waits.
+    let mut importing = command(&["import", text(&pipe)], &config);
+    let child = importing.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let began = Instant::now();
+    while !is_told_of_interruptions(child.id()) {
+        assert!(began.elapsed() < Duration::from_secs(60), "it does not look for Ctrl-C");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupt.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("run it again"), "{output:?}");
+}
+
 #[test]
 fn what_is_wrong_with_a_bundle_is_said_and_the_exit_code_is_1() {
     let setup = cut_off();
@@ -161,44 +195,5 @@ fn what_is_wrong_with_a_bundle_is_said_and_the_exit_code_is_1() {
         [&["export", "--all"][..], &["export", "-o", "x"], &["import"], &["import", "--as", "A B", "x"]]
     {
         assert_eq!(run(words, &config).status.code(), Some(64), "{words:?}");
-    }
-}
-
-/// Ends the command after that time with kill -9, if it still runs.
-fn killed(words: &[&str], config: &Path, after: Duration) {
-    let mut child = command(words, config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(after);
-    let _ = child.kill();
-    child.wait().unwrap();
-}
-
-/// Moments at which commands are killed. Whenever it is, what is shown afterwards is the same.
-fn moments() -> Vec<Duration> {
-    let rounds = if std::env::var_os("ROADSTEAD_TEST_FULL").is_some() { 50 } else { 6 };
-    (0..rounds).map(|round| Duration::from_millis(3 + round * 67 % 150)).collect()
-}
-
-#[tokio::test]
-async fn g8_an_export_and_an_import_that_are_killed_are_run_again_and_finish() {
-    let pulled = Pulled::new().await;
-    let dir = tempfile::tempdir().unwrap();
-    let whole = dir.path().join("whole.tar");
-    runs(&["export", "--all", "-o", text(&whole)], &pulled.config);
-    for (round, moment) in moments().into_iter().enumerate() {
-        let bundle = dir.path().join(format!("{round}.tar"));
-        let words = ["export", "--all", "-o", text(&bundle)];
-        killed(&words, &pulled.config, moment);
-        if !bundle.exists() {
-            runs(&words, &pulled.config);
-        }
-        assert!(std::fs::read(&bundle).unwrap() == std::fs::read(&whole).unwrap(), "killed after {moment:?}");
-
-        let setup = cut_off();
-        let config = setup.file("roadstead.toml", &setup.toml());
-        killed(&["import", text(&bundle)], &config, moment);
-        runs(&["import", text(&bundle)], &config);
-        let again = dir.path().join(format!("{round}-again.tar"));
-        runs(&["export", "--all", "-o", text(&again)], &config);
-        assert!(std::fs::read(&again).unwrap() == std::fs::read(&whole).unwrap(), "killed after {moment:?}");
     }
 }

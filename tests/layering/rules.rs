@@ -41,11 +41,11 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
     ("x509", &[]),
     ("config", &["admission", "oci"]),
     ("store", &["oci"]),
-    ("bundle", &["oci", "store"]),
+    ("bundle", &["api", "oci", "store"]),
     ("upstream", &["clock", "oci", "http", "telemetry"]),
     ("mirror", &["clock", "oci", "telemetry", "store", "upstream"]),
     ("server", &["admission", "api", "oci", "http", "telemetry", "x509", "mirror"]),
-    ("desk", &["api", "oci", "telemetry", "store", "mirror"]),
+    ("desk", &["api", "oci", "telemetry", "store", "bundle", "mirror"]),
     (
         "app",
         &[

@@ -72,6 +72,6 @@ impl Root {
 }
 
 /// Whether a layer is one that is fetched from elsewhere, and that mirrors and archives may lack.
-pub(in crate::bundle) fn is_foreign(media_type: &str) -> bool {
+pub fn is_foreign(media_type: &str) -> bool {
     media_type.contains(".foreign.") || media_type.contains(".nondistributable.")
 }

@@ -19,7 +19,8 @@ mod transport;
 mod volumes;
 
 pub(super) use base::Base;
-pub(super) use contents::{Contents, Loss, Root, is_foreign};
+pub use contents::is_foreign;
+pub(super) use contents::{Contents, Loss, Root};
 pub(super) use layout::{
     LAYOUT_VERSION, NAME, Need, OWN_NAME, REF_NAME, REPOSITORY, SUBJECT, Sheet, blob_path,
 };

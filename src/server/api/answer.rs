@@ -1,5 +1,6 @@
 //! What a call says, as a response.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,8 +12,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::super::respond;
-use super::lines::Lines;
-use crate::api::{Desk, Problem, ProblemCode};
+use super::lines::{self, Lines};
+use crate::api::{Desk, ManifestContent, Problem, ProblemCode};
 use crate::http::Body;
 
 /// A request that was admitted, for whoever turns it into a call.
@@ -26,6 +27,10 @@ pub(super) struct Asking {
 pub(super) enum Answer {
     /// One document.
     Json(Vec<u8>),
+    /// A manifest, as it is.
+    Manifest(ManifestContent),
+    /// So many bytes.
+    Bytes(u64, Box<dyn Read + Send>),
     /// A document a line, while they come.
     Lines(Lines),
 }
@@ -42,6 +47,16 @@ impl Answer {
 pub(super) fn response(answer: Answer) -> Response<Body> {
     match answer {
         Answer::Json(bytes) => with(StatusCode::OK, JSON, bytes.into()),
+        Answer::Manifest(ManifestContent { media_type, anonymous, bytes }) => {
+            let mut response = with(StatusCode::OK, BYTES, bytes.into());
+            let headers = response.headers_mut();
+            if let Ok(media_type) = HeaderValue::from_str(&media_type) {
+                headers.insert(MEDIA_TYPE, media_type);
+            }
+            headers.insert(ANONYMOUS, HeaderValue::from_static(if anonymous { "true" } else { "false" }));
+            response
+        }
+        Answer::Bytes(size, content) => with(StatusCode::OK, BYTES, lines::body_of(size, content)),
         Answer::Lines(lines) => with(StatusCode::OK, JSON_LINES, lines.into_body()),
     }
 }
@@ -71,5 +86,11 @@ fn with(status: StatusCode, content_type: &'static str, body: Body) -> Response<
     response
 }
 
+/// What a manifest is served as. Not the type of the answer: it is nothing that a browser should look into.
+const MEDIA_TYPE: &str = "roadstead-media-type";
+/// Whether a manifest may be had without credentials.
+const ANONYMOUS: &str = "roadstead-anonymous";
+
+const BYTES: &str = "application/octet-stream";
 const JSON: &str = "application/json";
 const JSON_LINES: &str = "application/x-ndjson";

@@ -48,6 +48,15 @@ impl Query {
         number.transpose()
     }
 
+    /// A parameter that is `true`, or `false` as it is where it is left out.
+    pub(super) fn is(&self, name: &str) -> Result<bool, Problem> {
+        match self.one(name) {
+            Some("true") => Ok(true),
+            None | Some("false") => Ok(false),
+            Some(value) => Err(Problem::bad_request(format!("{name} is {value:?}, neither true nor false"))),
+        }
+    }
+
     /// A number that has to be there.
     pub(super) fn must_number(&self, name: &str) -> Result<u64, Problem> {
         self.must(name)?;

@@ -1,5 +1,6 @@
-//! A body that is made while it is read: one document of JSON a line.
+//! A body that is made while it is read: one document of JSON a line, or bytes that a thread has to fetch.
 
+use std::io::{self, Read};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -40,6 +41,40 @@ impl Tell {
     }
 }
 
+/// So many bytes, read while the client takes them.
+pub(super) fn body_of(size: u64, mut content: Box<dyn Read + Send>) -> Body {
+    let (write, read) = mpsc::channel(PIECES);
+    // It ends with the content, or when the client has left.
+    drop(spawn_blocking(move || {
+        let mut left = size;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
+            let mut piece = vec![0; most];
+            let sent = match content.read(&mut piece) {
+                Ok(0) => return,
+                Ok(some) => {
+                    piece.truncate(some);
+                    left -= some as u64;
+                    write.blocking_send(Ok(piece.into()))
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    drop(write.blocking_send(Err(BodyError::Read(error.to_string()))));
+                    return;
+                }
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    }));
+    Region::new(Fetched { read, size }).into()
+}
+
+/// How much is read at a time, and how many pieces wait.
+const PIECE: usize = 256 << 10;
+const PIECES: usize = 4;
+
 struct Written(mpsc::Receiver<Bytes>);
 
 impl Spans for Written {
@@ -49,6 +84,21 @@ impl Spans for Written {
 
     fn remaining(&self) -> Option<u64> {
         None
+    }
+}
+
+struct Fetched {
+    read: mpsc::Receiver<Result<Bytes, BodyError>>,
+    size: u64,
+}
+
+impl Spans for Fetched {
+    fn poll_span(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        self.read.poll_recv(cx).map(|bytes| bytes.map(|bytes| bytes.map(Piece::Bytes)))
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        Some(self.size)
     }
 }
 

@@ -1,18 +1,20 @@
 //! The admin API on the wire: who may ask, which request means which call of the desk, and the answer as JSON.
 //!
-//! What can be asked is a table (`routes`): reads are `GET` with a query, writes are `POST` with JSON. Who may ask is
-//! one decision (`gate`). The call itself blocks, and runs on a thread for that; what it says is told in one shape, whether
+//! What can be asked is a table (`routes`): reads are `GET` with a query, writes are `POST` with JSON, and content is brought
+//! by `POST` as bytes. Who may ask is one decision (`gate`). The call itself blocks, and runs on a thread for that; what it says is told in one shape, whether
 //! it went well or not.
 //!
-//! Guarantees: nothing is read of a request before its sender is admitted, and no more than [`MOST`] of it after that; a
-//! page that a browser has open cannot use the API (no CORS, the name it came by and its origin are looked at, and writes
-//! have to say that they are JSON).
+//! Guarantees: nothing is read of a request before its sender is admitted; no more of a document than its path allows is held,
+//! and of bytes a few pieces at a time; a page that a browser has open cannot use the API (no CORS, the name it came by and
+//! its origin are looked at, and writes have to say that they are JSON, or bytes).
 
 mod answer;
 mod asked;
+mod content;
 mod gate;
 mod lines;
 mod routes;
+mod upload;
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,11 +40,8 @@ use routes::Run;
 /// Where the API is.
 const ROOT: &str = "/api/";
 
-/// The most that a request may hold.
-const MOST: usize = 1 << 20;
-
-/// How long it may take to come.
-const WITHIN: Duration = Duration::from_secs(20);
+/// How long a document may take to come.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// The API as one listener serves it. Clones are the same.
 #[derive(Clone)]
@@ -65,7 +64,7 @@ impl Api {
     /// Answers one request.
     pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
-        B: Received<Data = Bytes> + Unpin,
+        B: Received<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (head, body) = request.into_parts();
@@ -77,22 +76,27 @@ impl Api {
 
     async fn ask<B>(&self, head: &Parts, body: B) -> Result<Answer, Problem>
     where
-        B: Received<Data = Bytes> + Unpin,
+        B: Received<Data = Bytes> + Unpin + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         self.gate.admit(head).await?;
         let run = routes::find(&head.method, head.uri.path())?;
-        let content = match run {
-            Run::Read(_) | Run::Open(_) => Bytes::new(),
-            Run::Write(_) => {
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        let mut asking = Asking { desk: Arc::clone(&self.desk), query, content: Bytes::new() };
+        let asked = match run {
+            Run::Read(tell) => spawn_blocking(move || tell(&asking)),
+            Run::Open(tell) => spawn_blocking(move || Ok(tell())),
+            Run::Write(call, most) => {
                 must_be_json(head)?;
-                content(head, body).await?
+                asking.content = content(head, body, most).await?;
+                spawn_blocking(move || call(&asking))
+            }
+            Run::Take(take) => {
+                let size = upload::announced(head)?;
+                let mut coming = upload::coming(body);
+                spawn_blocking(move || take(&asking, size, &mut coming))
             }
         };
-        let query = head.uri.query().unwrap_or_default().to_owned();
-        let desk = Arc::clone(&self.desk);
-        let asking = Asking { desk, query, content };
-        let asked = spawn_blocking(move || run.call(&asking));
         asked.await.unwrap_or_else(|failure| {
             tracing::error!(%failure, path = head.uri.path(), "a call of the admin API has failed");
             Err(Problem::new(ProblemCode::Internal, "the mirror failed; its log says why"))
@@ -111,19 +115,20 @@ fn must_be_json(head: &Parts) -> Result<(), Problem> {
         .hint("send JSON, with the header Content-Type: application/json"))
 }
 
-async fn content<B>(head: &Parts, body: B) -> Result<Bytes, Problem>
+async fn content<B>(head: &Parts, body: B, most: usize) -> Result<Bytes, Problem>
 where
     B: Received<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let too_large =
-        || Problem::new(ProblemCode::TooLarge, format!("the content of a request has at most {MOST} bytes"));
+    let too_large = || {
+        Problem::new(ProblemCode::TooLarge, format!("the content of this request has at most {most} bytes"))
+    };
     let length =
         head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > MOST) {
+    if length.is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    match timeout(WITHIN, Limited::new(body, MOST).collect()).await {
+    match timeout(WITHIN, Limited::new(body, most).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Problem::bad_request(format!("the content of the request broke off: {error}"))),
@@ -141,6 +146,6 @@ impl fmt::Debug for Api {
 fn method_of(run: &Run) -> Method {
     match run {
         Run::Read(_) | Run::Open(_) => Method::GET,
-        Run::Write(_) => Method::POST,
+        Run::Write(..) | Run::Take(_) => Method::POST,
     }
 }

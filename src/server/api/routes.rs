@@ -1,14 +1,16 @@
 //! The table of the API: every path with its method, and the call that it means.
 //!
-//! A read is a `GET` whose parameters are in the query; a write is a `POST` with JSON. `docs/openapi.json` describes them
-//! all, and a test holds the two together.
+//! A read is a `GET` whose parameters are in the query; a write is a `POST` with JSON, or with bytes and a query.
+//! `docs/openapi.json` describes them all, and a test holds the two together.
 
+use std::io::Read as StdRead;
 use std::sync::Arc;
 
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Asking};
+use super::content;
 use super::lines::Lines;
 use super::method_of;
 use crate::api::{Problem, ProblemCode, Verify, VerifyLine};
@@ -19,37 +21,37 @@ struct Route {
     run: Run,
 }
 
-/// What is done about a request, and with it which method it has.
+/// What is done about a request, and with it which method it has. All of it blocks.
 #[derive(Clone, Copy)]
 pub(super) enum Run {
     /// Tells of the API itself.
     Open(fn() -> Answer),
     /// Asks the desk.
-    Read(fn(&Asking) -> Result<Answer, Problem>),
-    /// Tells the desk to do something.
-    Write(fn(&Asking) -> Result<Answer, Problem>),
+    Read(Call),
+    /// Tells the desk to do something, by a document of so many bytes at the most.
+    Write(Call, usize),
+    /// Brings the desk content, of so many bytes.
+    Take(fn(&Asking, u64, &mut dyn StdRead) -> Result<Answer, Problem>),
 }
 
-impl Run {
-    /// Does it. Blocks.
-    pub(super) fn call(self, asking: &Asking) -> Result<Answer, Problem> {
-        match self {
-            Self::Open(tell) => Ok(tell()),
-            Self::Read(call) | Self::Write(call) => call(asking),
-        }
-    }
-}
+type Call = fn(&Asking) -> Result<Answer, Problem>;
+
+/// The most that a request may hold.
+const MOST: usize = 1 << 20;
+
+/// The same for what names every object of a bundle.
+const LARGE: usize = 128 << 20;
 
 const fn open(path: &'static str, tell: fn() -> Answer) -> Route {
     Route { path, run: Run::Open(tell) }
 }
 
-const fn read(path: &'static str, call: fn(&Asking) -> Result<Answer, Problem>) -> Route {
+const fn read(path: &'static str, call: Call) -> Route {
     Route { path, run: Run::Read(call) }
 }
 
-const fn write(path: &'static str, call: fn(&Asking) -> Result<Answer, Problem>) -> Route {
-    Route { path, run: Run::Write(call) }
+const fn write(path: &'static str, call: Call) -> Route {
+    Route { path, run: Run::Write(call, MOST) }
 }
 
 /// All of them.
@@ -87,6 +89,16 @@ const ROUTES: &[Route] = &[
         Answer::of(&asking.desk.warm_job(job, since)?)
     }),
     write("/api/v1/warm/stop", |asking| Answer::of(&asking.desk.stop_warming(&asking.content()?)?)),
+    read("/api/v1/content/names", content::names),
+    read("/api/v1/content/tags", content::tags),
+    read("/api/v1/content/referrers", content::referrers),
+    read("/api/v1/content/member", content::member),
+    read("/api/v1/content/manifest", content::manifest),
+    Route { path: "/api/v1/content/manifest", run: Run::Take(content::put_manifest) },
+    read("/api/v1/content/blob", content::blob),
+    Route { path: "/api/v1/content/blob", run: Run::Take(content::put_blob) },
+    read("/api/v1/content/blob/bytes", content::blob_bytes),
+    Route { path: "/api/v1/content/show", run: Run::Write(content::show, LARGE) },
     write("/api/v1/verify", |asking| Answer::of(&asking.desk.verify(&asking.content()?, &mut |_| true)?)),
     write("/api/v1/verify/watch", watch_proof),
 ];

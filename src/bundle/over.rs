@@ -1,0 +1,168 @@
+//! A mirror as either side of a bundle, asked by the words of the admin API: one in this process, or one that runs elsewhere.
+
+use std::fmt;
+use std::io::Read;
+
+use bytes::Bytes;
+
+use crate::api::{self, Content, ManifestContent, NewBlob, NewManifest, Problem, ProblemCode, Spot};
+use crate::oci::{Digest, Namespace};
+
+use super::naming::Naming;
+use super::side::{Destination, Document, Held, Image, Origin, Place, Shown, SideError};
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct OverDesk<'a>(&'a dyn Content);
+
+impl<'a> OverDesk<'a> {
+    /// Asks this one.
+    pub fn new(content: &'a dyn Content) -> Self {
+        Self(content)
+    }
+
+    /// What names of images mean there.
+    ///
+    /// # Errors
+    /// It cannot say so.
+    pub fn naming(&self) -> Result<Naming, Problem> {
+        let names = self.0.names()?.upstreams.into_iter();
+        let namespaces: Vec<_> = names
+            .map(|upstream| Namespace {
+                aliases: upstream.aliases.into_iter().filter(|alias| *alias != upstream.name).collect(),
+                name: upstream.name,
+                path: None,
+                hosts: Vec::new(),
+                default: upstream.default,
+            })
+            .collect();
+        Naming::new(&namespaces).map_err(|conflicts| {
+            let conflicts: Vec<_> = conflicts.iter().map(ToString::to_string).collect();
+            Problem::new(ProblemCode::Internal, conflicts.join("; "))
+        })
+    }
+}
+
+impl Origin for OverDesk<'_> {
+    fn tagged(&mut self) -> Result<Vec<Image>, SideError> {
+        let tags = self.0.tagged()?.tags.into_iter();
+        tags.map(|tagged| {
+            Ok(Image {
+                place: Place { upstream: tagged.upstream, repository: read(&tagged.repository)? },
+                tag: Some(read(&tagged.tag)?),
+                digest: read(&tagged.digest)?,
+            })
+        })
+        .collect()
+    }
+
+    fn referrers(&mut self, place: &Place, subject: &Digest) -> Result<Vec<Digest>, SideError> {
+        self.0.referrers(&spot(place, subject))?.digests.iter().map(|digest| read(digest)).collect()
+    }
+
+    fn is_member(&mut self, place: &Place, digest: &Digest) -> Result<bool, SideError> {
+        Ok(self.0.is_member(&spot(place, digest))?.member)
+    }
+
+    fn manifest(&mut self, digest: &Digest) -> Result<Option<Document>, SideError> {
+        let Some(found) = if_here(self.0.manifest(&digest.to_string()))? else { return Ok(None) };
+        let ManifestContent { media_type, anonymous, bytes } = found;
+        let bytes = Bytes::from(bytes);
+        let is = Digest::of(digest.algorithm(), &bytes);
+        if is != *digest {
+            return Err(SideError::Failed(format!("what came is {is}")));
+        }
+        Ok(Some(Document { media_type, bytes, anonymous }))
+    }
+
+    fn blob(&mut self, digest: &Digest) -> Result<Option<Held>, SideError> {
+        known(self.0, digest)
+    }
+
+    fn open(&mut self, digest: &Digest) -> Result<Option<Box<dyn Read + '_>>, SideError> {
+        let content = if_here(self.0.open_blob(&digest.to_string()))?;
+        Ok(content.map(|content| content as Box<dyn Read>))
+    }
+}
+
+impl Destination for OverDesk<'_> {
+    fn blob(&mut self, digest: &Digest) -> Result<Option<Held>, SideError> {
+        known(self.0, digest)
+    }
+
+    fn put_blob(
+        &mut self,
+        digest: &Digest,
+        held: Held,
+        place: &Place,
+        content: &mut dyn Read,
+    ) -> Result<(), SideError> {
+        let Held { size, anonymous } = held;
+        self.0.put_blob(&NewBlob { spot: spot(place, digest), size, anonymous }, content)?;
+        Ok(())
+    }
+
+    fn put_manifest(&mut self, digest: &Digest, document: &Document, place: &Place) -> Result<(), SideError> {
+        let Document { media_type, bytes, anonymous } = document.clone();
+        let content = ManifestContent { media_type, anonymous, bytes: bytes.into() };
+        self.0.put_manifest(&NewManifest { spot: spot(place, digest), content })?;
+        Ok(())
+    }
+
+    fn commit(&mut self, shown: &[Shown]) -> Result<(), SideError> {
+        let tag = |(tag, digest): &(crate::oci::Tag, Digest)| api::ShowTag {
+            tag: tag.to_string(),
+            digest: digest.to_string(),
+        };
+        let of = |shown: &Shown| api::ShowIn {
+            upstream: shown.place.upstream.clone(),
+            repository: shown.place.repository.to_string(),
+            members: shown.members.iter().map(ToString::to_string).collect(),
+            tags: shown.tags.iter().map(tag).collect(),
+        };
+        self.0.show(&api::Show { repositories: shown.iter().map(of).collect() })?;
+        Ok(())
+    }
+}
+
+fn known(content: &dyn Content, digest: &Digest) -> Result<Option<Held>, SideError> {
+    let found = if_here(content.blob(&digest.to_string()))?;
+    Ok(found.map(|api::BlobKnown { size, anonymous }| Held { size, anonymous }))
+}
+
+fn spot(place: &Place, digest: &Digest) -> Spot {
+    Spot {
+        upstream: place.upstream.clone(),
+        repository: place.repository.to_string(),
+        digest: digest.to_string(),
+    }
+}
+
+fn if_here<T>(asked: Result<T, Problem>) -> Result<Option<T>, SideError> {
+    match asked {
+        Ok(found) => Ok(Some(found)),
+        Err(problem) if problem.code == ProblemCode::NotFound => Ok(None),
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+/// A word of the other side, which is not believed to be one.
+fn read<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, SideError> {
+    text.parse().map_err(|error| SideError::Failed(format!("it says {text:?}: {error}")))
+}
+
+impl From<Problem> for SideError {
+    fn from(problem: Problem) -> Self {
+        match problem.code {
+            ProblemCode::NoSpace => Self::NoSpace,
+            ProblemCode::TooLarge => Self::TooLarge,
+            _ => Self::Failed(problem.to_string()),
+        }
+    }
+}
+
+impl fmt::Debug for OverDesk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OverDesk")
+    }
+}
