@@ -60,11 +60,13 @@ Examples:
   roadstead warm nginx:1.27 ghcr.io/org/app@sha256:...
   roadstead warm 'ghcr.io/org/app:v1.*' --newest 3 --platform linux/amd64,linux/arm64
   roadstead warm --file images.txt
-  helm template chart | roadstead warm -            every `image:` of Kubernetes manifests and compose files
+  helm template chart | roadstead warm -            every image of Kubernetes manifests and compose files
   roadstead warm nginx --detach && curl 'http://127.0.0.1:5001/api/v1/warm/job?job=1'
 
-A list has an image a line; what is behind a # is a comment. In YAML every value of a key `image` counts, and lists under
-`images`; of variables of compose files only the default is known here. The newest tags are those with the highest
+A list has an image a line; what is behind a # is a comment. In YAML every key `image` counts, whole or in parts (registry,
+repository, tag, digest), and so do lists under `images`; and, where a tag or a digest is with them, a repository elsewhere, keys
+such as sidecarImage, arguments such as --solver-image= and variables such as RELATED_IMAGE_X. Of variables of compose files
+only the default is known here. The newest tags are those with the highest
 versions, since no registry tells when a tag was pushed.
 
 What is here is not fetched again, and what was begun goes on, so a warming that was cut short is simply run again. It

@@ -3,11 +3,14 @@
 use super::Office;
 use super::select::Selection;
 use crate::api::{Gap, GapKind, GapReason, Image, Images, Missing, Platform, Problem, State};
-use crate::oci::{Digest, Repository, Tag};
-use crate::store::{Closure, Kind, Needed, Standing, Tagged, Wanted, Why};
+use crate::oci::{self, Digest, Repository, Tag};
+use crate::store::{Closure, Kind, Needed, Role, Standing, Tagged, Wanted, Why};
 
 /// How many of the objects that an image lacks are told one by one.
 const TOLD: usize = 20;
+
+/// The largest configuration that is read for the machines that it names. Those of images have some kilobytes.
+const MOST_OF_CONFIG: usize = 4 << 20;
 
 /// An image of a repository, by its tag or by itself.
 #[derive(Clone, Debug)]
@@ -95,14 +98,18 @@ impl Office {
         }
     }
 
-    /// Each by itself: what two of them need, each of them needs.
+    /// Each by itself: what two of them need, each of them needs. Of an image without an index it is its configuration
+    /// that tells, where that is here.
     fn platforms(&self, found: &Found) -> Vec<Platform> {
         let own = Wanted { referrers: false, ..Wanted::ALL };
         let whole = self.closure(found, &found.digest, &own);
-        let listed =
-            whole.objects.iter().filter(|needed| needed.kind == Kind::Manifest && needed.why == Why::Listed);
+        let manifests = || whole.objects.iter().filter(|needed| needed.kind == Kind::Manifest);
+        let is_index = manifests().any(|needed| needed.why == Why::Listed);
         let of = |needed: &Needed| {
-            let platform = needed.platform.clone()?;
+            let platform = match needed.platform.clone() {
+                Some(platform) => platform,
+                None => self.platform_of(&needed.digest)?,
+            };
             let closure = self.closure(found, &needed.digest, &own);
             Some(Platform {
                 platform,
@@ -115,7 +122,23 @@ impl Office {
                 }),
             })
         };
-        listed.filter_map(of).collect()
+        manifests().filter(|needed| !is_index || needed.why == Why::Listed).filter_map(of).collect()
+    }
+
+    /// What the configuration of an image says of the machines that it is for.
+    fn platform_of(&self, image: &Digest) -> Option<String> {
+        let kept = self.store.kept(image).filter(|kept| kept.artifact_type.is_none())?;
+        let config = kept.blobs.iter().find(|link| link.role == Role::Config)?;
+        let file = self.store.inspect_blob(&config.digest).ok()??;
+        let mut bytes = vec![0; usize::try_from(file.size()).ok().filter(|size| *size <= MOST_OF_CONFIG)?];
+        let mut read = 0;
+        while read < bytes.len() {
+            match file.read_at(&mut bytes[read..], read as u64) {
+                Ok(0) | Err(_) => return None,
+                Ok(more) => read += more,
+            }
+        }
+        oci::Platform::of_config(&bytes).map(|platform| platform.to_string())
     }
 }
 

@@ -60,9 +60,9 @@ impl Office {
                 let closure = self.closure(image, digest, &Wanted::ALL);
                 let here = closure.objects.iter().filter(|needed| is_on_disk(needed));
                 let bytes: u64 = here.clone().map(|needed| needed.size).sum();
-                removed.objects += here.count() as u64;
-                removed.bytes +=
-                    bytes.saturating_sub(self.store.shared_bytes(upstream, repository, &closure));
+                let (stay, stay_bytes) = self.store.shared(upstream, repository, &closure);
+                removed.objects += (here.count() as u64).saturating_sub(stay);
+                removed.bytes += bytes.saturating_sub(stay_bytes);
             }
             removed.removed.push(taken(stays_by_a_tag));
             return Ok(());

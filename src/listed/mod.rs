@@ -2,11 +2,13 @@
 //!
 //! Owns the reading of both, and which it is. In YAML an image is the value of a key `image`, at any place of any
 //! document: Kubernetes has it in containers, init containers, ephemeral ones, volumes and resources of other makers,
-//! compose files in services. Guarantees that it ends, in memory that is a small multiple of the text: nothing is expanded
+//! compose files in services. It is also what a mapping says in parts (`parts`), and, where a tag or a digest makes it plain,
+//! the value of keys that speak of an image, of variables of the environment and of arguments that do. Guarantees that it ends, in memory that is a small multiple of the text: nothing is expanded
 //! that the text only refers to. What should be an image and cannot be read is told with its line, never left out in
 //! silence: somebody relies on the list being whole. Leaves to others where the text comes from.
 
 mod list;
+mod parts;
 mod variables;
 mod yaml;
 

@@ -124,6 +124,109 @@ services:
 }
 
 #[test]
+fn images_are_found_where_charts_operators_and_kustomizations_name_them() {
+    let digest = format!("sha256:{}", "b".repeat(64));
+    let text = MANY_WAYS.replace("DIGEST", &digest);
+    let expected = [
+        "quay.io/org/controller:v1".to_owned(),
+        format!("registry.k8s.io/ingress-nginx/controller:v1.10@{digest}"),
+        "docker.io/library/busybox:1.36".to_owned(),
+        "quay.io/org/base:1".to_owned(),
+        "quay.io/org/base:2".to_owned(),
+        "nvcr.io/nvidia/driver:550.1".to_owned(),
+        "ghcr.io/cloudnative-pg/postgresql:16".to_owned(),
+        "docker.io/library/init:1".to_owned(),
+        "docker.io/library/manager:1".to_owned(),
+        "quay.io/jetstack/solver:v1".to_owned(),
+        format!("quay.io/org/db@{digest}"),
+        "quay.io/org/app:3".to_owned(),
+        "quay.io/org/web:4".to_owned(),
+        "quay.io/org/tool:5".to_owned(),
+        "docker.io/a/b:6".to_owned(),
+        "docker.io/c/d:7".to_owned(),
+    ];
+    assert_eq!(read(&text), (expected.to_vec(), vec![]));
+}
+
+const MANY_WAYS: &str = "\
+# values of a chart
+global: {registry: quay.io}
+controller:
+  repository: quay.io/org/controller
+  tag: v1
+  pullPolicy: IfNotPresent
+  image:
+    registry: registry.k8s.io
+    image: ingress-nginx/controller
+    tag: v1.10
+    digest: DIGEST
+sidecarImage: busybox:1.36
+logoImage: img/logo.png
+backgroundImage: https://example.com/a:b.png
+defaults: &defaults
+  repository: quay.io/org/base
+  tag: '1'
+job:
+  image:
+    <<: *defaults
+    tag: '2'
+---
+# a resource of an operator
+kind: ClusterPolicy
+spec:
+  driver: {repository: nvcr.io/nvidia, image: driver, version: '550.1'}
+  imageName: ghcr.io/cloudnative-pg/postgresql:16
+  initContainers:
+  - image: init:1
+---
+kind: Deployment
+spec:
+  containers:
+  - image: manager:1
+    args: [--acme-http01-solver-image=quay.io/jetstack/solver:v1, --leader-elect=true, '--listen=0.0.0.0:80']
+    env:
+    - name: RELATED_IMAGE_DB
+      value: quay.io/org/db@DIGEST
+    - name: IMAGE_PULL_POLICY
+      value: Always
+---
+kind: Kustomization
+images:
+- name: app
+  newName: quay.io/org/app
+  newTag: '3'
+---
+images:
+  web: quay.io/org/web:4
+  pullPolicy: Always
+---
+annotations:
+  artifacthub.io/images: |
+    - name: tool
+      image: quay.io/org/tool:5
+dependencies:
+- {name: db, version: '1', repository: 'https://charts.example.com'}
+---
+kind: VirtualMachine
+spec: {image: 'https://example.com/disk.img'}
+---
+images: a/b:6, c/d:7
+";
+
+#[test]
+fn a_long_value_that_is_repeated_by_its_name_costs_its_text_and_no_more() {
+    let (long, other) = ("a".repeat(1 << 20), "c".repeat(1 << 20));
+    let mut text = format!("x: &x {long}\nb: &b {{repository: {other}, tag: '1'}}\n");
+    for number in 0..20_000 {
+        text.push_str(&format!("k{number}:\n  image: *x\nm{number}: &m{number} {{<<: *b, tag: '2'}}\n"));
+    }
+    let found = images_in(&text);
+    assert!(found.images.is_empty());
+    let told: usize = found.puzzles.iter().map(|puzzle| puzzle.text.len()).sum();
+    assert!(told < text.len(), "{told} of {}", text.len());
+}
+
+#[test]
 fn what_cannot_be_read_is_told_with_its_line_and_hides_nothing_else() {
     let text = "image: a:1\n---\nkey: [unclosed\n---\nimage: b:1\n---\nimage: '{{ .Values.image }}'\n---\nimage:\n  repository: c\n";
     let (images, puzzles) = read(text);

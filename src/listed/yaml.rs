@@ -1,23 +1,32 @@
 //! YAML, as a run of events: no tree is built, and no alias followed but to a plain value.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use super::Found;
+use super::parts::{IMAGE, IMAGES, Named, Parts, in_argument, plainly};
 use super::variables::replaced;
 
-/// The key of an image.
-const IMAGE: &str = "image";
+/// Behind which keys lists of arguments are.
+const ARGUMENTS: [&str; 2] = ["args", "command"];
 
-/// The key of a list of images.
-const IMAGES: &str = "images";
+/// What ends the key of the images of a chart among the annotations of that, which are YAML in a text.
+const ANNOTATION: &str = "/images";
 
 /// Reads every document. One that is no YAML keeps none of the others from being read.
 pub(super) fn read(text: &str, found: &mut Found) {
     for (line, document) in documents(text) {
-        let mut reading = Reading { found, first: line, open: Vec::new(), anchors: HashMap::new() };
-        reading.run(document);
+        let mut met = Vec::new();
+        Reading::new(line, &mut met).run(document);
+        // Of what is in a mapping it is known at its end what it is.
+        met.sort_by_key(|(line, _)| *line);
+        for (line, named) in met {
+            match named {
+                Met::Image(image) => found.take(line, &image),
+                Met::Puzzle(text, why) => found.puzzle(line, &text, why),
+            }
+        }
     }
 }
 
@@ -40,41 +49,62 @@ fn documents(text: &str) -> Vec<(usize, &str)> {
     documents
 }
 
+/// How many names of values are kept. No deployment has as many.
+const MOST_ANCHORS: usize = 10_000;
+
+/// How much of a value is kept that has a name. No name of an image is longer.
+const LONGEST: usize = 1024;
+
 struct Reading<'a> {
-    found: &'a mut Found,
+    met: &'a mut Vec<(usize, Met)>,
     /// Lines before the document.
     first: usize,
     open: Vec<Open>,
-    /// Plain values that have a name.
-    anchors: HashMap<usize, String>,
+    /// What has a name.
+    anchors: HashMap<usize, Anchored>,
+    /// Images that were met, each of which is kept once, however often the text repeats it by a name.
+    seen: HashSet<String>,
+    /// Whether this is YAML in a text of YAML, which is looked at one level deep.
+    is_inner: bool,
+}
+
+/// What was found at a line.
+enum Met {
+    Image(String),
+    Puzzle(String, String),
+}
+
+/// What a name stands for.
+enum Anchored {
+    /// A plain value.
+    Value(String),
+    /// What a mapping says of an image.
+    Parts(Box<Parts>),
 }
 
 /// A mapping or a list that has begun.
 enum Open {
     Mapping {
+        /// What it is the value of, or the list that it is in.
+        of: String,
+        /// Its name, if it has one.
+        anchor: usize,
         /// The key whose value comes next; none where a key comes next.
         key: Option<String>,
-        /// The parts of an image, where this is the value of a key `image`.
-        parts: Option<Parts>,
+        /// What it says of an image.
+        parts: Box<Parts>,
     },
     List {
         /// The key that it is the value of.
-        key: String,
+        of: String,
     },
 }
 
-/// An image in parts, as charts have it among their values.
-#[derive(Default)]
-struct Parts {
-    line: usize,
-    reference: Option<String>,
-    registry: Option<String>,
-    repository: Option<String>,
-    tag: Option<String>,
-    digest: Option<String>,
-}
+impl<'a> Reading<'a> {
+    fn new(first: usize, met: &'a mut Vec<(usize, Met)>) -> Self {
+        Self { met, first, open: Vec::new(), anchors: HashMap::new(), seen: HashSet::new(), is_inner: false }
+    }
 
-impl Reading<'_> {
     fn run(&mut self, document: &str) {
         let mut parser = Parser::new_from_str(document);
         while let Some(event) = parser.next_event() {
@@ -82,7 +112,7 @@ impl Reading<'_> {
                 Ok((event, span)) => self.event(event, self.first + span.start.line()),
                 Err(error) => {
                     let line = self.first + error.marker().line();
-                    self.found.puzzle(line, "", format!("no YAML from here on: {}", error.info()));
+                    self.puzzle(line, "", format!("no YAML from here on: {}", error.info()));
                     return;
                 }
             }
@@ -92,30 +122,28 @@ impl Reading<'_> {
     fn event(&mut self, event: Event<'_>, line: usize) {
         match event {
             Event::Scalar(value, style, anchor, _) => {
-                if anchor > 0 {
-                    self.anchors.insert(anchor, value.to_string());
+                if anchor > 0 && self.anchors.len() < MOST_ANCHORS {
+                    self.anchors.insert(anchor, Anchored::Value(value.chars().take(LONGEST).collect()));
                 }
                 let is_null =
                     style == ScalarStyle::Plain && matches!(&*value, "" | "~" | "null" | "Null" | "NULL");
                 self.value(if is_null { "" } else { &value }, line);
             }
-            Event::Alias(anchor) => {
-                // What a name stands for that is no plain value has been read where it stands.
-                let value = self.anchors.get(&anchor).cloned().unwrap_or_default();
-                self.value(&value, line);
-            }
-            Event::MappingStart(..) => {
-                let key = self.take_key();
-                let parts = (key == IMAGE).then(|| Parts { line, ..Parts::default() });
-                self.open.push(Open::Mapping { key: None, parts });
+            Event::Alias(anchor) => self.alias(anchor, line),
+            Event::MappingStart(anchor, _) => {
+                let (of, parts) = (self.take_key(), Box::new(Parts::at(line)));
+                self.open.push(Open::Mapping { of, anchor, key: None, parts });
             }
             Event::SequenceStart(..) => {
-                let key = self.take_key();
-                self.open.push(Open::List { key });
+                let of = self.take_key();
+                self.open.push(Open::List { of });
             }
             Event::MappingEnd => {
-                if let Some(Open::Mapping { parts: Some(parts), .. }) = self.open.pop() {
-                    self.join(parts);
+                if let Some(Open::Mapping { of, anchor, parts, .. }) = self.open.pop() {
+                    self.join(&parts, &of);
+                    if anchor > 0 && self.anchors.len() < MOST_ANCHORS {
+                        self.anchors.insert(anchor, Anchored::Parts(parts));
+                    }
                 }
             }
             Event::SequenceEnd => {
@@ -129,7 +157,28 @@ impl Reading<'_> {
         }
     }
 
-    /// The key whose value begins now. Where a key is expected, something that is no text becomes one that nobody knows.
+    /// What a name stands for has been read where it stands, and is of interest again where it is part of something else.
+    fn alias(&mut self, anchor: usize, line: usize) {
+        match self.anchors.get(&anchor) {
+            Some(Anchored::Value(value)) => {
+                let value = value.clone();
+                self.value(&value, line);
+            }
+            Some(Anchored::Parts(named)) => {
+                let named = named.clone();
+                match self.open.last_mut() {
+                    Some(Open::Mapping { key: Some(key), parts, .. }) if key == "<<" => parts.merge(&named),
+                    Some(Open::Mapping { key: Some(key), .. }) if key == IMAGE => self.join(&named, IMAGE),
+                    _ => {}
+                }
+                self.value("", line);
+            }
+            None => self.value("", line),
+        }
+    }
+
+    /// The key whose value begins now, or that of the list that it is in. Where a key is expected, something that is no
+    /// text becomes one that nobody knows.
     fn take_key(&mut self) -> String {
         match self.open.last_mut() {
             Some(Open::Mapping { key, .. }) => match key.take() {
@@ -139,84 +188,69 @@ impl Reading<'_> {
                     String::new()
                 }
             },
-            _ => String::new(),
+            Some(Open::List { of }) => of.clone(),
+            None => String::new(),
         }
     }
 
     fn value(&mut self, value: &str, line: usize) {
         match self.open.last_mut() {
             Some(Open::Mapping { key: key @ None, .. }) => *key = Some(value.to_owned()),
-            Some(Open::Mapping { key: key @ Some(_), parts }) => {
+            Some(Open::Mapping { of, key: key @ Some(_), parts, .. }) => {
                 let key = key.take().unwrap_or_default();
-                if let Some(parts) = parts {
-                    parts.take(&key, value);
-                } else if key == IMAGE {
-                    self.image(value, line);
+                parts.take(&key, value, line);
+                let is_in_images = of == IMAGES;
+                if key == IMAGES {
+                    value.split([',', ' ', '\n']).for_each(|word| self.perhaps(plainly(word), line));
+                } else if key.ends_with(ANNOTATION) && !self.is_inner {
+                    Reading { is_inner: true, ..Reading::new(line, self.met) }.run(value);
+                } else if key != IMAGE && (is_in_images || is_of_image(&key)) {
+                    self.perhaps(plainly(value), line);
                 }
             }
-            Some(Open::List { key }) if key == IMAGES => self.image(value, line),
+            Some(Open::List { of }) if of == IMAGES => self.image(value, line),
+            Some(Open::List { of }) if ARGUMENTS.contains(&of.as_str()) => {
+                self.perhaps(in_argument(value), line);
+            }
             _ => {}
+        }
+    }
+
+    fn perhaps(&mut self, image: Option<String>, line: usize) {
+        if let Some(image) = image.filter(|image| self.seen.insert(image.clone())) {
+            self.met.push((line, Met::Image(image)));
         }
     }
 
     fn image(&mut self, value: &str, line: usize) {
         let value = value.trim();
-        if value.is_empty() {
+        let name = value.strip_prefix("docker://").unwrap_or(value);
+        // An image of a disk, or a picture.
+        if name.is_empty() || name.contains("://") {
             return;
         }
-        match replaced(value) {
+        match replaced(name) {
             Ok(text) if text.is_empty() => {}
-            Ok(text) => self.found.take(line, &text),
-            Err(why) => self.found.puzzle(line, value, why),
+            Ok(text) => self.perhaps(Some(text), line),
+            Err(why) => self.puzzle(line, value, why),
         }
     }
 
-    fn join(&mut self, parts: Parts) {
-        let line = parts.line;
-        match parts.joined() {
-            Some(Ok(image)) => self.image(&image, line),
-            Some(Err(repository)) => {
-                let why = "neither a tag nor a digest is with it: it may depend on the version of its chart";
-                self.found.puzzle(line, &repository, why.to_owned());
-            }
+    fn puzzle(&mut self, line: usize, text: &str, why: String) {
+        self.met.push((line, Met::Puzzle(text.to_owned(), why)));
+    }
+
+    fn join(&mut self, parts: &Parts, of: &str) {
+        match parts.named(of) {
+            Some(Named::Image(image)) => self.image(&image, parts.line()),
+            Some(Named::Puzzle(repository, why)) => self.puzzle(parts.line(), &repository, why.to_owned()),
             None => {}
         }
     }
 }
 
-impl Parts {
-    fn take(&mut self, key: &str, value: &str) {
-        let part = match key {
-            "reference" => &mut self.reference,
-            "registry" => &mut self.registry,
-            "repository" => &mut self.repository,
-            "tag" => &mut self.tag,
-            "digest" | "sha" => &mut self.digest,
-            _ => return,
-        };
-        *part = Some(value.trim().to_owned()).filter(|value| !value.is_empty());
-    }
-
-    /// The image, if these are parts of one; its repository alone where nothing says which.
-    fn joined(self) -> Option<Result<String, String>> {
-        if let Some(reference) = self.reference {
-            return Some(Ok(reference));
-        }
-        let repository = self.repository?;
-        let mut image = match self.registry {
-            Some(registry) => format!("{registry}/{repository}"),
-            None => repository,
-        };
-        if self.tag.is_none() && self.digest.is_none() {
-            return Some(Err(image));
-        }
-        if let Some(tag) = self.tag {
-            image = format!("{image}:{tag}");
-        }
-        if let Some(digest) = self.digest {
-            let digest = if digest.contains(':') { digest } else { format!("sha256:{digest}") };
-            image = format!("{image}@{digest}");
-        }
-        Some(Ok(image))
-    }
+/// Whether a key speaks of an image, as `sidecarImage` and `imageName` do. So do keys of pictures.
+fn is_of_image(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    key.ends_with(IMAGE) || matches!(key.as_str(), "imagename" | "image_name" | "imageref" | "image_ref")
 }

@@ -51,6 +51,12 @@ impl Platform {
         }
     }
 
+    /// The machines that an image is for by the word of its configuration; none where that is no image's, or names none.
+    pub fn of_config(config: &[u8]) -> Option<Self> {
+        let platform = Self::read(&Object::parse(config).ok()?);
+        (!platform.os.is_empty() && !platform.architecture.is_empty()).then_some(platform)
+    }
+
     /// Whether it says of no machine: what attestations have, and indexes of other things than images.
     pub fn is_unknown(&self) -> bool {
         let says_nothing = |text: &str| text.is_empty() || text == UNKNOWN;
@@ -202,6 +208,23 @@ mod tests {
             ["", "linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a b", "windows(10/amd64", "*/amd64"]
         {
             assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_names_the_machines_of_its_image() {
+        for (config, expected) in [
+            (r#"{"os":"linux","architecture":"amd64","rootfs":{}}"#, Some("linux/amd64")),
+            (r#"{"architecture":"arm","variant":"v7","os":"linux"}"#, Some("linux/arm/v7")),
+            (r#"{"os":"","architecture":""}"#, None),
+            (r#"{"os":"linux"}"#, None),
+            (r#"{"os":7,"architecture":"amd64"}"#, None),
+            ("{}", None),
+            ("[]", None),
+            ("", None),
+        ] {
+            let platform = Platform::of_config(config.as_bytes());
+            assert_eq!(platform.map(|platform| platform.to_string()).as_deref(), expected, "{config}");
         }
     }
 

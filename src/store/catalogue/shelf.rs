@@ -1,6 +1,6 @@
 //! What memory knows, as one repository sees it.
 
-use super::closure::{Closure, Kind, Shelf, Standing, Wanted, Why, closure};
+use super::closure::{Closure, Kind, Needed, Shelf, Standing, Wanted, Why, closure};
 use crate::oci::{Digest, Repository, Tag};
 use crate::store::model::{Bound, Graph, Model, RepoId};
 use std::collections::{HashMap, HashSet};
@@ -103,11 +103,11 @@ impl<'a> Rack<'a> {
         self.repo.and_then(|repo| self.model.bindings.get(&repo)).into_iter().flatten()
     }
 
-    /// The bytes of a closure that are here and that others keep.
-    pub(super) fn shared(&self, closure: &Closure) -> u64 {
+    /// What of a closure is here and kept by others.
+    pub(super) fn shared<'c>(&self, closure: &'c Closure) -> impl Iterator<Item = &'c Needed> {
         let Survivors { anywhere, .. } = self.survivors(closure, &HashSet::new());
         let here = closure.objects.iter().filter(|needed| needed.standing != Standing::Absent);
-        here.filter(|needed| anywhere.contains(&needed.digest)).map(|needed| needed.size).sum()
+        here.filter(move |needed| anywhere.contains(&needed.digest))
     }
 
     /// What goes when an image is forgotten in the repository.

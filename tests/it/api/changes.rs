@@ -36,9 +36,11 @@ async fn what_is_taken_away_goes_and_what_others_need_stays() {
     // The other tag holds the image; with the last one it goes, but for what another image needs.
     let (_, removed) = post(&mirror, path, remove(&called("one:v1"), false)).await;
     assert_eq!((&removed["removed"][0]["tag_only"], &removed["bytes"]), (&json!(true), &json!(0)));
-    let (_, removed) = post(&mirror, path, remove(&called("one:v1.0"), false)).await;
     let own = one.manifest.size() + one.config.size();
-    assert_eq!((&removed["objects"], &removed["bytes"]), (&json!(2), &json!(own)), "{removed}");
+    for dry_run in [true, false] {
+        let (_, removed) = post(&mirror, path, remove(&called("one:v1.0"), dry_run)).await;
+        assert_eq!((&removed["objects"], &removed["bytes"]), (&json!(2), &json!(own)), "{removed}");
+    }
     let (_, images) = get(&mirror, "/api/v1/images").await;
     assert_eq!(names(&images["images"]), [called("two:v2")]);
     assert_eq!(images["images"][0]["state"], "complete");

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::wire::{asked, get, post};
-use crate::support::images::{Image, image, image_of, index, layer, sha256};
+use super::wire::{asked, get, lines, post};
+use crate::support::images::{Image, artifact, image, image_of, index, layer, sha256};
 use crate::support::mirror::{Mirror, REGISTRY, Setup};
 use crate::support::soon;
 use crate::support::upstream::Upstream;
@@ -101,6 +101,35 @@ async fn a_list_tells_of_each_tag_what_is_here_and_what_is_missing() {
         .map(|o| o.size())
         .sum();
     assert_eq!((&listed["size"], &listed["shared_size"]), (&json!(whole), &json!(0)));
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn the_platform_of_an_image_without_an_index_is_what_its_configuration_names() {
+    let upstream = Upstream::start().await;
+    let image = image(1, &[9000]);
+    let artifact = artifact(3, &image.manifest);
+    upstream.push("team/app", Some("v1"), &image);
+    upstream.push("team/app", Some("notes"), &artifact);
+    let mirror = Setup::of(&upstream).start().await;
+    let manifest = "/v2/team/app/manifests/v1";
+    mirror.get(manifest).send().await.expect(200);
+    let gaps = lacking(&mirror, 2).await;
+    assert_eq!(gaps["images"][0]["platforms"], json!([]), "nobody has read the configuration yet");
+    mirror.get(&format!("/v2/team/app/blobs/{}", image.config.digest)).send().await.expect(200);
+    let listed = lacking(&mirror, 1).await;
+    let platform = |state: &str, missing: u64| {
+        json!([{
+            "platform": "linux/amd64", "digest": image.manifest.digest, "state": state, "missing_bytes": missing,
+        }])
+    };
+    assert_eq!(listed["images"][0]["platforms"], platform("partial", 9000));
+    pull(&mirror, "team/app", "v1", &image).await;
+    pull(&mirror, "team/app", "notes", &artifact).await;
+    let (_, listed) = get(&mirror, "/api/v1/images").await;
+    let called = |tag: &str| image_called(&listed, &format!("{REGISTRY}/team/app:{tag}"));
+    assert_eq!(called("v1")["platforms"], platform("complete", 0));
+    assert_eq!(called("notes")["platforms"], json!([]));
     mirror.stop().await;
 }
 
@@ -203,5 +232,40 @@ async fn a_write_has_to_be_json_that_is_known_and_not_too_long() {
         let document: Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!((answer.status, &document["error"]["code"]), (status, &json!(code)));
     }
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn a_proof_tells_how_far_it_is_and_hashes_what_two_images_share_once() {
+    let upstream = Upstream::start().await;
+    let base = layer(7, 3_000_000);
+    let (one, two) = (image_of(1, vec![base.clone()]), image_of(2, vec![base.clone(), layer(8, 9000)]));
+    let mirror = Setup::of(&upstream).start().await;
+    for (tag, image) in [("v1", &one), ("v2", &two)] {
+        upstream.push("team/app", Some(tag), image);
+        pull(&mirror, "team/app", tag, image).await;
+    }
+    let watch = |content: &'static str| {
+        let request =
+            asked(&mirror, "POST", "/api/v1/verify/watch").header("Content-Type", "application/json");
+        request.body(content.as_bytes()).send()
+    };
+    let path = "/api/v1/verify/watch";
+    let told = lines(&watch(r#"{"deep":true}"#).await.expect(200), "VerifyLine", path);
+    let (last, before) = told.split_last().unwrap();
+    assert_eq!((&last["verified"]["whole"], before.len() >= 2), (&json!(true), true), "{told:?}");
+    let sizes = |image: &Image| image.blobs().map(|blob| blob.size()).sum::<u64>();
+    let all = sizes(&one) + sizes(&two) - base.size();
+    for line in before {
+        assert_eq!((&line["progress"]["images"], &line["progress"]["bytes"]), (&json!(2), &json!(all)));
+    }
+    let done = &before.last().unwrap()["progress"];
+    assert_eq!((&done["finished"], &done["read"]), (&json!(2), &json!(all)));
+    // Without hashing there is nothing to read.
+    let told = lines(&watch("{}").await.expect(200), "VerifyLine", path);
+    assert_eq!((&told[0]["progress"]["bytes"], told.len() >= 2), (&json!(0), true));
+    let told = lines(&watch(r#"{"platforms":["no"]}"#).await.expect(200), "VerifyLine", path);
+    assert_eq!((told.len(), &told[0]["error"]["code"]), (1, &json!("bad_request")));
+    assert_eq!(watch("{").await.status, 400);
     mirror.stop().await;
 }
