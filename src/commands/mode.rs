@@ -42,7 +42,7 @@ Examples:
   roadstead mode configured                     what the configuration says
 
 It is said to a mirror that runs, and holds until it is taken back or the mirror ends. What is to outlive that is said in
-the configuration. What is said of one upstream, there or here, wins over what is said of all.";
+the configuration. What is said here wins over the configuration, and said of all it ends what was said of one.";
 
 pub(crate) fn mode(args: &Mode) -> Result<(), Failure> {
     let modes = at_server(&args.reach, |desk| match args.mode {

@@ -86,10 +86,10 @@ pub enum OfflineMiss {
 pub enum SaidBy {
     /// Somebody, of this upstream, while the mirror runs.
     Switch,
-    /// The upstream's part of the configuration.
-    Upstream,
     /// Somebody, of all upstreams, while the mirror runs.
     SwitchForAll,
+    /// The upstream's part of the configuration.
+    Upstream,
     /// The configuration, for all upstreams.
     All,
 }
@@ -116,17 +116,17 @@ pub enum Why {
     NotWhole,
 }
 
-/// The mode of an upstream. What is said of one upstream wins over what is said of all, and within that what is said while
-/// the mirror runs over its configuration.
+/// The mode of an upstream. What is said while the mirror runs wins over its configuration, so that who switches all to
+/// offline has all offline; within each, what is said of one upstream wins over what is said of all.
 pub(super) fn mode_of(
     switch: Option<Mode>,
     switch_for_all: Option<Mode>,
     configured: Modes,
 ) -> (Mode, SaidBy) {
-    match (switch, configured.own, switch_for_all) {
+    match (switch, switch_for_all, configured.own) {
         (Some(mode), ..) => (mode, SaidBy::Switch),
-        (None, Some(mode), _) => (mode, SaidBy::Upstream),
-        (None, None, Some(mode)) => (mode, SaidBy::SwitchForAll),
+        (None, Some(mode), _) => (mode, SaidBy::SwitchForAll),
+        (None, None, Some(mode)) => (mode, SaidBy::Upstream),
         (None, None, None) => (configured.all, SaidBy::All),
     }
 }
@@ -158,12 +158,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_of_one_upstream_wins_over_what_is_said_of_all() {
+    fn what_is_said_while_it_runs_wins_over_the_configuration_and_of_one_over_what_is_said_of_all() {
         use Mode::{Auto, Offline, Online};
         for (switch, own, switch_for_all, all, expected) in [
             (None, None, None, Online, (Online, SaidBy::All)),
             (None, None, Some(Offline), Online, (Offline, SaidBy::SwitchForAll)),
-            (None, Some(Auto), Some(Offline), Online, (Auto, SaidBy::Upstream)),
+            (None, Some(Auto), Some(Offline), Online, (Offline, SaidBy::SwitchForAll)),
+            (None, Some(Auto), None, Online, (Auto, SaidBy::Upstream)),
             (Some(Online), Some(Auto), Some(Offline), Auto, (Online, SaidBy::Switch)),
             (Some(Offline), None, None, Online, (Offline, SaidBy::Switch)),
             (None, Some(Online), None, Offline, (Online, SaidBy::Upstream)),

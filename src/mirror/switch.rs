@@ -122,8 +122,8 @@ impl Mirror {
         sites.list().iter().map(of).collect()
     }
 
-    /// Switches the mode of one upstream, or, with `None`, of all that nothing is said of by themselves. A mode of `None`
-    /// takes back what was said before. It holds at once, also for what is under way.
+    /// Switches the mode of one upstream, or, with `None`, of all, whatever was said of one before. A mode of `None` takes
+    /// back what was said. It holds at once, also for what is under way.
     ///
     /// # Errors
     /// There is no such upstream.
@@ -132,7 +132,10 @@ impl Mirror {
             let mut said = self.switch().lock();
             let sites = self.sites();
             match upstream {
-                None => said.all = mode,
+                None => {
+                    said.all = mode;
+                    said.of.clear();
+                }
                 Some(name) if !sites.list().iter().any(|site| site.name() == name) => {
                     return Err(UnknownUpstream(name.to_owned()));
                 }

@@ -15,7 +15,7 @@ fn modes(mirror: &Mirror) -> Vec<(String, Mode, SaidBy)> {
 }
 
 #[tokio::test]
-async fn what_is_said_of_one_upstream_wins_and_a_reload_leaves_what_was_said_while_it_runs() {
+async fn what_is_said_while_it_runs_wins_and_a_reload_leaves_it() {
     let (one, other) = (Upstream::start().await, Upstream::start().await);
     let image = image(1, &[100]);
     for upstream in [&one, &other] {
@@ -40,18 +40,23 @@ async fn what_is_said_of_one_upstream_wins_and_a_reload_leaves_what_was_said_whi
 
     mirror.set_mode(None, Some(Mode::Offline));
     let by_hand = (Mode::Offline, SaidBy::SwitchForAll);
-    assert_eq!(modes(&mirror), expected(auto, by_hand), "its own mode wins");
-    assert_eq!(said(&pull("one.test").await), "hit; detail=revalidated");
+    assert_eq!(modes(&mirror), expected(by_hand, by_hand), "of all it means all");
+    assert_eq!(said(&pull("one.test").await), "hit; detail=offline");
     assert_eq!(said(&pull("other.test").await), "hit; detail=offline");
 
     // Another configuration says "auto" for all. It changes nothing of what was said by hand, and is there when that goes.
     mirror.reload_with("mode = \"auto\"", "mode = \"online\"");
-    assert_eq!(modes(&mirror), expected(auto, by_hand));
+    assert_eq!(modes(&mirror), expected(by_hand, by_hand));
+    mirror.set_mode(Some("one.test"), Some(Mode::Online));
+    assert_eq!(modes(&mirror), expected((Mode::Online, SaidBy::Switch), by_hand), "of one it wins");
+    assert_eq!(said(&pull("one.test").await), "hit; detail=revalidated");
     assert_eq!(said(&pull("other.test").await), "hit; detail=offline");
-    mirror.set_mode(Some("one.test"), Some(Mode::Offline));
-    assert_eq!(said(&pull("one.test").await), "hit; detail=offline");
+    mirror.set_mode(None, Some(Mode::Offline));
+    assert_eq!(modes(&mirror), expected(by_hand, by_hand), "the last word counts");
+    mirror.set_mode(Some("other.test"), Some(Mode::Offline));
+    mirror.set_mode(Some("other.test"), None);
     mirror.set_mode(None, None);
-    assert_eq!(modes(&mirror), expected((Mode::Offline, SaidBy::Switch), (Mode::Auto, SaidBy::All)));
+    assert_eq!(modes(&mirror), expected(auto, (Mode::Auto, SaidBy::All)));
     assert_eq!(said(&pull("other.test").await), "hit; detail=revalidated");
 
     let unknown = mirror.inner().set_mode(Some("never.test"), None);
