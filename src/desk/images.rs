@@ -39,7 +39,9 @@ impl Found {
 impl Office {
     pub(super) fn list(&self, of: Option<&str>) -> Result<Images, Problem> {
         let selection = self.selection(of)?;
-        Ok(Images { images: self.find(&selection).iter().map(|found| self.describe(found)).collect() })
+        Ok(Images {
+            images: self.find_or_parts(&selection).iter().map(|found| self.describe(found)).collect(),
+        })
     }
 
     /// The images that are meant, in order: each tag, then what has none.
@@ -68,6 +70,31 @@ impl Office {
             }
         }
         found
+    }
+
+    /// As [`Office::find`]; where a digest is named that is no image of its own, the manifest that an index lists.
+    pub(super) fn find_or_parts(&self, selection: &Selection) -> Vec<Found> {
+        let found = self.find(selection);
+        let (Selection::Digest(digest) | Selection::One { digest: Some(digest), .. }) = selection else {
+            return found;
+        };
+        if !found.is_empty() {
+            return found;
+        }
+        let repositories = self.store.repositories().into_iter();
+        let meant = repositories.filter(|(upstream, repository)| selection.may_be_in(upstream, repository));
+        meant.filter_map(|(upstream, repository)| self.part(&upstream, &repository, digest)).collect()
+    }
+
+    /// A manifest of a repository by its digest, whether an index lists it or not.
+    pub(super) fn part(&self, upstream: &str, repository: &Repository, digest: &Digest) -> Option<Found> {
+        let is_here = self.store.has_manifest(digest) && self.store.is_member(upstream, repository, digest);
+        is_here.then(|| Found {
+            upstream: upstream.to_owned(),
+            repository: repository.clone(),
+            tagged: None,
+            digest: digest.clone(),
+        })
     }
 
     pub(super) fn closure(&self, found: &Found, root: &Digest, wanted: &Wanted) -> Closure {

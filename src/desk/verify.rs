@@ -22,24 +22,49 @@ impl Office {
     ) -> Result<Verified, Problem> {
         let wanted = wanted(asked)?;
         let selection = self.selection(asked.of.as_deref())?;
-        let mut found = self.find(&selection);
+        let mut found = self.find_or_parts(&selection);
         let mut unknown = Vec::new();
         if found.is_empty() && selection != Selection::All {
             unknown.extend(asked.of.clone());
         }
         if asked.pinned {
-            let pins = self.store.pins();
-            found.retain(|found| pins.iter().any(|pin| is_pinned_by(found, pin)));
-            let absent = pins.iter().filter(|pin| {
-                let meant = selection.may_be_in(&pin.upstream, &pin.repository);
-                meant && !found.iter().any(|found| is_pinned_by(found, pin))
-            });
-            unknown.extend(absent.map(name_of_pin));
+            (found, unknown) = self.pinned_among(found, &selection);
+        }
+        // That nothing lacks anything would be true of nothing as well, and whoever asks wants to know something else.
+        if found.is_empty() && unknown.is_empty() {
+            let what = if asked.pinned { "nothing is pinned" } else { "nothing is here" };
+            return Err(Problem::not_found(format!("{what}: there is nothing to be proven")));
         }
         found.retain(|found| self.is_lately_used(found, asked.pulled_within));
         let mut images = self.prove_all(&found, &wanted, asked.deep, watch)?;
         images.extend(unknown.into_iter().map(nothing_of));
         Ok(Verified { whole: images.iter().all(|image| image.whole), images })
+    }
+
+    /// What of these is pinned, with what is pinned by its digest and is a part of an image; and the names of what is
+    /// pinned and not here.
+    fn pinned_among(&self, mut found: Vec<Found>, selection: &Selection) -> (Vec<Found>, Vec<String>) {
+        let pins = self.store.pins();
+        found.retain(|found| pins.iter().any(|pin| is_pinned_by(found, pin)));
+        let meant = pins.iter().filter(|pin| selection.may_be_in(&pin.upstream, &pin.repository));
+        let mut unknown = Vec::new();
+        for pin in meant {
+            if found.iter().any(|found| is_pinned_by(found, pin)) {
+                continue;
+            }
+            let part = match &pin.reference {
+                Reference::Digest(digest) => self.part(&pin.upstream, &pin.repository, digest),
+                Reference::Tag(_) => None,
+            };
+            match part {
+                Some(part) => found.push(part),
+                None => unknown.push(name_of_pin(pin)),
+            }
+        }
+        let wanting = self.store.wanting_pins().into_iter();
+        let wanting = wanting.filter(|pin| selection.may_be_in(&pin.upstream, &pin.repository));
+        unknown.extend(wanting.map(|pin| name_of_pin(&pin)));
+        (found, unknown)
     }
 
     fn is_lately_used(&self, found: &Found, within: Option<u64>) -> bool {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::images::{Image, artifact, image, index};
-use crate::support::mirror::{Binary, Setup, files_under};
+use crate::support::mirror::{Binary, REGISTRY, Setup, Signal, files_under};
 use crate::support::soon;
 use crate::support::upstream::Upstream;
 use crate::warm::commands::{roadstead, said};
@@ -182,4 +182,51 @@ async fn the_proof_is_made_as_the_configuration_says_and_anew_when_that_changes(
     mirror.reload_with(&table("2h"), &table(""));
     becomes((true, 1.0, 1.0)).await;
     mirror.stop().await;
+}
+
+#[tokio::test]
+async fn a_part_of_an_image_is_proven_by_its_digest_and_as_a_pin() {
+    let scene = Scene::new().await;
+    let part = named_by_digest(&scene.images[0].manifest.digest);
+    let (code, document) = scene.verify(&[&part]).await;
+    assert_eq!((code, references(&document)), (Some(0), vec![part.clone()]), "{document}");
+    let pinned = roadstead(&["pin", &part, "--server", &scene.server], "").await;
+    assert_eq!(pinned.status.code(), Some(0), "{}", said(&pinned));
+    let (code, document) = scene.verify(&["--pinned"]).await;
+    assert_eq!((code, references(&document)), (Some(0), vec![part.clone()]), "{document}");
+    std::fs::remove_file(scene.file(&scene.images[0].layers[0].digest)).unwrap();
+    let (code, document) = scene.verify(&["--pinned", "--fix"]).await;
+    assert_eq!(code, Some(0), "{document}");
+}
+
+#[tokio::test]
+async fn what_proves_nothing_does_not_succeed() {
+    let upstream = Upstream::start().await;
+    let rule = |tag: &str| {
+        format!("tags = [{{ repositories = [{REPOSITORY:?}], tags = [{tag:?}], pinned = true }}]")
+    };
+    let mirror = Setup::with(&upstream, &rule(TAG)).spawn().await;
+    let server = format!("http://{}", mirror.admin().unwrap());
+    let verify = async |of: &str| roadstead(&["verify", of, "--server", &server], "").await;
+    let all = verify("--all").await;
+    assert_eq!(all.status.code(), Some(1), "{}", said(&all));
+    assert!(said(&all).contains("nothing is here"), "{}", said(&all));
+    // A rule spells it out, and nobody has brought it in.
+    let pinned = verify("--pinned").await;
+    assert_eq!(pinned.status.code(), Some(1), "{}", said(&pinned));
+    assert!(said(&pinned).contains(&named(TAG)), "{}", said(&pinned));
+    let text = std::fs::read_to_string(mirror.config()).unwrap().replace(&rule(TAG), &rule("v*"));
+    std::fs::write(mirror.config(), text).unwrap();
+    mirror.signal(Signal::Reload);
+    soon("another rule is in use", async {
+        while !said(&verify("--pinned").await).contains("nothing is pinned") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+/// How the scripted upstream's image is named by its digest.
+fn named_by_digest(digest: &str) -> String {
+    format!("{REGISTRY}/{REPOSITORY}@{digest}")
 }

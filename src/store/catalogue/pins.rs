@@ -124,6 +124,22 @@ impl Store {
         all
     }
 
+    /// The tags that rules pin by their full names and that stand for nothing here, in order; but for those that are pinned
+    /// by name as well, which [`Store::pins`] lists.
+    pub fn wanting_pins(&self) -> Vec<Pin> {
+        let state = self.core().state();
+        let (model, mut wanting) = (&state.model, Vec::new());
+        for (upstream, repository, tag) in model.pins.spelled_out() {
+            let is_known = model.names.find(&upstream, &repository).is_some_and(|repo| {
+                model.pins.is_pinned(repo, &tag) || model.binding(&upstream, &repository, &tag).is_some()
+            });
+            if !is_known {
+                wanting.push(Pin { upstream, repository, reference: Reference::Tag(tag), since: None });
+            }
+        }
+        wanting
+    }
+
     /// Whether a reference is pinned, by name or, a tag, by a rule.
     pub fn is_pinned(&self, upstream: &str, repository: &Repository, reference: &Reference) -> bool {
         let state = self.core().state();

@@ -11,7 +11,7 @@ use super::partials::space_of;
 use super::{BlobEntry, Link, ManifestEntry, Millis, Model, RepoId, Role};
 use crate::oci::{Digest, Pattern, Reference, Repository, Tag};
 use crate::store::catalogue::{Rack, Wanted, attached_tags, closure};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// Which tags of an upstream are pinned, or are not; of those that match a tag, the first decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +79,23 @@ impl Pins {
     fn matches(&self, upstream: &str, repository: &Repository, tag: &Tag) -> bool {
         let first = self.rules.iter().find(|rule| rule.is_for(upstream, repository, tag));
         first.is_some_and(|rule| rule.pinned)
+    }
+
+    /// The tags that rules pin by their full names, whether there is anything of them or not.
+    pub(in crate::store) fn spelled_out(&self) -> BTreeSet<(String, Repository, Tag)> {
+        let mut all = BTreeSet::new();
+        for rule in self.rules.iter().filter(|rule| rule.pinned) {
+            // A name with nothing in it that stands for something else matches itself alone.
+            let repositories = rule.repositories.iter().filter_map(|pattern| pattern.as_str().parse().ok());
+            for repository in repositories {
+                let tags = rule.tags.iter().filter_map(|pattern| pattern.as_str().parse().ok());
+                let named = tags.map(|tag: Tag| (rule.upstream.clone(), Repository::clone(&repository), tag));
+                all.extend(
+                    named.filter(|(upstream, repository, tag)| self.matches(upstream, repository, tag)),
+                );
+            }
+        }
+        all
     }
 
     /// The tags that are pinned by a rule and not by name.

@@ -148,6 +148,37 @@ fn what_would_outgrow_the_budget_is_refused_with_figures_and_changes_nothing() {
 }
 
 #[test]
+fn what_a_rule_spells_out_and_nothing_is_here_of_is_wanting() {
+    let fixture = small();
+    let store = &fixture.store;
+    let rule = |repository: &str, tag: &str, pinned| PinRule {
+        upstream: "docker.io".to_owned(),
+        repositories: vec![Pattern::of_repositories(repository).unwrap()],
+        tags: vec![Pattern::of_tags(tag).unwrap()],
+        pinned,
+    };
+    pulled(store, 1, 1000, "here");
+    let rules = [
+        rule("a", "never", false),
+        rule("a", "never", true),
+        rule("a", "here", true),
+        rule("a", "gone", true),
+        rule("b/c", "v1", true),
+        rule("a", "v*", true),
+        rule("**", "v1", true),
+    ];
+    store.pin_by(rules.to_vec());
+    let wanting = || -> Vec<String> {
+        let told = |pin: Pin| format!("{}:{}", pin.repository, pin.reference);
+        store.wanting_pins().into_iter().map(told).collect()
+    };
+    assert_eq!(wanting(), ["a:gone", "b/c:v1"]);
+    // By name it is listed among the pins.
+    pin(store, "gone");
+    assert_eq!(wanting(), ["b/c:v1"]);
+}
+
+#[test]
 fn rules_pin_the_tags_that_they_match_and_the_first_decides() {
     let fixture = small();
     let store = &fixture.store;
