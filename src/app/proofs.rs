@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::api::{Desk, Verify};
+use crate::api::{Desk, ProblemCode, Verified, Verify};
 use crate::config::{self, Proven};
 use crate::oci::Platforms;
 use crate::telemetry::Metrics;
@@ -46,6 +46,11 @@ async fn prove(desk: &Arc<dyn Desk>, settings: &config::Verify, metrics: &Metric
     let desk = Arc::clone(desk);
     let verified = match spawn_blocking(move || desk.verify(&asked, &mut |_| true)).await {
         Ok(Ok(verified)) => verified,
+        // As a new mirror, or one without a pin: the figures say that it was of nothing.
+        Ok(Err(problem)) if problem.code == ProblemCode::NotFound => {
+            tracing::warn!(%problem, "nothing was proven");
+            Verified { whole: false, images: Vec::new() }
+        }
         Ok(Err(problem)) => return tracing::error!(%problem, "what is here could not be proven"),
         Err(error) => return tracing::error!(%error, "what is here could not be proven"),
     };

@@ -135,7 +135,7 @@ impl Office {
         let of = |needed: &Needed| {
             let platform = match needed.platform.clone() {
                 Some(platform) => platform,
-                None => self.platform_of(&needed.digest)?,
+                None => self.platform_of(&needed.digest)?.to_string(),
             };
             let closure = self.closure(found, &needed.digest, &own);
             Some(Platform {
@@ -153,7 +153,7 @@ impl Office {
     }
 
     /// What the configuration of an image says of the machines that it is for.
-    fn platform_of(&self, image: &Digest) -> Option<String> {
+    pub(super) fn platform_of(&self, image: &Digest) -> Option<oci::Platform> {
         let kept = self.store.kept(image).filter(|kept| kept.artifact_type.is_none())?;
         let config = kept.blobs.iter().find(|link| link.role == Role::Config)?;
         let file = self.store.inspect_blob(&config.digest).ok()??;
@@ -165,7 +165,7 @@ impl Office {
                 Ok(more) => read += more,
             }
         }
-        oci::Platform::of_config(&bytes).map(|platform| platform.to_string())
+        oci::Platform::of_config(&bytes)
     }
 }
 

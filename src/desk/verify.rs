@@ -8,7 +8,7 @@ use super::images::{Found, gap};
 use super::select::Selection;
 use crate::api::{Problem, ProblemCode, Verified, VerifiedImage, Verify, VerifyProgress};
 use crate::mirror::{Abandoned, Proof};
-use crate::oci::{Digest, Reference};
+use crate::oci::{Digest, Platform, Platforms, Reference};
 use crate::store::{Closure, Kind, Pin, Standing, Wanted};
 
 /// How often it is told how far a proof is.
@@ -101,12 +101,23 @@ impl Office {
             let closure = closure.map_err(|Abandoned| {
                 Problem::new(ProblemCode::Unavailable, "nobody waits for the proof any more")
             })?;
+            let closure = Closure { unoffered: self.unoffered(&one.digest, &closure, wanted), ..closure };
             images.push(told(reference, &one.digest, &closure));
         }
         let (all, read) = (found.len() as u64, proof.read());
         // All of it is done, whether anybody still wants to know or not.
         (watch.watch)(&VerifyProgress { images: all, finished: all, image: None, bytes, read });
         Ok(images)
+    }
+
+    /// Which of the wanted machines an image is not for: by its index, or, where it has none, by its configuration.
+    fn unoffered(&self, digest: &Digest, closure: &Closure, wanted: &Wanted) -> Vec<Platform> {
+        match (&wanted.platforms, self.platform_of(digest)) {
+            (Platforms::These(wanted), Some(own)) => {
+                wanted.iter().filter(|wanted| !own.is_meant_by(wanted)).cloned().collect()
+            }
+            _ => closure.unoffered.clone(),
+        }
     }
 
     /// The blobs of all these images, each once.

@@ -10,7 +10,7 @@ use crate::upstream::Outlook;
 
 use super::mode::Contact;
 use super::site::Target;
-use super::tag_rules::TagPolicy;
+use super::tag_rules::{Deleted, TagPolicy};
 
 /// What is known of something that upstream may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,9 @@ pub(super) fn decide(
     let is_offline = contact != Contact::Open;
     let is_closed = is_offline || outlook.limited.is_some() || outlook.scarce || outlook.down;
     if let Some(since) = known.gone {
-        return if is_kept(since, policy, now) {
+        // Somebody's word that upstream is offline makes nothing too old.
+        let is_forever = contact == Contact::Offline && policy.deleted == Deleted::Keep;
+        return if is_forever || is_kept(since, policy, now) {
             Decision::Kept { ask: !is_closed && !known.denied_lately }
         } else {
             Decision::Gone
@@ -127,7 +129,6 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mirror::tag_rules::Deleted;
 
     const TTL: u64 = 300;
     const POLICY: TagPolicy = TagPolicy {
@@ -170,7 +171,11 @@ mod tests {
             let as_offline = if closed == Decision::Stale { Decision::Offline } else { closed };
             assert_eq!(decided(Contact::Away, OPEN), as_offline, "{name}, at {when}, away");
             // At any age.
-            let offline = if matches!(closed, Decision::Ask { .. }) { Decision::Offline } else { as_offline };
+            let offline = match closed {
+                Decision::Ask { .. } => Decision::Offline,
+                Decision::Gone if policy.deleted == Deleted::Keep => Decision::Kept { ask: false },
+                _ => as_offline,
+            };
             assert_eq!(decided(Contact::Offline, OPEN), offline, "{name}, at {when}, offline");
         }
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::images::{Image, artifact, image, index};
 use crate::support::mirror::{Binary, REGISTRY, Setup, Signal, files_under};
@@ -197,6 +197,27 @@ async fn a_part_of_an_image_is_proven_by_its_digest_and_as_a_pin() {
     std::fs::remove_file(scene.file(&scene.images[0].layers[0].digest)).unwrap();
     let (code, document) = scene.verify(&["--pinned", "--fix"]).await;
     assert_eq!(code, Some(0), "{document}");
+}
+
+#[tokio::test]
+async fn an_image_without_an_index_is_for_the_machine_that_its_configuration_names() {
+    let upstream = Upstream::start().await;
+    upstream.push(REPOSITORY, Some(TAG), &image(1, &[1000]));
+    let mirror = Setup::of(&upstream).spawn().await;
+    let server = format!("http://{}", mirror.admin().unwrap());
+    let warmed = roadstead(&["warm", &named(TAG), "--server", &server], "").await;
+    assert_eq!(warmed.status.code(), Some(0), "{}", said(&warmed));
+    let verify = async |platform: &str| {
+        let args = ["verify", "--all", "--json", "--platform", platform, "--server", &server];
+        let output = roadstead(&args, "").await;
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), document["images"][0]["unoffered"].clone())
+    };
+    assert_eq!(verify("linux/amd64").await, (Some(0), json!([])));
+    assert_eq!(verify("linux/amd64,linux/arm64").await, (Some(1), json!(["linux/arm64"])));
+    let listed = roadstead(&["ls", "--json", "--server", &server], "").await;
+    let document: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(document["images"][0]["platforms"][0]["platform"], "linux/amd64", "{document}");
 }
 
 #[tokio::test]
