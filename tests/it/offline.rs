@@ -128,14 +128,12 @@ async fn g6_offline_a_tag_is_served_at_any_age_and_without_an_operators_word_no_
     let world = World { mirror: Setup::with(&upstream, lines).clock(&clock).start().await, upstream };
     world.pull(&image).await;
     clock.advance(Duration::from_secs(90 * 60));
-    world.mirror.set_mode(None, OFFLINE);
-    // The upstream has a mode of its own, which wins.
     world.upstream.down().await;
     auto::known_to_be_away(&world).await;
     expect_miss(world.manifest(TAG).send().await, 503, "UNAVAILABLE");
     world.manifest(&image.manifest.digest).send().await.expect_bytes(&image.manifest.bytes);
 
-    world.mirror.set_mode(Some(REGISTRY), OFFLINE);
+    world.mirror.set_mode(None, OFFLINE);
     for _ in 0..2 {
         let answer = world.manifest(TAG).send().await;
         assert_eq!(said(&answer), "hit; detail=offline");
