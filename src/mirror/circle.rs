@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::http::Pseudonym;
+use crate::upstream::Pseudonym;
 
 use super::site::{Mirror, Target};
 

@@ -58,8 +58,8 @@ pub(super) struct Logins {
 }
 
 struct Inner {
-    /// The users, and how many there have been before them; `None`: there are none, and nobody logs in.
-    users: RwLock<Option<(u64, Arc<Users>)>>,
+    /// How often the users were others, and who they are now; `None`: there are none, and nobody logs in.
+    users: RwLock<(u64, Option<Arc<Users>>)>,
     /// `None` where the system has no randomness: then nothing is remembered.
     key: Option<hmac::Key>,
     right: Mutex<LruCache<[u8; 32], ()>>,
@@ -93,7 +93,7 @@ impl Logins {
         // Half of the processor at the most: there is other work, and who logs in is known for long.
         let turns = available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
         let inner = Inner {
-            users: RwLock::new(users.map(|users| (0, Arc::new(users)))),
+            users: RwLock::new((0, users.map(Arc::new))),
             key: hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).ok(),
             right: Mutex::new(LruCache::new(REMEMBERED)),
             wrong: Mutex::new(LruCache::new(REMEMBERED)),
@@ -107,15 +107,15 @@ impl Logins {
     /// These are the users from now on; nobody else is one.
     pub(super) fn replace(&self, users: Option<Users>) {
         let mut now = self.inner.users.write().unwrap_or_else(PoisonError::into_inner);
-        let number = now.as_ref().map_or(0, |(number, _)| number + 1);
-        *now = users.map(|users| (number, Arc::new(users)));
+        // Counted when there are none, too: what was remembered of some is not to count for those who come after.
+        *now = (now.0 + 1, users.map(Arc::new));
     }
 
     /// Whether what is shown is right.
     pub(super) async fn check(&self, shown: Option<Shown>) -> Login {
         let inner = &self.inner;
         let now = inner.users.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (Some((number, users)), Some(shown)) = (now, shown) else { return Login::None };
+        let ((number, Some(users)), Some(shown)) = (now, shown) else { return Login::None };
         let known_as = inner.key.as_ref().map(|key| known_as(key, number, &shown));
         if let Some(login) = known_as.and_then(|known_as| inner.remembered(&known_as, &shown)) {
             return login;
@@ -253,6 +253,15 @@ mod tests {
         assert_eq!((compared("right"), compared("wrong")), (2, 2));
         logins.replace(Some(Users::default()));
         assert_eq!(logins.check(basic("alice:two")).await, Login::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_login_is_not_remembered_beyond_a_time_without_users() {
+        let logins = Logins::new(Some(users(&[("alice", "one")])), Metrics::new());
+        assert_eq!(logins.check(basic("alice:one")).await, alice());
+        logins.replace(None);
+        logins.replace(Some(users(&[("bob", "one")])));
+        assert_eq!(logins.check(basic("alice:one")).await, Login::Wrong);
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::header::VIA;
-use http::{HeaderValue, Response, StatusCode, Uri};
+use http::{HeaderValue, Response, Uri};
 use tokio::time::{Instant, timeout};
 
 use crate::http::{Pseudonym, WAITS, says_roadstead};
@@ -33,6 +33,9 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// How long what was seen to be a registry is taken for one.
 const NO_MIRROR: Duration = Duration::from_secs(600);
+
+/// What a mirror answers that is to give way (RFC 5842, section 7.2).
+const LOOP_DETECTED: u16 = 508;
 
 /// What is waited for: a repository, and the path behind it.
 type Object = (Repository, String);
@@ -123,7 +126,7 @@ impl Upstream {
             endpoint.registry.note();
             return false;
         }
-        let found = answer.status() == StatusCode::LOOP_DETECTED;
+        let found = answer.status().as_u16() == LOOP_DETECTED;
         drain(answer).await;
         found
     }
