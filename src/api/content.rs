@@ -18,7 +18,7 @@ pub trait Content: Send + Sync {
     fn names(&self) -> Result<Names, Problem>;
 
     /// All tags, with what they stand for.
-    fn tagged(&self) -> Result<Tagged, Problem>;
+    fn images(&self) -> Result<ContentImages, Problem>;
 
     /// What is here of a repository and says that it is about this digest.
     fn referrers(&self, of: &Spot) -> Result<Digests, Problem>;
@@ -74,22 +74,23 @@ pub struct Spot {
     pub digest: String,
 }
 
-/// All tags.
+/// All images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tagged {
+pub struct ContentImages {
     /// In any order.
-    pub tags: Vec<TaggedImage>,
+    pub images: Vec<ContentImage>,
 }
 
-/// A tag, and what it stands for.
+/// An image as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaggedImage {
+pub struct ContentImage {
     /// The upstream.
     pub upstream: String,
     /// The repository there.
     pub repository: String,
-    /// The tag.
-    pub tag: String,
+    /// The tag; none: it is asked for by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// Its manifest.
     pub digest: String,
 }

@@ -44,16 +44,17 @@ impl<'a> OverDesk<'a> {
 }
 
 impl Origin for OverDesk<'_> {
-    fn tagged(&mut self) -> Result<Vec<Image>, SideError> {
-        let tags = self.0.tagged()?.tags.into_iter();
-        tags.map(|tagged| {
-            Ok(Image {
-                place: Place { upstream: tagged.upstream, repository: read(&tagged.repository)? },
-                tag: Some(read(&tagged.tag)?),
-                digest: read(&tagged.digest)?,
+    fn images(&mut self) -> Result<Vec<Image>, SideError> {
+        let images = self.0.images()?.images.into_iter();
+        images
+            .map(|image| {
+                Ok(Image {
+                    place: Place { upstream: image.upstream, repository: read(&image.repository)? },
+                    tag: image.tag.as_deref().map(read).transpose()?,
+                    digest: read(&image.digest)?,
+                })
             })
-        })
-        .collect()
+            .collect()
     }
 
     fn referrers(&mut self, place: &Place, subject: &Digest) -> Result<Vec<Digest>, SideError> {

@@ -75,8 +75,9 @@ pub enum SideError {
 
 /// What a bundle is made from.
 pub trait Origin {
-    /// All tags that there are, in any order.
-    fn tagged(&mut self) -> Result<Vec<Image>, SideError>;
+    /// All images that there are, in any order: one for each tag, and by their digests those that have none. What no tag
+    /// names and is listed by another, or about another, is a part of that.
+    fn images(&mut self) -> Result<Vec<Image>, SideError>;
     /// The manifests of a repository that are here and say that they are about this one.
     fn referrers(&mut self, place: &Place, subject: &Digest) -> Result<Vec<Digest>, SideError>;
     /// Whether a digest belongs to a repository.

@@ -39,11 +39,17 @@ struct Content {
 }
 
 impl Origin for FromStore {
-    fn tagged(&mut self) -> Result<Vec<Image>, SideError> {
+    fn images(&mut self) -> Result<Vec<Image>, SideError> {
         let mut images = Vec::new();
         for (upstream, repository) in self.0.repositories() {
             let tagged = self.0.tagged(&upstream, &repository);
+            let untagged = self.0.untagged(&upstream, &repository).into_iter();
+            let is_about_nothing =
+                |digest: &Digest| self.0.kept(digest).is_some_and(|kept| kept.subject.is_none());
+            let untagged: Vec<_> = untagged.filter(is_about_nothing).collect();
             let place = Place { upstream, repository };
+            let by_digest = |digest| Image { place: place.clone(), tag: None, digest };
+            images.extend(untagged.into_iter().map(by_digest));
             images.extend(tagged.into_iter().map(|tagged| Image {
                 place: place.clone(),
                 tag: Some(tagged.tag),

@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use super::Remote;
 use crate::api::{
-    BlobKnown, Content, Digests, Kept, ManifestContent, Member, Names, NewBlob, NewManifest, Problem, Show,
-    Shown, Spot, Tagged,
+    BlobKnown, Content, ContentImages, Digests, Kept, ManifestContent, Member, Names, NewBlob, NewManifest,
+    Problem, Show, Shown, Spot,
 };
 
 /// The most that a manifest has.
@@ -16,8 +16,8 @@ impl Content for Remote {
         self.get("/api/v1/content/names", &[])
     }
 
-    fn tagged(&self) -> Result<Tagged, Problem> {
-        self.get("/api/v1/content/tags", &[])
+    fn images(&self) -> Result<ContentImages, Problem> {
+        self.get("/api/v1/content/images", &[])
     }
 
     fn referrers(&self, of: &Spot) -> Result<Digests, Problem> {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::Office;
 use crate::api::{
-    BlobKnown, Content, Digests, Kept, ManifestContent, Member, Names, NewBlob, NewManifest, Problem,
-    ProblemCode, Show, ShowIn, Shown, Spot, Tagged, TaggedImage, UpstreamNames,
+    BlobKnown, Content, ContentImage, ContentImages, Digests, Kept, ManifestContent, Member, Names, NewBlob,
+    NewManifest, Problem, ProblemCode, Show, ShowIn, Shown, Spot, UpstreamNames,
 };
 use crate::bundle::{
     self, Destination, Document, FromStore, Held, IntoStore, Origin, Place, SideError, Silent, Verified,
@@ -34,17 +34,15 @@ impl Content for Office {
         Ok(Names { upstreams: upstreams.collect() })
     }
 
-    fn tagged(&self) -> Result<Tagged, Problem> {
-        let tagged = self.origin().tagged().map_err(problem)?.into_iter();
-        let tags = tagged.filter_map(|image| {
-            Some(TaggedImage {
-                upstream: image.place.upstream,
-                repository: image.place.repository.to_string(),
-                tag: image.tag?.to_string(),
-                digest: image.digest.to_string(),
-            })
+    fn images(&self) -> Result<ContentImages, Problem> {
+        let images = self.origin().images().map_err(problem)?.into_iter();
+        let images = images.map(|image| ContentImage {
+            upstream: image.place.upstream,
+            repository: image.place.repository.to_string(),
+            tag: image.tag.map(|tag| tag.to_string()),
+            digest: image.digest.to_string(),
         });
-        Ok(Tagged { tags: tags.collect() })
+        Ok(ContentImages { images: images.collect() })
     }
 
     fn referrers(&self, of: &Spot) -> Result<Digests, Problem> {

@@ -24,6 +24,25 @@ fn t94_what_is_exported_is_imported_as_it_was_with_all_digests_and_all_that_refe
 }
 
 #[test]
+fn what_no_tag_names_is_exported_by_its_digest_with_all_and_with_all_of_its_repository() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut yard = Yard::full();
+    let bare = yard.image("bare", &[(9, 800)]);
+    yard.show("docker.io/library/app", None, &bare);
+    yard.untagged.push((place("docker.io/library/app"), bare.clone()));
+    let app = |tags: &str| Wanted::These(vec![format!("docker.io/library/app:{tags}").parse().unwrap()]);
+    for (wanted, is_in) in [(Wanted::All, true), (app("*"), true), (app("v*"), false)] {
+        let path = dir.path().join(format!("{wanted:?}").len().to_string() + ".tar");
+        exports(&mut yard, &path, &ExportOptions { wanted: wanted.clone(), ..export_options() }).unwrap();
+        let mut other = Yard::default();
+        imports(&[path], &mut other, &import_options()).unwrap();
+        let member = (place("docker.io/library/app"), bare.clone());
+        assert_eq!(other.members.contains(&member), is_in, "{wanted:?}");
+        assert_eq!(other.manifests.contains_key(&bare), is_in, "{wanted:?}");
+    }
+}
+
+#[test]
 fn the_same_images_make_the_same_bytes_and_nothing_of_the_time_is_in_them() {
     for form in FORMS {
         let bytes = || {

@@ -19,6 +19,8 @@ pub(super) struct Yard {
     pub(super) blobs: BTreeMap<Digest, (Bytes, bool)>,
     pub(super) members: BTreeSet<(Place, Digest)>,
     pub(super) tags: BTreeMap<(Place, Tag), Digest>,
+    /// What it says that it has without a tag.
+    pub(super) untagged: Vec<(Place, Digest)>,
     /// How many blobs were written to it.
     pub(super) written: usize,
     /// It takes no more than so many.
@@ -141,7 +143,7 @@ impl Yard {
 
     /// What is here, without how it came.
     pub(super) fn content(&self) -> Self {
-        Self { written: 0, most: None, ..self.clone() }
+        Self { written: 0, most: None, untagged: Vec::new(), ..self.clone() }
     }
 
     /// A yard with something of everything.
@@ -169,14 +171,19 @@ impl Yard {
 }
 
 impl Origin for Yard {
-    fn tagged(&mut self) -> Result<Vec<Image>, SideError> {
+    fn images(&mut self) -> Result<Vec<Image>, SideError> {
         let tags = self.tags.iter().rev();
+        let untagged = self.untagged.iter().map(|(place, digest)| Image {
+            place: place.clone(),
+            tag: None,
+            digest: digest.clone(),
+        });
         let image = |((place, tag), digest): (&(Place, Tag), &Digest)| Image {
             place: place.clone(),
             tag: Some(tag.clone()),
             digest: digest.clone(),
         };
-        Ok(tags.map(image).collect())
+        Ok(tags.map(image).chain(untagged).collect())
     }
 
     fn referrers(&mut self, place: &Place, subject: &Digest) -> Result<Vec<Digest>, SideError> {

@@ -35,12 +35,13 @@ pub(in crate::bundle) struct Entry {
 
 /// Walks from what is wanted.
 pub(in crate::bundle) fn plan(origin: &mut dyn Origin, options: &ExportOptions) -> Result<Plan, Error> {
-    let tagged = origin.tagged().map_err(Error::side("list", "the images"))?;
-    let tags: BTreeMap<(Place, Tag), Digest> = tagged
+    let images = origin.images().map_err(Error::side("list", "the images"))?;
+    let tags: BTreeMap<(Place, Tag), Digest> = images
         .iter()
         .filter_map(|image| Some(((image.place.clone(), image.tag.clone()?), image.digest.clone())))
         .collect();
-    let roots = roots(origin, options, &tags)?;
+    let untagged: BTreeSet<Image> = images.into_iter().filter(|image| image.tag.is_none()).collect();
+    let roots = roots(origin, options, &tags, &untagged)?;
     let platforms = match &options.platforms {
         crate::oci::Platforms::All => Vec::new(),
         crate::oci::Platforms::These(these) => these.clone(),
@@ -58,6 +59,7 @@ fn roots(
     origin: &mut dyn Origin,
     options: &ExportOptions,
     tags: &BTreeMap<(Place, Tag), Digest>,
+    untagged: &BTreeSet<Image>,
 ) -> Result<Vec<Image>, Error> {
     let image = |(place, tag): &(Place, Tag), digest: &Digest| Image {
         place: place.clone(),
@@ -66,14 +68,15 @@ fn roots(
     };
     let wanted = match &options.wanted {
         Wanted::All => {
-            let mut all = Vec::new();
-            for (key, digest) in tags {
+            let mut all: Vec<_> = tags.iter().map(|(key, digest)| image(key, digest)).collect();
+            all.extend(untagged.iter().cloned());
+            let mut here = Vec::new();
+            for image in all {
                 // A tag whose manifest was evicted is knowledge and no content.
-                if origin.manifest(digest).map_err(Error::side("read", digest))?.is_some() {
-                    all.push(image(key, digest));
-                }
+                let manifest = origin.manifest(&image.digest).map_err(Error::side("read", &image.digest))?;
+                here.extend(manifest.map(|_| image));
             }
-            return Ok(all);
+            return Ok(here);
         }
         Wanted::These(wanted) => wanted,
     };
@@ -100,7 +103,16 @@ fn roots(
                 let meant = tags.iter().filter(|((found, tag), _)| {
                     found.upstream == place.upstream && glob.matches(&found.repository, tag)
                 });
-                (glob.to_string(), meant.map(|(key, digest)| image(key, digest)).collect())
+                let mut meant: Vec<_> = meant.map(|(key, digest)| image(key, digest)).collect();
+                // All tags of a repository mean all that it has.
+                if glob.tags().as_str() == "*" {
+                    let theirs = untagged.iter().filter(|image| {
+                        image.place.upstream == place.upstream
+                            && glob.repositories().matches(image.place.repository.as_str())
+                    });
+                    meant.extend(theirs.cloned());
+                }
+                (glob.to_string(), meant)
             }
         };
         images.extend(names);

@@ -16,9 +16,9 @@ pub(super) fn names(asking: &Asking) -> Result<Answer, Problem> {
     Answer::of(&asking.desk.names()?)
 }
 
-pub(super) fn tags(asking: &Asking) -> Result<Answer, Problem> {
+pub(super) fn images(asking: &Asking) -> Result<Answer, Problem> {
     asking.query(&[])?;
-    Answer::of(&asking.desk.tagged()?)
+    Answer::of(&asking.desk.images()?)
 }
 
 pub(super) fn referrers(asking: &Asking) -> Result<Answer, Problem> {

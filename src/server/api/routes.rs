@@ -90,7 +90,7 @@ const ROUTES: &[Route] = &[
     }),
     write("/api/v1/warm/stop", |asking| Answer::of(&asking.desk.stop_warming(&asking.content()?)?)),
     read("/api/v1/content/names", content::names),
-    read("/api/v1/content/tags", content::tags),
+    read("/api/v1/content/images", content::images),
     read("/api/v1/content/referrers", content::referrers),
     read("/api/v1/content/member", content::member),
     read("/api/v1/content/manifest", content::manifest),
