@@ -18,7 +18,7 @@ pub trait Content: Send + Sync {
     fn names(&self) -> Result<Names, Problem>;
 
     /// All tags, with what they stand for.
-    fn images(&self) -> Result<ContentImages, Problem>;
+    fn listed(&self) -> Result<ContentImages, Problem>;
 
     /// What is here of a repository and says that it is about this digest.
     fn referrers(&self, of: &Spot) -> Result<Digests, Problem>;

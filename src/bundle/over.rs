@@ -45,7 +45,7 @@ impl<'a> OverDesk<'a> {
 
 impl Origin for OverDesk<'_> {
     fn images(&mut self) -> Result<Vec<Image>, SideError> {
-        let images = self.0.images()?.images.into_iter();
+        let images = self.0.listed()?.images.into_iter();
         images
             .map(|image| {
                 Ok(Image {

@@ -16,7 +16,7 @@ impl Content for Remote {
         self.get("/api/v1/content/names", &[])
     }
 
-    fn images(&self) -> Result<ContentImages, Problem> {
+    fn listed(&self) -> Result<ContentImages, Problem> {
         self.get("/api/v1/content/images", &[])
     }
 

@@ -34,7 +34,7 @@ impl Content for Office {
         Ok(Names { upstreams: upstreams.collect() })
     }
 
-    fn images(&self) -> Result<ContentImages, Problem> {
+    fn listed(&self) -> Result<ContentImages, Problem> {
         let images = self.origin().images().map_err(problem)?.into_iter();
         let images = images.map(|image| ContentImage {
             upstream: image.place.upstream,
@@ -90,7 +90,7 @@ impl Content for Office {
             if whole || wrong.is_some() {
                 // Whoever brings it may have to say something about its end as well.
                 let end = content.read(&mut [0]);
-                if let Some(error) = wrong.or(end.err()) {
+                if let Some(error) = wrong.or_else(|| end.err()) {
                     return Err(broke_off(&error));
                 }
             }

@@ -114,7 +114,7 @@ impl Parts {
             return Some(self.of_image(image, is_image));
         }
         let is_names = is_image && self.repository.is_none();
-        let repository = self.repository.as_ref().or(self.name.as_ref().filter(|_| is_names));
+        let repository = self.repository.as_ref().or_else(|| self.name.as_ref().filter(|_| is_names));
         if let Some(repository) = repository.filter(|repository| is_image || self.is_of_images(repository)) {
             let whole = self.prefixed(repository);
             return match (self.which(), says_which(repository)) {

@@ -139,7 +139,7 @@ pub(super) fn read(source: &Source, listing: &Listing, limits: &Limits) -> Resul
         let said = entry.annotations.unwrap_or_default();
         let full = |name: &String| name.contains(['/', ':', '@']);
         // What says most comes first: the tag alone is what most tools write into the second.
-        let name = said.own_name.or(said.name.filter(full)).or(said.ref_name);
+        let name = said.own_name.or_else(|| said.name.filter(full)).or(said.ref_name);
         let subject = said.subject.and_then(|subject| subject.parse().ok());
         wanted.insert(digest.clone(), Wanted { media_type: entry.media_type, size: entry.size, root: true });
         contents.roots.push(Root { digest, name, repository: said.repository, place: None, subject });

@@ -18,7 +18,7 @@ pub(super) fn names(asking: &Asking) -> Result<Answer, Problem> {
 
 pub(super) fn images(asking: &Asking) -> Result<Answer, Problem> {
     asking.query(&[])?;
-    Answer::of(&asking.desk.images()?)
+    Answer::of(&asking.desk.listed()?)
 }
 
 pub(super) fn referrers(asking: &Asking) -> Result<Answer, Problem> {
