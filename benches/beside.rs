@@ -94,7 +94,9 @@ fn row(
 ) -> Row {
     let mut measured: Vec<Measured> = servers.all.iter().map(|server| Measured::of(server.name)).collect();
     // Nothing is measured while a server fills its caches.
-    servers.all.iter().for_each(|server| drop(load(server)));
+    for server in &servers.all {
+        load(server);
+    }
     for _ in 0..rounds {
         for (server, measured) in servers.all.iter().zip(&mut measured) {
             let before = server.busy();

@@ -4,6 +4,8 @@
 //! A few rounds of each; 50 of each with `make kills` or where `ROADSTEAD_TEST_FULL` is set. `ROADSTEAD_TEST_SEED` plays
 //! others.
 
+#![expect(clippy::print_stdout, reason = "the seed to play it again, with its output shown")]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
