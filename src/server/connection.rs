@@ -56,8 +56,8 @@ where
 {
     let transport = TokioIo::new(transport);
     match protocol {
-        Protocol::Http1 => serve_1(transport, handle, limits, ends).await,
-        Protocol::Http2 => serve_2(transport, handle, limits, ends).await,
+        Protocol::Http1 => Box::pin(serve_1(transport, handle, limits, ends)).await,
+        Protocol::Http2 => Box::pin(serve_2(transport, handle, limits, ends)).await,
     }
 }
 

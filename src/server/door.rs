@@ -90,17 +90,18 @@ impl Door {
         let transport = Transport::new(socket, self.limits.stall_timeout);
         let client = Client { address: peer, ..Client::default() };
         let Some((tls, within)) = self.tls.clone() else {
-            return self.attend(transport, Protocol::Http1, client, ends).await;
+            // Its own allocation, as below: a connection has room for what it is and for nothing that it might have been.
+            return Box::pin(self.attend(transport, Protocol::Http1, client, ends)).await;
         };
         let agreed = tokio::select! {
-            agreed = tls.agree(transport, within) => agreed,
+            agreed = Box::pin(tls.agree(transport, within)) => agreed,
             () = ends.stop.cancelled() => return,
         };
         match agreed {
             Ok(Secured { stream, protocol, names }) => {
                 self.metrics.handshake(Handshake::Ok);
                 let client = Client { names: names.map(Arc::from), ..client };
-                self.attend(stream, protocol, client, ends).await;
+                Box::pin(self.attend(stream, protocol, client, ends)).await;
             }
             Err(reason) => {
                 let late = reason.kind() == io::ErrorKind::TimedOut;
@@ -117,7 +118,8 @@ impl Door {
         let service = self.service;
         let handle = move |request: Request<Incoming>| {
             let (service, client) = (service.clone(), client.clone());
-            async move { service.handle(&client, request).await }
+            // It is there for as long as an answer is looked for, and not while its body is sent.
+            Box::pin(async move { service.handle(&client, request).await })
         };
         connection::serve(transport, protocol, handle, self.limits, ends).await;
     }
