@@ -211,7 +211,8 @@ impl Site {
             let (best, worst) = (times[0], times[times.len() - 1]);
             let median = times[times.len() / 2];
             eprintln!("{act}: {kind:<36} {:>6} {best:>6} ms {median:>6} ms {worst:>6} ms", times.len());
-            assert!(best <= AT_ONCE_MS, "{act}: {kind} takes {best} ms at the best");
+            // Of a machine that does other things as well the worst says nothing; that each of them waits, the median does.
+            assert!(median <= AT_ONCE_MS, "{act}: {kind} takes {median} ms, {worst} ms at the worst");
         }
         for kind in
             ["GET manifest by tag 200", "GET manifest by digest 200", "GET blob 200", "GET referrers 200"]
