@@ -299,14 +299,19 @@ fn g6_a_site_whose_uplink_swallows_every_packet_pulls_everything_at_once_and_is_
     let Some(mut site) = Site::set() else { return };
     site.links.iter().for_each(Link::cut);
     // One question to each is what it takes to know.
+    let mut asked = 0;
     site.wait_until("known to be away", || {
         for upstream in [HUB, QUAY] {
             let target = format!("/v2/{REPOSITORY}/manifests/v1?ns={upstream}");
             let answer = http::request(site.mirror().address(), "GET", &target, &[], b"").expect("an answer");
             assert_eq!(answer.status, 200);
+            asked += 1;
         }
         site.offline() == 2
     });
+    // Their lines are not those of what comes after, and are written a moment after the answers.
+    let is_one = |line: &&Served| line.path.ends_with("/manifests/v1");
+    site.wait_until("told", || site.mirror().served().iter().filter(is_one).count() == asked);
     let Some(()) = site.serve_all_at_once("auto") else { return };
     site.must(&["verify", "--all"]);
 
