@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot go on should stop with a trace")]
 
+#[path = "../support/go.rs"]
+mod go;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use crate::go::{go, last_line, make};
 use crate::support::images::sha256;
 
 /// The programs.
@@ -37,14 +37,6 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance")
 }
 
-/// The go command in this folder, as independent of the developer's settings as it can be.
-fn go(within: &Path, arguments: &[&OsStr]) -> Option<Output> {
-    let mut go = Command::new("go");
-    go.current_dir(within).args(arguments).stdin(Stdio::null());
-    go.env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOFLAGS", "-mod=readonly -buildvcs=false");
-    go.output().ok()
-}
-
 fn build() -> Option<Tools> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/tools");
     let Some(version) = go(&sources, &["version".as_ref()]).filter(|output| output.status.success()) else {
@@ -71,21 +63,4 @@ fn build() -> Option<Tools> {
     make(&sources, &tools.registry, ".");
     make(&sources, &tools.suite, SUITE);
     Some(tools)
-}
-
-/// Builds under another name, so that what is there is whole.
-fn make(sources: &Path, program: &Path, package: &str) {
-    let unfinished = program.with_extension(std::process::id().to_string());
-    let build =
-        [OsStr::new("build"), "-trimpath".as_ref(), "-o".as_ref(), unfinished.as_ref(), package.as_ref()];
-    let built = go(sources, &build).unwrap();
-    assert!(built.status.success(), "{package} cannot be built:\n{}", String::from_utf8_lossy(&built.stderr));
-    std::fs::rename(&unfinished, program).unwrap();
-}
-
-/// What a program said at last.
-fn last_line(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
-    let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    last.unwrap_or_default().trim_end_matches('.').to_owned()
 }

@@ -10,6 +10,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, what cannot go on should stop with a trace")]
 
+#[path = "../support/go.rs"]
+mod go;
 #[path = "../clients/http.rs"]
 #[allow(dead_code, reason = "shared with tests/clients, which uses more of it")]
 mod http;

@@ -3,12 +3,12 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::go::{go, last_line, make};
 use crate::project;
 
 /// The programs.
@@ -64,14 +64,6 @@ pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("helm")
 }
 
-/// The go command in this folder, as independent of the developer's settings as it can be.
-fn go(within: &Path, arguments: &[&OsStr]) -> Option<Output> {
-    let mut go = Command::new("go");
-    go.current_dir(within).args(arguments).stdin(Stdio::null());
-    go.env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOFLAGS", "-buildvcs=false");
-    go.output().ok()
-}
-
 fn build() -> Option<Tools> {
     let sources = project("tests/helm/tools");
     let Some(version) = go(&sources, &["version".as_ref()]).filter(|output| output.status.success()) else {
@@ -99,21 +91,4 @@ fn build() -> Option<Tools> {
     make(&sources, &tools.manifests, ".");
     make(&sources, &tools.helm, HELM);
     Some(tools)
-}
-
-/// Builds under another name, so that what is there is whole.
-fn make(sources: &Path, program: &Path, package: &str) {
-    let unfinished = program.with_extension(std::process::id().to_string());
-    let build =
-        [OsStr::new("build"), "-trimpath".as_ref(), "-o".as_ref(), unfinished.as_ref(), package.as_ref()];
-    let built = go(sources, &build).unwrap();
-    assert!(built.status.success(), "{package} cannot be built:\n{}", String::from_utf8_lossy(&built.stderr));
-    std::fs::rename(&unfinished, program).unwrap();
-}
-
-/// What a program said at last.
-fn last_line(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
-    let last = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    last.unwrap_or_default().trim_end_matches('.').to_owned()
 }
