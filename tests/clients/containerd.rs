@@ -83,7 +83,7 @@ impl Containerd {
     }
 }
 
-/// As docs/clients.md gives it: the mirror first, the registry itself behind it.
+/// As docs/containerd.md gives it: the mirror first, the registry itself behind it.
 pub(crate) fn hosts_toml(server: impl std::fmt::Display, mirror: &str, more: &str) -> String {
     format!(
         "server = \"http://{server}\"\n[host.\"http://{mirror}\"]\n  \

@@ -253,7 +253,7 @@ impl World {
         self.point_node();
     }
 
-    /// As docs/clients.md tells.
+    /// As docs/podman.md tells.
     fn point_node(&self) {
         let folder = |name: &str| self.node.folder(name);
         let runtime = if find("crun").is_some() { "crun" } else { "runc" };

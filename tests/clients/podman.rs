@@ -11,7 +11,7 @@ use crate::scene::{HUB, QUAY, REPOSITORY, Scene};
 
 pub(crate) const NEEDED: [(&str, &str); 3] = [("podman", "podman"), ("conmon", "conmon"), ("runc", "runc")];
 
-/// As docs/clients.md gives it.
+/// As docs/podman.md gives it.
 pub(crate) fn registries_conf(mirror: impl std::fmt::Display) -> String {
     format!(
         "[[registry]]\nlocation = \"{HUB}\"\n\
