@@ -86,7 +86,7 @@ impl Line {
     pub(super) fn answered(mut self, status: u16, outcome: Outcome, body: Body) -> Recorded {
         self.answer = Some(Answer { status, outcome });
         self.ended = body.is_end_stream();
-        Recorded { body, line: self }
+        Recorded { body, line: self, failure: None }
     }
 
     fn took(&mut self, bytes: u64) {
@@ -126,10 +126,14 @@ impl Drop for Line {
 }
 
 /// A response body that carries its request's [`Line`] to the end.
+///
+/// An error is given one poll late. HTTP servers let go of all they have not sent when a body fails, its head included,
+/// and flush when a body has nothing yet: so whoever is cut has had the head and whatever was ready for it.
 #[derive(Debug)]
 pub(super) struct Recorded {
     body: Body,
     line: Line,
+    failure: Option<BodyError>,
 }
 
 impl hyper::body::Body for Recorded {
@@ -140,6 +144,9 @@ impl hyper::body::Body for Recorded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             None => self.line.ended = true,
@@ -152,11 +159,16 @@ impl hyper::body::Body for Recorded {
                 tracing::warn!(%reason, path = self.line.path, "a body could not be completed; its connection is cut");
             }
         }
+        if let Some(Err(failure)) = frame {
+            self.failure = Some(failure);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.failure.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -179,4 +191,4 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

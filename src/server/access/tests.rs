@@ -86,6 +86,11 @@ fn pieces(left: usize, promised: Option<u64>, fails: bool) -> Body {
     Body::from(Region::new(Pieces { left, promised, fails }))
 }
 
+/// An answer whose body fails after so many pieces.
+pub(in crate::server) fn failing(after: usize) -> Recorded {
+    begin(&Metrics::new(), &[]).answered(200, Outcome::Miss, pieces(after, Some(1 << 20), true))
+}
+
 fn begin(metrics: &Metrics, headers: &[(&str, &str)]) -> Line {
     let mut request = Request::get("/v2/library/x/blobs/d?ns=docker.io&token=hidden");
     for (name, value) in headers {
@@ -159,6 +164,22 @@ async fn a_body_that_fails_is_one_line_that_says_cut() {
     let body = begin(&Metrics::new(), &[]).answered(200, Outcome::Miss, pieces(1, None, true));
     body.collect().await.unwrap_err();
     assert_eq!(kept.only()["cut"], "true");
+}
+
+/// What hyper makes of it is in the tests of the connection.
+#[tokio::test]
+async fn a_failure_is_told_once_there_was_time_to_send_what_came_before_it() {
+    for left in [0, 1] {
+        let mut body = begin(&Metrics::new(), &[]).answered(200, Outcome::Miss, pieces(left, Some(8), true));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..left {
+            assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(Some(Ok(_)))));
+        }
+        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
+        assert!(!body.is_end_stream());
+        assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(Some(Err(_)))));
+        assert!(matches!(Pin::new(&mut body).poll_frame(&mut cx), Poll::Ready(None)));
+    }
 }
 
 #[test]

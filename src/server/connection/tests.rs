@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::http::Body;
+use crate::server::access::tests::failing;
 use crate::server::stall::Transport;
 
 const LIMITS: Limits = Limits {
@@ -61,6 +62,23 @@ async fn t48_a_head_with_64_kib_of_ranges_is_taken() {
     served.client.write_all(request.as_bytes()).await.unwrap();
     let said = everything(&mut served.client).await;
     assert!(said.ends_with(&format!("/x {}", 1 + 5 + 64 * 1024)), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_cut_has_had_the_head_and_what_was_ready_for_it() {
+    for after in [0, 3] {
+        let (ours, mut client) = duplex(1 << 20);
+        let handle = move |_: Request<Incoming>| async move { Response::new(failing(after)) };
+        let ends = Ends { stop: CancellationToken::new(), cut: CancellationToken::new() };
+        let transport = Transport::new(ours, LIMITS.stall_timeout);
+        let task = tokio::spawn(serve(transport, Protocol::Http1, handle, LIMITS, ends));
+        client.write_all(b"GET /x HTTP/1.1\r\n\r\n").await.unwrap();
+        let said = everything(&mut client).await;
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{after}: {said:?}");
+        let (_, body) = said.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "four".repeat(after));
+        task.await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
