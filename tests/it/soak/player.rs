@@ -184,8 +184,11 @@ impl Player<'_> {
         let line = String::from_utf8_lossy(&request.wire()).lines().next().unwrap_or_default().to_owned();
         let begun = Instant::now();
         let (head_in_time, in_time) = (self.stage.patient(HEAD_IN_TIME), self.stage.patient(IN_TIME));
-        let Ok(mut reading) = timeout(head_in_time, request.open()).await else {
+        let Ok(reading) = timeout(head_in_time, request.try_open()).await else {
             panic!("{line}: no head in {head_in_time:?}");
+        };
+        let Some(mut reading) = reading else {
+            panic!("{line}: the connection ended without a head after {:?}", begun.elapsed());
         };
         longest(&self.met.longest_head, begun.elapsed(), &line);
         while reading.end().is_none() {
