@@ -14,6 +14,7 @@ fn at_hand(configuration: &str, within: &std::path::Path) -> String {
         ("tls/tls.crt", certificate.as_str()),
         ("tls/tls.key", &key),
         ("client-ca/ca.crt", &certificate),
+        ("users/htpasswd", "alice:$2y$05$abcdefghijklmnopqrstuuQOGGvVD1yT0wMYsmPBjLJxqcJQnVTFi\n"),
         ("secrets/hub", "secret"),
         ("secrets/token", "0123456789abcdef0123456789abcdef"),
         ("docker/.dockerconfigjson", "{\"auths\": {}}"),

@@ -181,6 +181,11 @@ fn values_that_cannot_be_meant_are_refused() {
             "tls.certManager.issuerRef says who signs the certificate",
         ),
         (&["tls.clientAuth=maybe"], "clientAuth"),
+        (&["access.rules[0].action=permit"], "action"),
+        (&["access.rules[0].action=allow", "access.rules[0].user[0]=a"], "user"),
+        (&["access.networks[0]=everybody"], "networks"),
+        (&["access.htpasswdSecret=No_Name"], "htpasswdSecret"),
+        (&["config.uplink.mode=away"], "mode"),
     ] {
         let mut arguments = vec!["template", "roadstead", "helm/roadstead"];
         arguments.extend(values.iter().flat_map(|value| ["--set", value]));

@@ -11,13 +11,15 @@ upstream:
 {{- end }}
 {{- end }}
 
-{{/* roadstead.toml. An empty list of upstreams stands for the built-in ones, which are had by giving none. */}}
+{{/* roadstead.toml. Tables that are empty are left out: no upstreams at all stand for those that are built in. */}}
 {{- define "roadstead.toml" -}}
 {{- $config := deepCopy .Values.config -}}
 {{- if and .Values.dockerConfigSecret (not $config.upstream) -}}
   {{- $config = merge (include "roadstead.builtIn" . | fromYaml) (omit $config "upstream") -}}
 {{- end -}}
-{{- if not $config.upstream }}{{ $config = omit $config "upstream" }}{{ end -}}
+{{- range tuple "upstream" "warm" "uplink" "limits" "verify" -}}
+  {{- if not (get $config .) }}{{ $config = omit $config . }}{{ end -}}
+{{- end -}}
 {{- if .Values.dockerConfigSecret -}}
   {{- range $upstream := $config.upstream -}}
     {{- if not (pick $upstream "username" "username_env" "password" "password_file" "password_env" "docker_config" "credential_helper") -}}
@@ -32,6 +34,15 @@ upstream:
   {{- end -}}
   {{- $_ := set $config "tls" (merge (deepCopy ($config.tls | default dict)) $tls) -}}
   {{- $_ := set $config.server "listen" list -}}
+{{- end -}}
+{{- $access := pick .Values.access "networks" "proxies" -}}
+{{- with .Values.access.htpasswdSecret }}{{ $access = set $access "htpasswd" "/etc/roadstead/users/htpasswd" }}{{ end -}}
+{{- with .Values.access.rules }}{{ $access = set $access "rule" . }}{{ end -}}
+{{- range $key, $value := $access -}}
+  {{- if not $value }}{{ $access = omit $access $key }}{{ end -}}
+{{- end -}}
+{{- if $access -}}
+  {{- $_ := set $config "access" (merge $access (deepCopy ($config.access | default dict))) -}}
 {{- end -}}
 {{/* Helm makes every number one with a fraction, which TOML tells from one without. */}}
 {{- regexReplaceAll "(?m)^(\\s*[A-Za-z0-9_-]+ = -?[0-9]+)\\.0$" (toToml $config) "${1}" -}}
