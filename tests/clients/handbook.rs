@@ -2,7 +2,7 @@
 //! heading says. A registry, the mirror of a connected side, that of a site, and a node with podman and skopeo are there;
 //! names that the page takes from the environment are set.
 //!
-//! A block that cannot be run has a line above it which says so, and why; what it would do is done here by hand.
+//! What is not run is in the list of that (`tests/docs/not-run.toml`); what it would do is done here by hand.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -14,26 +14,12 @@ use tempfile::TempDir;
 use crate::http;
 use crate::image::{self, Flavour, Image, Packing};
 use crate::node::Node;
+use crate::pages::{Block, NotRun, Part, Suite, Typed, pages_of, parts};
 use crate::podman::{self, POLICY, registries_conf};
 use crate::process::{Process, command, find, free_port, have, outcome};
 use crate::registry::Registry;
 use crate::scene::{HUB, QUAY};
 use crate::skopeo;
-
-/// What a line above a block begins with that cannot be run.
-const NOT_RUN: &str = "*Not run by the tests";
-
-/// A fenced block of the page.
-#[derive(Debug)]
-struct Block {
-    /// Its first line, from 1.
-    line: usize,
-    language: String,
-    /// The heading that it is under.
-    heading: String,
-    text: String,
-    is_run: bool,
-}
 
 /// Where a command is typed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,42 +29,16 @@ enum Side {
     Node,
 }
 
-impl Block {
-    fn side(&self) -> Side {
-        let begins = |words| self.heading.starts_with(words);
+impl Side {
+    fn of(block: &Block) -> Self {
+        let begins = |words| block.heading.starts_with(words);
         match () {
-            () if begins("On the connected side") => Side::Connected,
-            () if begins("On the site") => Side::Site,
-            () if begins("On a node") => Side::Node,
-            () => {
-                panic!("line {}: the heading {:?} does not say where this is typed", self.line, self.heading)
-            }
+            () if begins("On the connected side") => Self::Connected,
+            () if begins("On the site") => Self::Site,
+            () if begins("On a node") => Self::Node,
+            () => panic!("line {}: {:?} does not say where this is typed", block.line, block.heading),
         }
     }
-}
-
-fn blocks(page: &str) -> Vec<Block> {
-    let (mut blocks, mut heading, mut above) = (Vec::new(), String::new(), String::new());
-    let mut lines = page.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        if let Some(language) = line.strip_prefix("```") {
-            let text: Vec<&str> =
-                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
-            blocks.push(Block {
-                line: number + 2,
-                language: language.to_owned(),
-                heading: heading.clone(),
-                text: text.join("\n"),
-                is_run: !above.starts_with(NOT_RUN),
-            });
-            above.clear();
-        } else if let Some(words) = line.strip_prefix('#') {
-            heading = words.trim_start_matches('#').trim().to_owned();
-        } else if !line.trim().is_empty() {
-            above = line.to_owned();
-        }
-    }
-    blocks
 }
 
 /// See the module.
@@ -185,10 +145,10 @@ impl World {
         }
     }
 
-    /// Runs a block as somebody who types it, and gives what it says.
-    fn run(&self, block: &Block) -> String {
-        let side = block.side();
-        let script = format!("set -euo pipefail\n{}\n", block.text);
+    /// Runs commands of a block as somebody who types them, and gives what they say.
+    fn run(&self, block: &Block, script: &str) -> String {
+        let side = Side::of(block);
+        let script = format!("set -euo pipefail\n{script}\n");
         let mut bash = match side {
             Side::Node => self.node.command("bash"),
             Side::Connected | Side::Site => {
@@ -213,12 +173,12 @@ impl World {
         out.into_owned()
     }
 
-    /// What a block that is not run would have done.
-    fn stand_in(&mut self, block: &Block) {
-        match block.text.trim() {
+    /// What a command that is not run would have done.
+    fn stand_in(&mut self, typed: &Typed) {
+        match typed.words.as_str() {
             "systemctl start roadstead" => self.start_site(),
-            text if text.starts_with("helm ") => {}
-            text => panic!("line {}: it is not known what stands in for {text:?}", block.line),
+            words if words.starts_with("helm ") => {}
+            words => panic!("it is not known what stands in for {words:?}"),
         }
     }
 
@@ -292,22 +252,25 @@ fn path_of(command: &Command) -> String {
 #[test]
 fn the_page_for_an_air_gapped_site_is_run_command_by_command() {
     let Some(mut world) = World::set() else { return };
-    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/air-gapped.md");
-    let blocks = blocks(&std::fs::read_to_string(page).unwrap());
-    let configuration = blocks.iter().find(|block| block.language == "toml").expect("a configuration");
+    let page = pages_of(Suite::AirGapped).remove(0);
+    let not_run = NotRun::read();
+    let configuration = page.blocks.iter().find(|block| block.language == "toml").expect("a configuration");
     std::fs::write(world.at("site").join("roadstead.toml"), &configuration.text).unwrap();
     let (mut said, mut run, mut is_next) = (String::new(), 0, false);
-    for block in blocks.iter().filter(|block| block.language == "sh") {
+    for block in page.blocks.iter().filter(|block| block.language == "sh") {
         if !is_next && block.heading.ends_with("the next version") {
             is_next = true;
             let [_, next] = world.app.clone();
             world.quay.push("team/app", "1.1", &next);
         }
-        if block.is_run {
-            said += &world.run(block);
-            run += 1;
-        } else {
-            world.stand_in(block);
+        for part in parts(&page, block, &not_run) {
+            match part {
+                Part::Run(script) => {
+                    said += &world.run(block, &script);
+                    run += 1;
+                }
+                Part::NotRun(typed) => world.stand_in(&typed),
+            }
         }
     }
     assert!(run >= 12 && is_next, "only {run} blocks were run: was the page read?");

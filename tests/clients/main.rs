@@ -20,6 +20,9 @@ mod link;
 mod mirror;
 mod node;
 mod node_setup;
+mod page_machine;
+#[path = "../support/pages.rs"]
+mod pages;
 mod podman;
 mod process;
 mod program;
@@ -27,4 +30,5 @@ mod registry;
 mod scene;
 mod secure;
 mod skopeo;
+mod task_pages;
 mod turn;

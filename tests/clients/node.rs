@@ -23,8 +23,14 @@ done
 echo "127.0.0.1 localhost" > /etc/hosts
 rm -f /etc/resolv.conf
 echo "nameserver 127.0.0.1" > /etc/resolv.conf
-echo ready
-exec sleep infinity
+"#;
+
+/// What is done besides in one that is a machine by itself: every port of its loopback is free.
+const SET_UP_APART: &str = r#"
+ip link set lo up
+mkdir -p /run/node/upper/local /run/node/work/local
+mount -t overlay none /usr/local/share \
+    -o lowerdir=/usr/local/share,upperdir=/run/node/upper/local,workdir=/run/node/work/local
 "#;
 
 /// See the module.
@@ -38,6 +44,15 @@ pub(crate) struct Node {
 impl Node {
     /// Makes a node with its files under `folder`; says why not, and gives nothing, where this is not allowed.
     pub(crate) fn start(folder: &Path) -> Option<Self> {
+        Self::start_as(folder, &[], "")
+    }
+
+    /// The same with a network of its own, in which only what runs in the node is reached, and `/usr/local/share` private too.
+    pub(crate) fn start_apart(folder: &Path) -> Option<Self> {
+        Self::start_as(folder, &["--net"], SET_UP_APART)
+    }
+
+    fn start_as(folder: &Path, more: &[&str], set_up: &str) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if !outcome(command("unshare", folder).args(["--mount", "--pid", "--fork", "true"])).status.success()
         {
@@ -54,7 +69,7 @@ impl Node {
             "--propagation",
             "private",
         ]);
-        unshare.args(["sh", "-c", SET_UP]);
+        unshare.args(more).args(["sh", "-c", &format!("{SET_UP}{set_up}\necho ready\nexec sleep infinity")]);
         let mut shell = Process::start(&unshare, &folder.join("node.log"));
         shell.wait_for("node", |shell| shell.said().contains("ready").then_some(()));
         let children = format!("/proc/{0}/task/{0}/children", shell.id());
@@ -86,8 +101,13 @@ impl Node {
 
     /// A command inside the node, ended after a minute.
     pub(crate) fn command(&self, program: &str) -> Command {
+        self.command_for(60, program)
+    }
+
+    /// The same for work that takes so many seconds at the most.
+    pub(crate) fn command_for(&self, seconds: u32, program: &str) -> Command {
         let mut inside = self.enter("timeout");
-        inside.args(["--kill-after=5", "60"]).arg(find(program).unwrap());
+        inside.args(["--kill-after=5", &seconds.to_string()]).arg(find(program).unwrap());
         inside
     }
 
@@ -105,7 +125,7 @@ impl Node {
 
     fn enter(&self, program: &str) -> Command {
         let mut nsenter = command("nsenter", &self.folder);
-        nsenter.args(["--target", &self.inner.to_string(), "--mount", "--pid", "--"]).arg(program);
+        nsenter.args(["--target", &self.inner.to_string(), "--mount", "--pid", "--net", "--"]).arg(program);
         nsenter
     }
 }

@@ -1,11 +1,15 @@
 //! What the documents claim, held against the tree: every test that `docs/traps.md` and `docs/upstreams.md` name exists,
 //! every test that carries the number of a trap or a guarantee is named in the one, every test of a registry of the world
-//! in the other, every relative link leads somewhere, and what a client gets is told as it is tested.
+//! in the other, every relative link leads somewhere, every command is run or listed with its reason, what is quoted of the
+//! program is said by it, and what a client gets is told as it is tested.
 
+mod commands;
 #[path = "../it/errors/table.rs"]
 mod errors;
 mod links;
 mod page;
+#[path = "../support/pages.rs"]
+mod pages;
 mod reference;
 mod sources;
 

@@ -39,6 +39,11 @@ impl Chart {
         tools().map(|tools| Self { tools })
     }
 
+    /// The directory that helm is in.
+    pub(crate) fn programs(&self) -> &Path {
+        self.tools.helm.parent().unwrap_or(&self.tools.helm)
+    }
+
     /// helm with these arguments, as independent of the user's settings as it can be.
     pub(crate) fn helm(&self, arguments: &[&str]) -> Output {
         let home = folder().join("home");

@@ -27,9 +27,12 @@ mod chart;
 mod configuration;
 mod described;
 mod monitoring;
+#[path = "../support/pages.rs"]
+mod pages;
 mod pod;
 mod rendered;
 mod schemas;
+mod task_pages;
 mod tools;
 mod values;
 
