@@ -54,8 +54,9 @@ impl Node {
 
     fn start_as(folder: &Path, more: &[&str], set_up: &str) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        if !outcome(command("unshare", folder).args(["--mount", "--pid", "--fork", "true"])).status.success()
-        {
+        let mut may = command("unshare", folder);
+        may.args(["--mount", "--pid", "--fork"]).args(more).arg("true");
+        if !outcome(&mut may).status.success() {
             skip("namespaces cannot be made here (needs root, or CAP_SYS_ADMIN)");
             return None;
         }

@@ -10,6 +10,7 @@ mod links;
 mod page;
 #[path = "../support/pages.rs"]
 mod pages;
+mod quoted;
 mod reference;
 mod sources;
 

@@ -97,13 +97,14 @@ fn the_package_is_made_of_files_that_exist() {
             _ if from == "target/release/roadstead" => true,
             Some("man/*") => papers.join("man/roadstead-serve.1").is_file(),
             Some(paper) => papers.join(paper).metadata().is_ok_and(|paper| paper.len() > 0),
+            None if from == "docs/*.md" => project("docs/install.md").is_file(),
             None => project(from).is_file(),
         };
         assert!(there, "there is no {from}");
     }
     let conf = package["conf-files"][0].as_str().unwrap().trim_start_matches('/');
     assert!(assets.iter().any(|asset| asset[1].as_str() == Some(conf)));
-    for script in ["postinst", "prerm"] {
+    for script in ["postinst", "prerm", "postrm"] {
         let checked = Command::new("sh").arg("-n").arg(project("packaging").join(script)).output().unwrap();
         well(&checked);
     }
