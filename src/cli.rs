@@ -48,6 +48,8 @@ pub(crate) enum Command {
     /// guarantee does not hold.
     #[command(verbatim_doc_comment)]
     Demo(Demo),
+    /// Measure a running mirror: nodes pull an image through it, round by round
+    Bench(commands::BenchArgs),
     /// Carry images away in a bundle: a directory, or one archive, or volumes of it
     ///
     /// The bundle is an OCI image layout with all digests as they are, signatures and whatever else refers to the images

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod api;
 pub mod app;
+pub mod bench;
 pub mod bundle;
 pub mod client;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod demo;
 pub mod desk;
 pub mod http;
 pub mod listed;
+pub mod load;
 pub mod mirror;
 pub mod nodes;
 pub mod oci;

@@ -18,7 +18,8 @@ use std::time::Duration;
 use clap::Parser;
 use roadstead::app;
 use roadstead::config::{Config, LogFormat, Mistakes, Sources};
-use roadstead::demo::{self, Show};
+use roadstead::demo;
+use roadstead::load::Show;
 use roadstead::telemetry::log;
 
 use crate::cli::{Cli, Command, Demo, Serve};
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Cert(args) => cert::cert(&args),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => demo(&args),
+        Command::Bench(args) => commands::bench(args),
         Command::Export(args) => carry::export(&args),
         Command::Import(args) => carry::import(&args),
         Command::Status(args) => commands::status(&args),

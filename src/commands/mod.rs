@@ -4,6 +4,7 @@
 //! ([`reach`]). It prints the API's own document with `--json`, and for people otherwise.
 
 mod bars;
+mod bench;
 mod client_config;
 mod du;
 mod health;
@@ -22,6 +23,7 @@ mod tags;
 mod verify;
 mod warm;
 
+pub(crate) use bench::{BenchArgs, bench};
 pub(crate) use client_config::{ClientConfig, client_config};
 pub(crate) use du::{Du, du};
 pub(crate) use health::{Health, health};

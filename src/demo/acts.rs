@@ -1,18 +1,15 @@
 //! The acts of the play: who pulls, from where, and what was measured.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::image::Image;
-use super::node::{self, Door, Pull};
-use super::progress::{Progress, Show};
 use super::tally::Asked;
 use super::upstream::StandIn;
+use crate::load::{Progress, Pull, Show, Source, pull_at_once};
 
 /// What clients call the stand-in.
 pub(super) const NAMESPACE: &str = "registry.example";
@@ -22,7 +19,10 @@ pub(super) const NAMESPACE: &str = "registry.example";
 pub(super) struct Stage {
     pub(super) image: Arc<Image>,
     pub(super) upstream: StandIn,
-    pub(super) mirror: SocketAddr,
+    /// The image at the stand-in, past the mirror.
+    pub(super) past: Source,
+    /// The image at the mirror.
+    pub(super) through: Source,
     pub(super) nodes: usize,
     pub(super) show: Show,
 }
@@ -63,8 +63,7 @@ pub(super) struct Acts {
 
 impl Stage {
     pub(super) async fn play(&self) -> Acts {
-        let past = Door { address: self.upstream.address(), namespace: None };
-        let through = Door { address: self.mirror, namespace: Some(NAMESPACE) };
+        let (past, through) = (&self.past, &self.through);
         let direct = self.act("direct", 1, past).await;
         let cold = self.act("cold", self.nodes, through).await;
         let warm = self.act("warm", self.nodes, through).await;
@@ -73,15 +72,15 @@ impl Stage {
         Acts { direct, cold, warm, gone }
     }
 
-    async fn act(&self, name: &str, nodes: usize, door: Door) -> Figures {
+    async fn act(&self, name: &str, nodes: usize, source: &Source) -> Figures {
         let received = Arc::new(AtomicU64::new(0));
         let before = self.upstream.asked();
         let progress = || Progress {
             served: received.load(Ordering::Relaxed),
-            fetched: (self.upstream.asked() - before).bytes,
+            fetched: Some((self.upstream.asked() - before).bytes),
         };
         let start = Instant::now();
-        let pulls = pull_at_once(nodes, door, &received);
+        let pulls = pull_at_once(nodes, source, &received);
         let pulls = self.show.during(name, self.image.bytes() * nodes as u64, progress, pulls).await;
         let (time, upstream) = (start.elapsed(), self.upstream.asked() - before);
         Figures::new(time, received.load(Ordering::Relaxed), upstream, &pulls)
@@ -106,16 +105,6 @@ impl Figures {
     }
 }
 
-/// Each node is a task of its own. If this is dropped, they stop.
-async fn pull_at_once(nodes: usize, door: Door, received: &Arc<AtomicU64>) -> Vec<Pull> {
-    let mut running = JoinSet::new();
-    for _ in 0..nodes {
-        let received = Arc::clone(received);
-        running.spawn(async move { node::pull(door, &received).await });
-    }
-    running.join_all().await
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,7 +112,7 @@ mod tests {
     #[test]
     fn figures_add_up_all_pulls() {
         let ms = Duration::from_millis;
-        let pull = |first_bytes| Pull { right: 6, first_bytes, trouble: None };
+        let pull = |first_bytes| Pull { right: 6, first_bytes, ..Pull::default() };
         let pulls = [pull(vec![ms(40), ms(90)]), pull(vec![ms(10)])];
         let figures = Figures::new(ms(500), 7, Asked::default(), &pulls);
         assert_eq!((figures.right, figures.wrong, figures.troubles.len()), (12, 0, 0));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::report::Report;
-use super::units::{bytes, time};
+use crate::load::units::{bytes, time};
 
 /// One guarantee, put to the test.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! `roadstead demo`: the main job end to end, with nothing but the binary.
 //!
 //! All in this process: a stand-in for a registry behind a simulated slow link (`upstream`, `link`, `image`), a
-//! real mirror in front of it with its data in a directory that vanishes with the play, and nodes that pull (`node`).
+//! real mirror in front of it with its data in a directory that vanishes with the play, and nodes that pull (`load`).
 //! The play has four `acts`: one node pulls past the mirror, to have a measure; all nodes pull through it at once,
 //! while it is empty; all again; all once more, while the registry is gone. The tag is never fresh, so that each pull by
 //! tag makes the mirror ask: a HEAD while upstream is there, and what it has when not.
@@ -13,11 +13,8 @@ mod acts;
 mod checks;
 mod image;
 mod link;
-mod node;
-mod progress;
 mod report;
 mod tally;
-mod units;
 mod upstream;
 
 use std::fmt;
@@ -34,11 +31,12 @@ use url::Url;
 use self::acts::{NAMESPACE, Stage};
 use self::image::Image;
 use self::link::Link;
-use self::upstream::StandIn;
+use self::upstream::{REPOSITORY, StandIn, TAG};
 use crate::app::{App, StartError};
 use crate::config::{Admin, Budget, Config, Server, Store, Tags, Upstream};
+use crate::load::{Door, Show, Source};
+use crate::oci::{Platform, Reference, Repository};
 
-pub use progress::Show;
 pub use report::Report;
 
 /// How large the play is.
@@ -99,13 +97,16 @@ async fn play(
         .map_err(|error| DemoError::Stage("a stand-in for the registry", error))?;
     let mirror = App::start(config).await.map_err(DemoError::Mirror)?;
     let played = match mirror.addresses() {
-        &[address, ..] => {
-            let stage = Stage { image: Arc::clone(&image), upstream, mirror: address, nodes, show };
-            tokio::select! {
-                acts = stage.play() => Ok(Report::new(nodes, &image, acts)),
-                () = interrupted => Err(DemoError::Interrupted),
+        &[address, ..] => match (source(upstream.address(), None), source(address, Some(NAMESPACE))) {
+            (Ok(past), Ok(through)) => {
+                let stage = Stage { image: Arc::clone(&image), upstream, past, through, nodes, show };
+                tokio::select! {
+                    acts = stage.play() => Ok(Report::new(nodes, &image, acts)),
+                    () = interrupted => Err(DemoError::Interrupted),
+                }
             }
-        }
+            (Err(error), _) | (_, Err(error)) => Err(DemoError::Stage("nodes", error)),
+        },
         [] => Err(DemoError::Stage("an address of the mirror", io::ErrorKind::AddrNotAvailable.into())),
     };
     mirror.stop().await;
@@ -124,6 +125,15 @@ fn interrupt() -> io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+/// The image at one of the servers of the play.
+fn source(address: SocketAddr, namespace: Option<&str>) -> io::Result<Source> {
+    let door = Door::new(&format!("http://{address}"), None, None).map_err(io::Error::other)?;
+    let repository: Repository = REPOSITORY.parse().map_err(io::Error::other)?;
+    let tag: Reference = TAG.parse().map_err(io::Error::other)?;
+    let platform: Platform = PLATFORM.parse().map_err(io::Error::other)?;
+    Ok(Source::new(door, namespace.map(str::to_owned), repository, tag, platform))
 }
 
 fn config(data: &Path, upstream: SocketAddr, size: u64) -> io::Result<Config> {
@@ -151,6 +161,9 @@ fn config(data: &Path, upstream: SocketAddr, size: u64) -> io::Result<Config> {
 }
 
 const MB: u64 = 1_000_000;
+
+/// What the image is for.
+const PLATFORM: &str = "linux/amd64";
 
 /// The link to the stand-in.
 const LINK_MBIT: u64 = 100;

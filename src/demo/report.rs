@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::acts::{Acts, Figures};
 use super::checks::{Check, checks};
 use super::image::Image;
-use super::units::{bytes, time};
 use super::{LATENCY, LINK_MBIT, MB};
+use crate::load::units::{bytes, time};
 
 /// The figures of the whole play. As text it is what a person reads; [`Report::to_json`] is for programs.
 #[derive(Clone, Debug, PartialEq)]

@@ -232,3 +232,66 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 const PIECE: u64 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Empty};
+    use hyper_util::client::legacy::Client;
+    use hyper_util::rt::TokioExecutor;
+    use std::sync::atomic::AtomicU64;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::demo::source;
+    use crate::load::pull;
+
+    async fn stand_in() -> (Arc<Image>, StandIn) {
+        let image = Arc::new(Image::generate(300_000));
+        let upstream = StandIn::start(Arc::clone(&image), Link::new(10_000, Duration::ZERO)).await.unwrap();
+        (image, upstream)
+    }
+
+    #[tokio::test]
+    async fn a_node_pulls_every_byte_of_the_image_and_the_stand_in_counts_them() {
+        let (image, upstream) = stand_in().await;
+        let received = AtomicU64::new(0);
+        let pull = pull(&source(upstream.address(), None).unwrap(), &received).await;
+        assert!(pull.trouble.is_none(), "{:?}", pull.trouble);
+        assert_eq!((pull.right, pull.first_bytes.len()), (image.bodies(), image.layers().len()));
+        assert_eq!((pull.manifests.len() as u64, pull.answered.unsaid), (2, image.bodies() + 1));
+        assert_eq!(received.into_inner(), image.bytes());
+        let asked = upstream.asked();
+        assert_eq!((asked.manifest_heads, asked.manifest_gets, asked.blobs), (1, 1, 5));
+        assert_eq!((asked.requests, asked.bytes), (7, image.bytes()));
+    }
+
+    #[tokio::test]
+    async fn a_stand_in_that_vanished_refuses_connections() {
+        let (_, upstream) = stand_in().await;
+        upstream.vanish().await;
+        let pull = pull(&source(upstream.address(), None).unwrap(), &AtomicU64::new(0)).await;
+        let said = pull.trouble.unwrap();
+        assert!(!said.is_wrong_content() && said.to_string().contains("refused"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn the_stand_in_answers_ranges_and_heads_as_registries_do() {
+        let (image, upstream) = stand_in().await;
+        let layer = &image.layers()[0];
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let ask = async |method: Method, range: &str| {
+            let uri = format!("http://{}/v2/{REPOSITORY}/blobs/{}", upstream.address(), layer.digest);
+            let request = Request::builder().method(method).uri(uri).header(RANGE, range);
+            client.request(request.body(Empty::new()).unwrap()).await.unwrap()
+        };
+        let part = ask(Method::GET, "bytes=10-29").await;
+        assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+        assert_eq!(part.headers()[CONTENT_RANGE], format!("bytes 10-29/{}", layer.size));
+        assert_eq!(part.into_body().collect().await.unwrap().to_bytes(), layer.part(10, 30));
+        let beyond = ask(Method::GET, &format!("bytes={}-", layer.size)).await;
+        assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+        let head = ask(Method::HEAD, "").await;
+        assert_eq!(head.headers()[CONTENT_LENGTH], layer.size.to_string());
+        assert_eq!(upstream.asked().bytes, 20);
+    }
+}

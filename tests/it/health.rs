@@ -97,6 +97,35 @@ async fn status_shows_a_transfer_under_way_with_how_far_it_is_and_goes_on_showin
 }
 
 #[tokio::test]
+async fn a_bench_pulls_round_by_round_checks_what_comes_and_says_how_it_went() {
+    let upstream = Upstream::start().await;
+    let (mirror, image) = with_an_image(&upstream, "").await;
+    let address = format!("http://{}", mirror.address());
+    let name = format!("{REGISTRY}/team/app");
+    let bench = async |arguments: &[&str]| {
+        let all = [&["bench", "--mirror", &address, "--nodes", "3", "--rounds", "2"], arguments].concat();
+        roadstead(&all, &[]).await
+    };
+    let told = bench(&["--image", &format!("{name}:1.0"), "--json"]).await;
+    let report: Value = serde_json::from_str(good(&told)).unwrap();
+    let size: u64 = image.blobs().chain([&image.manifest]).map(|object| object.bytes.len() as u64).sum();
+    assert_eq!((&report["image"]["bytes"], &report["whole"]), (&size.into(), &true.into()));
+    for round in report["rounds"].as_array().unwrap() {
+        assert_eq!((&round["bytes"], &round["pulls"]["whole"]), (&(3 * size).into(), &3.into()));
+        assert!(round["pull_ms"]["worst"].as_f64() > Some(0.0), "{round}");
+    }
+    let answers = &report["rounds"][1]["answers"];
+    assert_eq!(answers["hit"], 3 * (2 + image.blobs().count()), "the second round is from here: {answers}");
+
+    let table = bench(&["--image", &format!("{name}:1.0")]).await;
+    assert!(good(&table).starts_with("3 nodes at once, "), "{}", text(&table.stdout));
+    let nothing = bench(&["--image", &format!("{name}:2.0")]).await;
+    let said = bad(&nothing, 1);
+    assert!(said.contains("does not give") && said.contains("answered 404"), "{said}");
+    assert!(bad(&bench(&["--image", &name, "--mirror", "mirror"]).await, 64).contains("it is no URL"));
+}
+
+#[tokio::test]
 async fn shells_and_man_are_told_every_command() {
     let help = roadstead(&["--help"], &[]).await;
     let commands: Vec<String> = good(&help)

@@ -63,7 +63,9 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "server",
         ],
     ),
-    ("demo", &["oci", "http", "config", "app"]),
+    ("load", &["oci"]),
+    ("bench", &["load"]),
+    ("demo", &["oci", "http", "config", "app", "load"]),
     (
         "main",
         &[
@@ -78,6 +80,8 @@ pub(crate) const MAY_NAME: &[(&str, &[&str])] = &[
             "config",
             "bundle",
             "app",
+            "bench",
+            "load",
             "demo",
         ],
     ),
@@ -107,13 +111,13 @@ pub(crate) fn edges(source: &Source) -> Vec<Violation> {
 const CRATES: &[(&[&str], &[&str], &str)] = &[
     (
         &["hyper", "hyper_util", "hyper_rustls", "http", "http_body", "http_body_util"],
-        &["http", "upstream", "server", "client", "demo"],
+        &["http", "upstream", "server", "client", "load", "demo"],
         "requests are parsed once, at the edge, into plain values; nobody behind it sees HTTP",
     ),
     (&["redb"], &["store"], "only the store knows how its index is kept"),
     (
         &["tokio", "tokio_util", "futures_util"],
-        &["http", "upstream", "mirror", "desk", "server", "client", "app", "demo", "main"],
+        &["http", "upstream", "mirror", "desk", "server", "client", "app", "load", "bench", "demo", "main"],
         "values are computed and the disk is used without a runtime",
     ),
 ];
@@ -138,7 +142,7 @@ pub(crate) fn crates(source: &Source) -> Vec<Violation> {
 }
 
 /// Where requests and responses are looked at.
-const READS_HTTP: &[&str] = &["http", "upstream", "server", "client", "demo"];
+const READS_HTTP: &[&str] = &["http", "upstream", "server", "client", "load", "demo"];
 
 /// Looks at the headers or the URI of a request outside the modules of HTTP.
 pub(crate) fn raw_requests(source: &Source) -> Vec<Violation> {
@@ -164,6 +168,7 @@ const USES_FILES: &[&str] = &[
     "src/upstream/accounts/files.rs",
     "src/server/socket.rs",
     "src/bundle/files.rs",
+    "src/commands/bench.rs",
     "src/commands/warm.rs",
     "src/commands/client_config.rs",
     "src/nodes/files.rs",

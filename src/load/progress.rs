@@ -1,4 +1,4 @@
-//! How an act is shown while it goes on: a bar on a terminal, lines in a log. All of it goes to standard error, so that
+//! How pulls are shown while they go on: a bar on a terminal, lines in a log. All of it goes to standard error, so that
 //! standard output is the report alone.
 
 use std::io::{self, IsTerminal, Write};
@@ -12,7 +12,7 @@ use super::units;
 /// How to show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
-    /// A bar for each act.
+    /// A bar for each lot of pulls.
     Bars,
     /// A line now and then.
     Lines,
@@ -20,13 +20,13 @@ pub enum Show {
     Nothing,
 }
 
-/// How far an act is, in bytes.
+/// How far pulls are, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     /// To the nodes.
-    pub(super) served: u64,
-    /// From upstream.
-    pub(super) fetched: u64,
+    pub(crate) served: u64,
+    /// From upstream, for whoever can see that.
+    pub(crate) fetched: Option<u64>,
 }
 
 impl Show {
@@ -36,7 +36,7 @@ impl Show {
     }
 
     /// Tells one thing.
-    pub(super) fn say(self, line: &str) {
+    pub(crate) fn say(self, line: &str) {
         if self != Self::Nothing {
             // That nobody can be told is no reason to stop.
             let _ = writeln!(io::stderr(), "{line}");
@@ -44,7 +44,7 @@ impl Show {
     }
 
     /// Does `work`, of which `total` is all, and shows how far it is.
-    pub(super) async fn during<F: Future>(
+    pub(crate) async fn during<F: Future>(
         self,
         name: &str,
         total: u64,
@@ -106,7 +106,8 @@ fn line(name: &str, elapsed: Duration, total: u64, progress: Progress) -> String
 
 fn amounts(progress: Progress) -> String {
     let Progress { served, fetched } = progress;
-    format!("to nodes {}, from upstream {}", units::bytes(served), units::bytes(fetched))
+    let fetched = fetched.map(|bytes| format!(", from upstream {}", units::bytes(bytes)));
+    format!("to nodes {}{}", units::bytes(served), fetched.unwrap_or_default())
 }
 
 const FRAME: Duration = Duration::from_millis(100);
@@ -117,17 +118,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_how_far_an_act_is() {
-        let progress = Progress { served: 480_000_000, fetched: 30_000_000 };
+    fn a_line_tells_how_far_pulls_are() {
+        let line = |fetched| {
+            let progress = Progress { served: 480_000_000, fetched };
+            line("cold", Duration::from_millis(2500), 1_920_000_000, progress)
+        };
         assert_eq!(
-            line("cold", Duration::from_millis(2500), 1_920_000_000, progress),
+            line(Some(30_000_000)),
             "  cold     25 %    2.5 s  to nodes 480.0 MB, from upstream 30.0 MB"
         );
+        assert_eq!(line(None), "  cold     25 %    2.5 s  to nodes 480.0 MB");
     }
 
     #[tokio::test]
     async fn what_is_shown_has_the_outcome_of_the_work() {
-        let nothing = || Progress { served: 0, fetched: 0 };
+        let nothing = || Progress { served: 0, fetched: None };
         assert_eq!(Show::Nothing.during("cold", 0, nothing, async { 7 }).await, 7);
     }
 }

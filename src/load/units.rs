@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Decimal, as links are sold.
-pub(super) fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     match count {
         0..1_000 => format!("{count} B"),
         1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
@@ -13,7 +13,7 @@ pub(super) fn bytes(count: u64) -> String {
 }
 
 /// Milliseconds below a second.
-pub(super) fn time(duration: Duration) -> String {
+pub(crate) fn time(duration: Duration) -> String {
     match duration.as_secs_f64() {
         seconds if seconds < 0.9995 => format!("{:.0} ms", seconds * 1e3),
         seconds => format!("{seconds:.1} s"),
