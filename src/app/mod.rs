@@ -11,6 +11,7 @@ mod build;
 mod doors;
 mod proofs;
 mod running;
+mod sending;
 mod serve;
 
 pub use running::{App, Running, StartError};

@@ -21,7 +21,9 @@ use crate::http::window;
 use crate::mirror::{Contact, Ending, Job, Mirror, Mode, Options, UpstreamMode, Verdict};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::api::Api;
-use crate::server::{self, Crowd, Door, Drained, FileSocket, Limits, Service, SocketError, TlsError};
+use crate::server::{
+    self, Crowd, Door, Drained, FileSocket, Limits, Sending, Service, SocketError, TlsError,
+};
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
 use crate::telemetry::{Metrics, StoreFigures};
@@ -30,6 +32,7 @@ use super::admin;
 use super::build::{self, Shared};
 use super::doors::Doors;
 use super::proofs;
+use super::sending;
 
 /// The rights of a socket that is for its owner alone.
 const FOR_ITS_OWNER: u32 = 0o600;
@@ -45,6 +48,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
     doors: Doors,
+    sending: Sending,
     admin_address: Option<SocketAddr>,
     mirror: Mirror,
     store: Store,
@@ -183,10 +187,12 @@ impl App {
             metrics: metrics.clone(),
             clock,
         });
+        let sending = sending::decide(config.server.send_files, &store).await;
         Ok(Running {
             addresses: Vec::new(),
             tls_addresses: Vec::new(),
             doors,
+            sending,
             admin_address: None,
             mirror,
             store,
@@ -317,7 +323,8 @@ impl Running {
         for address in &config.tls.listen {
             listeners.push((bind(*address).await?, true));
         }
-        let door = Door { service, limits, access, crowd, tls: None, metrics: self.metrics.clone() };
+        let (sending, metrics) = (self.sending.clone(), self.metrics.clone());
+        let door = Door { service, limits, access, crowd, tls: None, sending, metrics };
         if let Some(path) = &config.server.socket {
             let socket = file_socket("server.socket", path, config.server.socket_mode)?;
             self.listeners.spawn(door.clone().serve(socket, self.stop_listeners.clone()));
@@ -378,11 +385,13 @@ impl Running {
 
     fn admin_state(&self, api: Option<Api>) -> AdminState {
         let (store, mirror, metrics) = (self.store.clone(), self.mirror.clone(), self.metrics.clone());
+        let sending = self.sending.clone();
         let encode = move || {
             show_store(&store, &metrics);
             mirror.show_limits();
             mirror.show_modes();
             metrics.body_buffers(window::buffered() as u64);
+            metrics.files_sent_by_kernel(sending.by_kernel());
             let (used, budget) = mirror.memory_in_use();
             metrics.memory(used, budget);
             for (name, job) in mirror.regular_warmings() {

@@ -24,7 +24,7 @@ pub use doors::{Certificate, ClientAuth, ClientCa, Tls, TlsVersion};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
     Account, Admin, AdminApi, Budget, Config, Credentials, DeletedTags, Denied, Extent, Log, LogFormat,
-    Memory, Proven, Resume, Server, Store, TagRule, Tags, Unread, Uplink, Upstream, Verify, Warm,
+    Memory, Proven, Resume, SendFiles, Server, Store, TagRule, Tags, Unread, Uplink, Upstream, Verify, Warm,
 };
 pub use offline::{Mode, Offline, OfflineMiss};
 pub use reach::{Endpoint, Http2, Identity, Proxies, Proxy};

@@ -97,6 +97,19 @@ pub struct Server {
     pub stall_timeout: Duration,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// How files are sent to clients that come without TLS.
+    pub send_files: SendFiles,
+}
+
+/// How files are sent where no TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendFiles {
+    /// By the kernel, if a trial at the start shows that it does so rightly; copied otherwise.
+    Auto,
+    /// By the kernel, untried.
+    Kernel,
+    /// Read into memory and written from there.
+    Copy,
 }
 
 /// `[admin]`: where operators come.
@@ -404,6 +417,7 @@ impl Default for Server {
             drain_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(30),
+            send_files: SendFiles::Auto,
         }
     }
 }

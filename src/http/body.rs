@@ -4,7 +4,7 @@
 //! size hint is exact at every moment. A body that cannot be completed yields an error, upon which hyper closes the
 //! connection, so that the client sees a broken transfer; it never ends early as if it were complete.
 //!
-//! Polled as an [`http_body::Body`] it copies out of files. [`Body::poll_piece`] gives spans of files instead, for a
+//! Polled as an [`http_body::Body`] it copies out of files. [`Body::poll_sendable`] gives spans of files instead, for a
 //! transport that can send those.
 
 use std::collections::VecDeque;
@@ -31,13 +31,14 @@ pub enum Body {
 }
 
 impl Body {
-    /// The next piece, with spans of files as they are. Pieces are never empty; after an error nothing follows.
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+    /// The next piece to be sent, with spans of files that are in memory. Pieces are never empty; after an error nothing
+    /// follows.
+    pub fn poll_sendable(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         match self {
             Self::Empty => Poll::Ready(None),
             Self::Bytes(bytes) => Poll::Ready(take(bytes).map(|bytes| Ok(Piece::Bytes(bytes)))),
-            Self::Region(region) => region.poll_piece(cx),
-            Self::Parts(parts) => parts.poll(cx, Piece::Bytes, Region::poll_piece),
+            Self::Region(region) => region.poll_sendable(cx),
+            Self::Parts(parts) => parts.poll(cx, Piece::Bytes, Region::poll_sendable),
         }
     }
 

@@ -4,14 +4,16 @@
 //! opens a file or a connection; [`body`] and [`region`] read files that others opened.
 //!
 //! [`body`] is the one body type of every response, and [`region`] the part of it that comes out of open files, with the
-//! seam for a transport that sends files without copying; [`window`] bounds what of them is in memory. [`range`] and [`content_range`] go from what is asked to what
-//! can be answered; [`multipart`] lays out several ranges. [`validator`] is `ETag` and its conditions, [`challenge`]
+//! seam for a transport that sends files without copying; `cached` says what of them the system has in memory, [`window`]
+//! bounds what of them is copied. [`range`] and [`content_range`] go from what is asked to what can be answered;
+//! [`multipart`] lays out several ranges. [`validator`] is `ETag` and its conditions, [`challenge`]
 //! reads `WWW-Authenticate`, [`link`] the `Link` of a list, [`cache_status`] writes `Cache-Status`, [`via`] both reads and
 //! writes `Via`.
 
 pub mod body;
 mod buffers;
 pub mod cache_status;
+mod cached;
 pub mod challenge;
 pub mod content_range;
 pub mod link;

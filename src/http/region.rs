@@ -3,19 +3,20 @@
 //! A producer implements [`Spans`]: it names, one after the other, the byte runs that are present *now* ([`Span`]), or
 //! hands over bytes that it has in memory. A [`Region`] holds a producer to its promise and serves it in two ways:
 //!
-//! - [`Region::poll_piece`] gives the spans themselves. This is the seam for a transport that has the kernel send a
-//!   file, or that reads into buffers of its own.
+//! - [`Region::poll_sendable`] gives the spans themselves, at most [`SENT`] bytes at a time, for a transport that has the
+//!   kernel send a file. They are in memory when they are given ([`cached`](super::cached)); what is not is brought there
+//!   on the runtime's blocking threads. Spans of [`SMALL`] bytes and less come as bytes, and so does what has no descriptor.
 //! - [`Region::poll_bytes`] copies: it reads at most [`COPY`] bytes at a time on the runtime's blocking threads, with
 //!   one read ahead, and has no more than two buffers at a time ([`window`](super::window)): the bytes of one have to be
-//!   let go before the next but one comes. It must be polled inside a tokio runtime.
+//!   let go before the next but one comes.
 //!
-//! Both may be used on one region in turn; bytes come out once and in order.
+//! Both must be polled inside a tokio runtime, and may be used on one region in turn; bytes come out once and in order.
 //!
 //! Guaranteed: a region of known length delivers exactly that length, or ends in an error. It never ends cleanly before,
 //! and never delivers more. After an error nothing follows. A region may be dropped at any moment: a read that is under
 //! way ends by itself into a buffer that nobody takes.
 //!
-//! Left to others: whether the bytes are right, when they become present, and what a span costs to bring from the disk.
+//! Left to others: whether the bytes are right, and when they become present.
 
 use std::fmt;
 use std::future::Future;
@@ -29,11 +30,19 @@ use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::buffers::Buffer;
+use super::cached;
 use super::window::{Claim, Window};
 
 /// The largest run of bytes that is read at once when a region is copied: large enough that the hop to a blocking thread
 /// is small beside the read.
 pub const COPY: usize = 256 * 1024;
+
+/// The longest span that is given to be sent: what a client may get of a file after it was found to be wrong, and what may
+/// be lost with its connection after it was counted.
+pub const SENT: u64 = 1 << 20;
+
+/// Up to so many bytes a copy is cheaper than a call of its own that sends them.
+pub const SMALL: u64 = 16 * 1024;
 
 /// An open file that can be read at any offset, by many readers at once. Calls block.
 pub trait ReadAt: Send + Sync {
@@ -182,6 +191,8 @@ pub struct Region {
     span: Option<Span>,
     /// What the copier reads now; always in front of `span`.
     reading: Option<Reading>,
+    /// The front of `span` is on its way from the disk into memory.
+    bringing: Option<Bringing>,
     window: Window,
     state: State,
 }
@@ -198,7 +209,7 @@ impl Region {
     pub fn new(spans: impl Spans + 'static) -> Self {
         let promised = spans.remaining();
         let (spans, window) = (Box::new(spans), Window::new());
-        Self { spans, promised, span: None, reading: None, window, state: State::Open }
+        Self { spans, promised, span: None, reading: None, bringing: None, window, state: State::Open }
     }
 
     /// How many bytes have not been delivered yet, where that is known.
@@ -216,8 +227,51 @@ impl Region {
         }
     }
 
+    /// The next piece to be sent, never empty: bytes, or a span that is in memory now.
+    pub fn poll_sendable(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        loop {
+            if let Some(bringing) = &mut self.bringing {
+                let brought =
+                    ready!(Pin::new(&mut bringing.task).poll(cx)).unwrap_or(Err(BodyError::Stopped));
+                let (start, len) = (bringing.start, bringing.len);
+                self.bringing = None;
+                match brought {
+                    Ok(()) => return Poll::Ready(self.front(len).map(|span| Ok(Piece::Span(span)))),
+                    Err(error) if self.goes_on_without(&error, start, 0) => {}
+                    Err(error) => return Poll::Ready(Some(self.settle(Err(error)))),
+                }
+            }
+            let span = match ready!(self.poll_piece(cx)) {
+                Some(Ok(Piece::Span(span))) => self.span.insert(span),
+                other => return Poll::Ready(other),
+            };
+            let front = span.clone().split_to(SENT);
+            if span.len() > SMALL && span.file.as_fd().is_some() {
+                if cached::is_here(&front) {
+                    return Poll::Ready(self.front(front.len()).map(|span| Ok(Piece::Span(span))));
+                }
+                self.bringing = Some(Bringing::begin(front));
+            } else if let Some(bytes) = cached::take_now(span) {
+                self.span = None;
+                return Poll::Ready(Some(Ok(Piece::Bytes(bytes))));
+            } else {
+                return self.poll_bytes(cx).map(|bytes| bytes.map(|bytes| bytes.map(Piece::Bytes)));
+            }
+        }
+    }
+
+    /// Takes so many bytes off the span at hand.
+    fn front(&mut self, len: u64) -> Option<Span> {
+        let span = self.span.as_mut()?;
+        let front = span.split_to(len);
+        if span.is_empty() {
+            self.span = None;
+        }
+        Some(front)
+    }
+
     /// The next piece as the producer gave it, never empty. The caller takes charge of a whole span.
-    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         if self.state != State::Open {
             return Poll::Ready(None);
         }
@@ -236,6 +290,7 @@ impl Region {
 
     /// The next bytes, read from the file where the producer named one. Must be polled inside a tokio runtime.
     pub fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        self.bringing = None;
         loop {
             if self.reading.is_none() {
                 match ready!(self.poll_piece(cx)) {
@@ -290,24 +345,29 @@ impl Region {
         let read = ready!(Pin::new(&mut reading.task).poll(cx)).unwrap_or(Err(BodyError::Stopped));
         let (start, len) = (reading.start, reading.len);
         self.reading = None;
-        let failed = matches!(read, Err(BodyError::Read(_) | BodyError::Truncated { .. }));
-        if failed && self.spans.unreadable(start) {
-            let lost = len + self.span.take().map_or(0, |span| span.len());
-            self.promised = self.promised.map(|promised| promised + lost);
-            return Poll::Ready(None);
+        match read {
+            Err(error) if self.goes_on_without(&error, start, len) => Poll::Ready(None),
+            read => Poll::Ready(Some(read)),
         }
-        Poll::Ready(Some(read))
+    }
+
+    /// Whether the producer brings in another way what cannot be read: `len` bytes from `start` on, and the span behind
+    /// them.
+    fn goes_on_without(&mut self, error: &BodyError, start: u64, len: u64) -> bool {
+        let unreadable = matches!(error, BodyError::Read(_) | BodyError::Truncated { .. });
+        if !(unreadable && self.spans.unreadable(start)) {
+            return false;
+        }
+        let lost = len + self.span.take().map_or(0, |span| span.len());
+        self.promised = self.promised.map(|promised| promised + lost);
+        true
     }
 
     /// Begins the next read of the span at hand, if there is something left of it.
     fn read_on(&mut self) {
-        let Some(span) = &mut self.span else { return };
+        let Some(span) = &self.span else { return };
         let claim = self.window.claim(span.len());
-        let front = span.split_to(claim.len() as u64);
-        if span.is_empty() {
-            self.span = None;
-        }
-        self.reading = Some(Reading::begin(front, claim));
+        self.reading = self.front(claim.len() as u64).map(|front| Reading::begin(front, claim));
     }
 
     /// Lets nothing follow an error, and gives up what is held.
@@ -316,6 +376,7 @@ impl Region {
             self.state = State::Failed;
             self.span = None;
             self.reading = None;
+            self.bringing = None;
         }
         result
     }
@@ -347,6 +408,26 @@ impl Drop for Reading {
     }
 }
 
+/// Bytes on their way from the disk into the page cache. Dropped before its turn came, it is not run at all.
+struct Bringing {
+    task: JoinHandle<Result<(), BodyError>>,
+    start: u64,
+    len: u64,
+}
+
+impl Bringing {
+    fn begin(span: Span) -> Self {
+        let (start, len) = (span.start, span.len());
+        Self { task: spawn_blocking(move || cached::bring(&span)), start, len }
+    }
+}
+
+impl Drop for Bringing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// Reads the whole span, which is as long as was claimed.
 fn read(span: &Span, claim: Claim) -> Result<Bytes, BodyError> {
     let len = claim.len();
@@ -365,6 +446,6 @@ fn read(span: &Span, claim: Claim) -> Result<Bytes, BodyError> {
 }
 
 #[cfg(test)]
-pub(super) mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

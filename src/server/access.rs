@@ -2,8 +2,8 @@
 //!
 //! A [`Line`] is begun when a request has been read and says what it knows when it is dropped: once, whatever became of
 //! the request. It travels with the response body ([`Recorded`]), so that it knows how much was sent and whether the
-//! body came to its end. Bytes count when the HTTP server takes them; what then waits in its buffers or the kernel's, at
-//! most a few hundred KiB, may still be lost with the connection.
+//! body came to its end. Bytes that are copied count when the HTTP server takes them, those of files that the kernel sends
+//! when it has them; what then waits in buffers, at most a few hundred KiB, may still be lost with the connection.
 //!
 //! Never in the line: the query, which may carry tokens, and any header but the three that are named here (T77).
 
@@ -19,8 +19,10 @@ use hyper::header::{HeaderMap, HeaderName, RANGE, USER_AGENT};
 use hyper::http::request;
 use tokio::time::Instant;
 
+use super::carried::Pieces;
+use super::lane::Waiting;
 use super::limit::Turn;
-use crate::http::{Body, BodyError};
+use crate::http::{Body, BodyError, Piece};
 use crate::telemetry::{Metrics, Outcome};
 
 /// What is known of a request so far; dropping it writes the access line.
@@ -136,6 +138,36 @@ pub(super) struct Recorded {
     failure: Option<BodyError>,
 }
 
+impl Recorded {
+    /// What `next` gives of the body, noted in the line.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        next: impl FnOnce(&mut Body, &mut Context<'_>) -> Poll<Option<Result<T, BodyError>>>,
+        len: impl FnOnce(&T) -> u64,
+    ) -> Poll<Option<Result<T, BodyError>>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        let given = ready!(next(&mut self.body, cx));
+        match given {
+            None => self.line.ended = true,
+            Some(Ok(ref given)) => {
+                self.line.took(len(given));
+                // Nobody asks further after the last byte of a body whose length is known.
+                self.line.ended = self.body.is_end_stream();
+            }
+            Some(Err(reason)) => {
+                tracing::warn!(%reason, path = self.line.path, "a body could not be completed; its connection is cut");
+                self.failure = Some(reason);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(given)
+    }
+}
+
 impl hyper::body::Body for Recorded {
     type Data = Bytes;
     type Error = BodyError;
@@ -144,27 +176,11 @@ impl hyper::body::Body for Recorded {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(failure) = self.failure.take() {
-            return Poll::Ready(Some(Err(failure)));
-        }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        match &frame {
-            None => self.line.ended = true,
-            Some(Ok(frame)) => {
-                self.line.took(frame.data_ref().map_or(0, |data| data.len() as u64));
-                // Nobody asks further after the last byte of a body whose length is known.
-                self.line.ended = self.body.is_end_stream();
-            }
-            Some(Err(reason)) => {
-                tracing::warn!(%reason, path = self.line.path, "a body could not be completed; its connection is cut");
-            }
-        }
-        if let Some(Err(failure)) = frame {
-            self.failure = Some(failure);
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(frame)
+        self.poll(
+            cx,
+            |body, cx| Pin::new(body).poll_frame(cx),
+            |frame| frame.data_ref().map_or(0, |data| data.len() as u64),
+        )
     }
 
     fn is_end_stream(&self) -> bool {
@@ -173,6 +189,19 @@ impl hyper::body::Body for Recorded {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Pieces for Recorded {
+    fn poll_sendable(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        self.poll(cx, Body::poll_sendable, Piece::len)
+    }
+}
+
+impl Waiting for Recorded {
+    fn unsent(&mut self, bytes: u64) {
+        self.line.bytes = self.line.bytes.saturating_sub(bytes);
+        self.line.ended = false;
     }
 }
 

@@ -77,6 +77,8 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(limits.header_bytes)
+        // What is written is passed on as it is, piece by piece: marks of regions must not be copied.
+        .writev(true)
         // What is read ahead of a body is for its window to say; this is also the room for a head, so it is no less.
         .max_buf_size(limits.header_bytes)
         // Who closes its sending side is gone: no client of registries does so and waits, and a body that waits for

@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use super::admit::Access;
+use super::carried::Carried;
 use super::connection::{self, Ends, Protocol};
 use super::drain::Drained;
+use super::lane::{Lane, Sending};
 use super::limit::{Crowd, Full};
 use super::listen::{self, Limits, Listener};
 use super::respond;
@@ -40,6 +42,8 @@ pub struct Door {
     pub crowd: Crowd,
     /// TLS, and how long it may take to agree on it; `None`: it is not spoken.
     pub tls: Option<(Tls, Duration)>,
+    /// How files are sent to those who come without it.
+    pub sending: Sending,
     /// Where it is counted.
     pub metrics: Metrics,
 }
@@ -87,11 +91,14 @@ impl Door {
             }
         };
         let _counted = self.metrics.client_connection(way);
+        let by_kernel = socket.descriptor().is_some();
         let transport = Transport::new(socket, self.limits.stall_timeout);
         let client = Client { address: peer, ..Client::default() };
         let Some((tls, within)) = self.tls.clone() else {
+            let lane = (by_kernel && self.sending.by_kernel()).then(|| Lane::new(self.sending.clone()));
+            let transport = transport.beside(lane.clone());
             // Its own allocation, as below: a connection has room for what it is and for nothing that it might have been.
-            return Box::pin(self.attend(transport, Protocol::Http1, client, ends)).await;
+            return Box::pin(self.attend(transport, lane, Protocol::Http1, client, ends)).await;
         };
         let agreed = tokio::select! {
             agreed = Box::pin(tls.agree(transport, within)) => agreed,
@@ -101,7 +108,7 @@ impl Door {
             Ok(Secured { stream, protocol, names }) => {
                 self.metrics.handshake(Handshake::Ok);
                 let client = Client { names: names.map(Arc::from), ..client };
-                Box::pin(self.attend(stream, protocol, client, ends)).await;
+                Box::pin(self.attend(stream, None, protocol, client, ends)).await;
             }
             Err(reason) => {
                 let late = reason.kind() == io::ErrorKind::TimedOut;
@@ -111,15 +118,18 @@ impl Door {
         }
     }
 
-    async fn attend<T>(self, transport: T, protocol: Protocol, client: Client, ends: Ends)
+    async fn attend<T>(self, transport: T, lane: Option<Lane>, protocol: Protocol, client: Client, ends: Ends)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = self.service;
         let handle = move |request: Request<Incoming>| {
-            let (service, client) = (service.clone(), client.clone());
+            let (service, client, lane) = (service.clone(), client.clone(), lane.clone());
             // It is there for as long as an answer is looked for, and not while its body is sent.
-            Box::pin(async move { service.handle(&client, request).await })
+            Box::pin(async move {
+                let answer = service.handle(&client, request).await;
+                answer.map(|body| Carried::new(body, lane.as_ref()))
+            })
         };
         connection::serve(transport, protocol, handle, self.limits, ends).await;
     }

@@ -11,8 +11,6 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 use socket2::{Domain, SockAddr, Type};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -103,11 +101,7 @@ impl Listener for FileSocket {
     }
 }
 
-impl stall::Socket for UnixStream {
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(Errno::into)
-    }
-}
+stall::socket_of_the_system!(UnixStream);
 
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

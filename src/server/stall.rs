@@ -5,10 +5,11 @@
 //! write and the client does not take it, and any progress, however small, starts it anew: slow is allowed, stuck is
 //! not. Reading has its own limit in the HTTP server (the time for a request's head).
 //!
-//! It is a type of its own, not a generic wrapper, because this is the place from which file regions can be handed
-//! to the kernel without passing through our memory.
+//! This is also the place from which regions of files are handed to the kernel without passing through our memory: what
+//! is written is held against the [`Lane`] beside it, and sent by [`super::outgoing`].
 
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,7 +18,14 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::lane::{Doubt, Lane, is_mark};
+use super::outgoing::{Outgoing, Unsendable};
+
+/// After so many bytes of files at one go, others have their turn.
+const AT_ONE_GO: usize = 4 << 20;
 
 /// A socket that can be asked, beside the runtime's readiness, whether it takes bytes at this moment.
 ///
@@ -26,35 +34,86 @@ use tokio::time::{Instant, Sleep, sleep};
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Writes what fits now; `WouldBlock` when nothing does.
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
+
+    /// The descriptor, if the kernel can send files into it.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Whether the runtime believes that bytes can be written.
+    fn poll_writable(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Writes by `attempt`, of which the runtime learns whether the socket was full.
+    fn try_write(&self, _attempt: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
-impl Socket for TcpStream {
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        send(self, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(Errno::into)
-    }
+/// For the sockets of the system, which differ in their type alone.
+macro_rules! socket_of_the_system {
+    ($stream:ty) => {
+        impl $crate::server::stall::Socket for $stream {
+            fn write_now(&self, bytes: &[u8]) -> std::io::Result<usize> {
+                $crate::server::stall::send_now(self, bytes)
+            }
+
+            fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+                Some(std::os::fd::AsFd::as_fd(self))
+            }
+
+            fn poll_writable(&self, cx: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<()>> {
+                self.poll_write_ready(cx)
+            }
+
+            fn try_write(&self, attempt: &mut dyn FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
+                self.try_io(tokio::io::Interest::WRITABLE, attempt)
+            }
+        }
+    };
+}
+pub(super) use socket_of_the_system;
+
+socket_of_the_system!(TcpStream);
+
+pub(super) fn send_now(socket: impl std::os::fd::AsFd, bytes: &[u8]) -> io::Result<usize> {
+    send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map_err(Errno::into)
 }
 
 /// A client's connection that fails with `TimedOut` when the client has taken no byte for `patience`.
 #[derive(Debug)]
 pub(super) struct Transport<S> {
     socket: S,
+    /// Regions of files that are written beside the bytes.
+    lane: Option<Lane>,
     patience: Duration,
     timer: Pin<Box<Sleep>>,
     /// Whether `timer` runs: the last write found no room.
     waiting: bool,
+    /// How much of files was sent at one go.
+    gone: usize,
+    /// A file that could not be sent is looked at; the connection ends with what is found.
+    examined: Option<JoinHandle<io::Error>>,
 }
 
 impl<S: Socket> Transport<S> {
     /// Wraps `socket`; must be called within a runtime.
     pub(super) fn new(socket: S, patience: Duration) -> Self {
-        Self { socket, patience, timer: Box::pin(sleep(patience)), waiting: false }
+        let timer = Box::pin(sleep(patience));
+        Self { socket, lane: None, patience, timer, waiting: false, gone: 0, examined: None }
+    }
+
+    /// The same with regions of files from this lane.
+    pub(super) fn beside(self, lane: Option<Lane>) -> Self {
+        Self { lane, ..self }
     }
 
     fn after(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
-        next: &[u8],
+        now: impl FnOnce(&S) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.waiting = false;
@@ -66,13 +125,82 @@ impl<S: Socket> Transport<S> {
         }
         ready!(self.timer.as_mut().poll(cx));
         self.waiting = false;
-        Poll::Ready(match self.socket.write_now(next) {
+        Poll::Ready(match now(&self.socket) {
             Err(stuck) if stuck.kind() == io::ErrorKind::WouldBlock => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!("the client took no byte for {:?}", self.patience),
             )),
             moved => moved,
         })
+    }
+
+    /// Whether what is written has regions of files in it.
+    fn has_regions(&self, written: &[IoSlice<'_>]) -> Result<bool, Doubt> {
+        match &self.lane {
+            Some(lane) => lane.reconcile(written),
+            None if written.iter().any(|slice| is_mark(slice)) => Err(Doubt::NoRegion),
+            None => Ok(false),
+        }
+    }
+
+    /// Sends bytes and regions of files, in their order.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        lane: &Lane,
+    ) -> Poll<io::Result<usize>> {
+        if self.gone >= AT_ONE_GO {
+            self.gone = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut outgoing = Outgoing::new(slices, lane);
+        let polled = loop {
+            match self.socket.poll_writable(cx) {
+                Poll::Ready(Ok(())) => {}
+                other => break other.map_ok(|()| 0),
+            }
+            let socket = &self.socket;
+            let tried = socket.try_write(&mut || match socket.descriptor() {
+                Some(descriptor) => outgoing.send(descriptor),
+                None => Err(io::ErrorKind::Unsupported.into()),
+            });
+            match tried {
+                Err(full) if full.kind() == io::ErrorKind::WouldBlock && outgoing.sent() == 0 => {}
+                Err(full) if full.kind() == io::ErrorKind::WouldBlock => break Poll::Ready(Ok(0)),
+                tried => break Poll::Ready(tried.map(|()| 0)),
+            }
+        };
+        if let Some(unsendable) = outgoing.unsendable() {
+            self.examine(unsendable, lane);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let sent = outgoing.sent();
+        self.gone = if polled.is_pending() { 0 } else { self.gone + sent };
+        self.after(cx, polled.map_ok(|_| sent), |socket| {
+            let Some(descriptor) = socket.descriptor() else { return Err(io::ErrorKind::Unsupported.into()) };
+            match outgoing.send(descriptor) {
+                Err(error) if outgoing.sent() == 0 => Err(error),
+                _ => Ok(outgoing.sent()),
+            }
+        })
+    }
+
+    /// Looks at a file that the kernel does not send, and is let go of. Whoever has it learns of it by the read.
+    fn examine(&mut self, Unsendable { span, why }: Unsendable, lane: &Lane) {
+        let lane = lane.clone();
+        self.examined = Some(spawn_blocking(move || match span.file.read_at(&mut [0], span.start) {
+            Ok(0) => io::Error::other(format!("a file ends at byte {}, before its end", span.start)),
+            Ok(_) => {
+                if lane.give_up() {
+                    tracing::warn!(%why, "the kernel does not send files of this store; they are copied from now on");
+                }
+                why
+            }
+            Err(unreadable) => unreadable,
+        }));
     }
 }
 
@@ -87,9 +215,8 @@ impl<S: Socket> AsyncRead for Transport<S> {
 }
 
 impl<S: Socket> AsyncWrite for Transport<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.after(cx, written, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -97,20 +224,44 @@ impl<S: Socket> AsyncWrite for Transport<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
+        let this = &mut *self;
+        if let Some(examined) = &mut this.examined {
+            let reason = ready!(Pin::new(examined).poll(cx)).unwrap_or_else(io::Error::other);
+            tracing::warn!(%reason, "a file could not be sent to its end; the connection is cut");
+            this.examined = None;
+            return Poll::Ready(Err(reason));
+        }
+        match this.has_regions(slices) {
+            Ok(false) => {}
+            Ok(true) => {
+                let Some(lane) = this.lane.clone() else { return Poll::Ready(Err(Doubt::NoRegion.into())) };
+                return this.poll_send(cx, slices, &lane);
+            }
+            Err(doubt) => {
+                tracing::error!(%doubt, "what is written to a connection is not what was to be sent; it is cut");
+                return Poll::Ready(Err(doubt.into()));
+            }
+        }
+        let written = match slices {
+            [bytes] => Pin::new(&mut this.socket).poll_write(cx, bytes),
+            _ => Pin::new(&mut this.socket).poll_write_vectored(cx, slices),
+        };
         let next = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
-        self.after(cx, written, next)
+        this.after(cx, written, |socket| socket.write_now(next))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        self.lane.is_some() || self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // All was written, so there is nothing left on the lane.
+        self.has_regions(&[])?;
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_regions(&[])?;
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -150,6 +150,14 @@ impl OpenFiles {
 }
 
 impl Core {
+    pub(super) fn scratch(&self, content: &[u8]) -> io::Result<Arc<BlobFile>> {
+        let path = self.layout.scratch();
+        let file = self.disk.open(&path, Access::Fresh)?;
+        let written = file.write_at(content, 0);
+        self.disk.remove(&path)?;
+        written.map(|()| Arc::new(BlobFile::new(file, content.len() as u64, true)))
+    }
+
     pub(super) fn blob(&self, digest: &Digest) -> Option<BlobInfo> {
         self.state().model.blobs.peek(digest).map(BlobInfo::from)
     }

@@ -126,6 +126,11 @@ impl Layout {
         self.partials().join(format!("probe{TEMPORARY}"))
     }
 
+    /// A file that is made to see how one is sent; likewise.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.partials().join(format!("scratch{TEMPORARY}"))
+    }
+
     pub(super) fn quarantined(&self, name: &str) -> PathBuf {
         self.quarantine().join(name)
     }

@@ -221,6 +221,14 @@ impl Store {
         self.owner.core.flush()
     }
 
+    /// An open file of this content and without a name, to try things with. Blocks.
+    ///
+    /// # Errors
+    /// What the disk said.
+    pub fn scratch(&self, content: &[u8]) -> std::io::Result<Arc<BlobFile>> {
+        self.core().scratch(content)
+    }
+
     /// A committed blob, from memory.
     pub fn blob(&self, digest: &Digest) -> Option<BlobInfo> {
         self.core().blob(digest)

@@ -161,12 +161,15 @@ pub(crate) fn raw_requests(source: &Source) -> Vec<Violation> {
 
 /// Where files are used: the store's seam, the reading of the configuration, and that of credentials, which change while
 /// the process runs; where a listener's socket is one; where archives are read from, without following what a stranger made
-/// a link; where a command reads the list that somebody names, or makes files; and what the system says of the process.
+/// a link; where a command reads the list that somebody names, or makes files; what the system says of the process; and
+/// calls on open files that are on their way to a client: whether they are in memory, and that the kernel sends them.
 const USES_FILES: &[&str] = &[
     "src/store/fs.rs",
     "src/config/",
     "src/upstream/accounts/files.rs",
     "src/server/socket.rs",
+    "src/server/outgoing.rs",
+    "src/http/cached.rs",
     "src/bundle/files.rs",
     "src/commands/bench.rs",
     "src/commands/warm.rs",

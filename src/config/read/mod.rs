@@ -145,6 +145,7 @@ fn server<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Server {
         header_timeout: reading
             .get(s, "header_timeout", one(text::positive))
             .unwrap_or(default.header_timeout),
+        send_files: reading.get(s, "send_files", one(text::send_files)).unwrap_or(default.send_files),
     };
     reading.close(section);
     server

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::config::{
-    AdminApi, Budget, DeletedTags, Denied, Extent, Http2, LogFormat, Proxy, Resume, Secret, Unread,
+    AdminApi, Budget, DeletedTags, Denied, Extent, Http2, LogFormat, Proxy, Resume, Secret, SendFiles, Unread,
 };
 use crate::oci::{Pattern, Repository};
 
@@ -317,6 +317,16 @@ pub(super) fn helper(text: &str) -> Result<PathBuf, Expected> {
             .into());
     }
     Ok(PathBuf::from(format!("docker-credential-{}", text.trim_start_matches("docker-credential-"))))
+}
+
+/// `"auto"`, `"kernel"` or `"copy"`.
+pub(super) fn send_files(text: &str) -> Result<SendFiles, Expected> {
+    match text {
+        "auto" => Ok(SendFiles::Auto),
+        "kernel" => Ok(SendFiles::Kernel),
+        "copy" => Ok(SendFiles::Copy),
+        _ => Err("\"auto\", \"kernel\" or \"copy\"".into()),
+    }
 }
 
 /// `"on"`, `"socket"` or `"off"`.

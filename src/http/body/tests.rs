@@ -7,7 +7,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::region::fixture::{File, Step, bytes, content, drain, region, span};
+use super::super::region::fixture::{File, OnDisk, Step, bytes, content, drain, on_disk, region, span};
 use super::*;
 
 fn head(text: &'static str) -> Part {
@@ -63,14 +63,14 @@ async fn a_part_that_falls_short_ends_the_whole_body_in_an_error() {
 
 #[tokio::test]
 async fn a_transport_gets_spans_out_of_any_body() {
-    let file = File::of(content(900));
-    let part = Part::Region(region(Some(900), [span(&file, 0, 900)]));
+    let file = OnDisk::of(&content(90_000));
+    let part = Part::Region(region(Some(90_000), [on_disk(&file, 0, 90_000)]));
     let mut body = Body::from(Parts::new([head("1"), part]));
     let mut seen = Vec::new();
-    while let Some(Ok(piece)) = poll_fn(|cx| body.poll_piece(cx)).await {
+    while let Some(Ok(piece)) = poll_fn(|cx| body.poll_sendable(cx)).await {
         seen.push((matches!(piece, Piece::Span(_)), piece.len()));
     }
-    assert_eq!(seen, [(false, 1), (true, 900)]);
+    assert_eq!(seen, [(false, 1), (true, 90_000)]);
     assert!(body.is_end_stream());
 }
 

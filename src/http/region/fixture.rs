@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -13,15 +14,15 @@ use super::{BodyError, Piece, ReadAt, Region, Span, Spans};
 use crate::http::Body;
 
 /// A file whose reads bring at most `at_most` bytes, and every other time none but an interruption.
-pub(in crate::http) struct File {
-    pub(in crate::http) content: Vec<u8>,
-    pub(in crate::http) at_most: usize,
-    pub(in crate::http) broken: bool,
-    pub(in crate::http) reads: AtomicUsize,
+pub(crate) struct File {
+    pub(crate) content: Vec<u8>,
+    pub(crate) at_most: usize,
+    pub(crate) broken: bool,
+    pub(crate) reads: AtomicUsize,
 }
 
 impl File {
-    pub(in crate::http) fn of(content: Vec<u8>) -> Arc<Self> {
+    pub(crate) fn of(content: Vec<u8>) -> Arc<Self> {
         Arc::new(Self { content, at_most: usize::MAX, broken: false, reads: AtomicUsize::new(0) })
     }
 }
@@ -42,13 +43,35 @@ impl ReadAt for File {
     }
 }
 
+/// A file that the kernel can send.
+pub(crate) struct OnDisk(pub(crate) std::fs::File);
+
+impl OnDisk {
+    pub(crate) fn of(content: &[u8]) -> Arc<Self> {
+        use std::io::Write as _;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        Arc::new(Self(file))
+    }
+}
+
+impl ReadAt for OnDisk {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(&self.0, buf, offset)
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(std::os::fd::AsFd::as_fd(&self.0))
+    }
+}
+
 /// Content in which no two places look alike.
-pub(in crate::http) fn content(len: usize) -> Vec<u8> {
+pub(crate) fn content(len: usize) -> Vec<u8> {
     (0..len as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }
 
 #[derive(Clone, Debug)]
-pub(in crate::http) enum Step {
+pub(crate) enum Step {
     Piece(Piece),
     /// Not there yet; wakes at once.
     Wait,
@@ -56,7 +79,7 @@ pub(in crate::http) enum Step {
 }
 
 /// A producer that follows a script, and fails the test when it is asked after its end.
-pub(in crate::http) struct Script {
+pub(crate) struct Script {
     steps: VecDeque<Step>,
     promise: Option<u64>,
     over: bool,
@@ -87,20 +110,24 @@ impl Spans for Script {
     }
 }
 
-pub(in crate::http) fn region(promise: Option<u64>, steps: impl IntoIterator<Item = Step>) -> Region {
+pub(crate) fn region(promise: Option<u64>, steps: impl IntoIterator<Item = Step>) -> Region {
     Region::new(Script { steps: steps.into_iter().collect(), promise, over: false })
 }
 
-pub(in crate::http) fn span(file: &Arc<File>, start: u64, end: u64) -> Step {
+pub(crate) fn span(file: &Arc<File>, start: u64, end: u64) -> Step {
     Step::Piece(Piece::Span(Span { file: Arc::<File>::clone(file), start, end }))
 }
 
-pub(in crate::http) fn bytes(bytes: &'static str) -> Step {
+pub(crate) fn on_disk(file: &Arc<OnDisk>, start: u64, end: u64) -> Step {
+    Step::Piece(Piece::Span(Span { file: Arc::<OnDisk>::clone(file), start, end }))
+}
+
+pub(crate) fn bytes(bytes: &'static str) -> Step {
     Step::Piece(Piece::Bytes(Bytes::from_static(bytes.as_bytes())))
 }
 
 /// Everything up to the end or the error, with the size hint checked before each frame.
-pub(in crate::http) async fn drain(mut body: Body) -> (Vec<u8>, Option<BodyError>) {
+pub(crate) async fn drain(mut body: Body) -> (Vec<u8>, Option<BodyError>) {
     use http_body_util::BodyExt as _;
     let total = body.size_hint().exact();
     let mut got = Vec::new();

@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex};
 
 use proptest::prelude::*;
 
-use super::fixture::{File, Step, bytes, content, drain, region, span};
+use super::fixture::{File, OnDisk, Step, bytes, content, drain, on_disk, region, span};
 use super::*;
 use crate::http::Body;
 
@@ -144,24 +144,67 @@ async fn g7_what_cannot_be_read_is_asked_for_again_from_the_byte_that_was_reache
 
 #[tokio::test]
 async fn a_transport_takes_spans_uncopied_also_after_bytes_were_copied() {
-    let all = content(3 * COPY);
-    let file = File::of(all.clone());
-    let mut region = region(Some(3 * COPY as u64), [span(&file, 0, 3 * COPY as u64)]);
+    let all = content(4 * SENT as usize);
+    let file = OnDisk::of(&all);
+    let mut region = region(Some(all.len() as u64), [on_disk(&file, 0, all.len() as u64)]);
     let first = poll_fn(|cx| region.poll_bytes(cx)).await.expect("bytes").expect("readable");
     let one = first.len();
     assert_eq!(first, all[..one]);
     assert_eq!(region.remaining(), Some((all.len() - one) as u64));
     // What was being read ahead comes as bytes, then the rest of the span as it is.
-    let Some(Ok(Piece::Bytes(ahead))) = poll_fn(|cx| region.poll_piece(cx)).await else {
+    let Some(Ok(Piece::Bytes(ahead))) = poll_fn(|cx| region.poll_sendable(cx)).await else {
         panic!("what was read ahead")
     };
-    let two = one + ahead.len();
-    assert_eq!(ahead, all[one..two]);
-    let rest = poll_fn(|cx| region.poll_piece(cx)).await;
-    let end = all.len() as u64;
-    assert!(matches!(rest, Some(Ok(Piece::Span(span))) if (span.start, span.end) == (two as u64, end)));
+    let mut at = one + ahead.len();
+    assert_eq!(ahead, all[one..at]);
+    while let Some(piece) = poll_fn(|cx| region.poll_sendable(cx)).await {
+        match piece {
+            Ok(Piece::Span(span)) => {
+                assert!(span.start == at as u64 && span.len() <= SENT, "{span:?}");
+                at = span.end as usize;
+            }
+            // The end may be too small to be worth a call.
+            Ok(Piece::Bytes(bytes)) => {
+                assert!(bytes.len() as u64 <= SMALL && bytes == all[at..at + bytes.len()]);
+                at += bytes.len();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
     assert!(region.is_ended());
-    assert!(poll_fn(|cx| region.poll_piece(cx)).await.is_none());
+    assert_eq!(at, all.len());
+}
+
+#[tokio::test]
+async fn what_is_small_or_has_no_descriptor_comes_as_bytes() {
+    let all = content(3 * SMALL as usize);
+    let (with, without) = (OnDisk::of(&all), File::of(all.clone()));
+    for (step, is_span) in [
+        (on_disk(&with, 0, SMALL), false),
+        (on_disk(&with, 0, SMALL + 1), true),
+        (span(&without, 0, SMALL + 1), false),
+    ] {
+        let len = if let Step::Piece(piece) = &step { piece.len() } else { 0 };
+        let mut region = region(Some(len), [step]);
+        let first = poll_fn(|cx| region.poll_sendable(cx)).await;
+        match first {
+            Some(Ok(Piece::Bytes(bytes))) => {
+                assert!(!is_span);
+                assert_eq!(bytes, all[..bytes.len()]);
+            }
+            Some(Ok(Piece::Span(_))) => assert!(is_span),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn g7_a_file_that_ends_early_is_found_out_before_it_is_sent() {
+    let file = OnDisk::of(&content(100_000));
+    let mut region = region(Some(200_000), [on_disk(&file, 0, 200_000)]);
+    let error = poll_fn(|cx| region.poll_sendable(cx)).await.expect("an error").unwrap_err();
+    assert_eq!(error, BodyError::Truncated { at: 100_000, expected: 200_000 });
+    assert!(poll_fn(|cx| region.poll_sendable(cx)).await.is_none());
 }
 
 /// A file whose reads wait until the gate opens.
@@ -225,18 +268,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_cut_into_pieces_gives_the_same_bytes(
-        cuts in proptest::collection::vec((0u64..200_000, 0u8..3), 0..12),
+        cuts in proptest::collection::vec((0u64..200_000, 0u8..4), 0..12),
         as_pieces in proptest::collection::vec(any::<bool>(), 40),
     ) {
         let total: u64 = cuts.iter().map(|(len, _)| len).sum();
         let all = content(total as usize);
-        let file = File::of(all.clone());
+        let (file, disk) = (File::of(all.clone()), OnDisk::of(&all));
         let mut steps = Vec::new();
         let mut at = 0;
         for (len, kind) in cuts {
             steps.push(match kind {
                 0 => Step::Wait,
                 1 => Step::Piece(Piece::Bytes(Bytes::copy_from_slice(&all[at as usize..(at + len) as usize]))),
+                2 => on_disk(&disk, at, at + len),
                 _ => span(&file, at, at + len),
             });
             if kind == 0 {
@@ -256,7 +300,7 @@ proptest! {
             loop {
                 prop_assert_eq!(mixed.remaining(), Some(total - got.len() as u64));
                 if turns.next() == Some(true) {
-                    match poll_fn(|cx| mixed.poll_piece(cx)).await {
+                    match poll_fn(|cx| mixed.poll_sendable(cx)).await {
                         None => break,
                         Some(piece) => match piece.expect("a piece") {
                             Piece::Bytes(bytes) => got.extend_from_slice(&bytes),

@@ -90,6 +90,7 @@ pub(super) struct Clients {
     logins: Family<ByResult, Counter>,
     certificate_ends: Gauge,
     files_refused: Family<ByFiles, Gauge>,
+    files_sent_by_kernel: Gauge,
 }
 
 impl Clients {
@@ -100,6 +101,7 @@ impl Clients {
         table::TLS_HANDSHAKES.register(registry, clients.handshakes.clone());
         table::TLS_CERTIFICATE_ENDS.register(registry, clients.certificate_ends.clone());
         table::FILES_REFUSED.register(registry, clients.files_refused.clone());
+        table::FILES_SENT_BY_KERNEL.register(registry, clients.files_sent_by_kernel.clone());
         table::CLIENT_REQUESTS_WAITING.register(registry, clients.waiting.clone());
         table::CLIENT_CONNECTIONS_REFUSED.register(registry, clients.refused.clone());
         table::LOGINS.register(registry, clients.logins.clone());
@@ -163,6 +165,10 @@ impl Clients {
 
     pub(super) fn certificate_ends(&self, seconds: i64) {
         self.certificate_ends.set(seconds);
+    }
+
+    pub(super) fn files_sent_by_kernel(&self, are: bool) {
+        self.files_sent_by_kernel.set(i64::from(are));
     }
 
     pub(super) fn files_refused(&self, files: Watched, refused: bool) {

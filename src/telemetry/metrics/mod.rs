@@ -279,6 +279,11 @@ impl Metrics {
         self.inner.clients.files_refused(files, refused);
     }
 
+    /// Whether the kernel sends files to clients without TLS.
+    pub fn files_sent_by_kernel(&self, are: bool) {
+        self.inner.clients.files_sent_by_kernel(are);
+    }
+
     /// A transfer of a blob that is not stored runs, or stays for its readers, until the guard is dropped.
     #[must_use]
     pub fn relay(&self) -> Counted {

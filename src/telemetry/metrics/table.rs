@@ -127,6 +127,10 @@ metrics! {
         "tls_certificate_ends",
         "When the first of the certificates ends that clients are shown, since 1970; 0: there is none",
     ).seconds();
+    FILES_SENT_BY_KERNEL = gauge(
+        "files_sent_by_kernel",
+        "1 while the kernel sends files to clients without TLS, 0 while they are copied",
+    );
     FILES_REFUSED = gauge(
         "files_refused",
         "1 while files have changed and cannot be used, so that what was in them before is in use",
