@@ -40,8 +40,9 @@ soak: ## Power that goes, upstream's faults, then games of everything at once, b
 	$(CARGO) test --locked --release --test it -- --ignored --nocapture soak::
 	ROADSTEAD_SOAK_MINUTES=$(MINUTES) $(CARGO) test --locked --release --test model -- --ignored --nocapture soak
 
-crowd: ## What 2,000 idle and 200 slow clients and a flood of heads cost the others (a minute, on a quiet machine)
-	$(CARGO) test --locked --release --test it -- --ignored --nocapture crowd::
+crowd: ## What 2,000 idle and 200 slow clients and a flood of heads cost the others (two minutes, on a quiet machine)
+	$(CARGO) build --locked --release
+	ROADSTEAD_TEST_BINARY=$(CURDIR)/target/release/roadstead $(CARGO) test --locked --test it -- --ignored --nocapture crowd::measured
 
 check: ## Formatting and lints, warnings denied; licences and bans too where cargo-deny is at hand
 	$(CARGO) fmt --all -- --check

@@ -10,7 +10,7 @@ use crate::mirror::{
     TagPolicy, TagRule, TagRules, Unread, Warming,
 };
 use crate::oci::{Namespace, Namespaces};
-use crate::server::CrowdLimits;
+use crate::server::{self, CrowdLimits, Terms};
 use crate::store;
 use crate::telemetry::Metrics;
 use crate::upstream::{
@@ -211,6 +211,17 @@ pub(super) fn shared(uplink: &config::Uplink, clock: &Clock) -> Shared {
         limits: Limits::new(clock.clone()),
         refreshed: Refreshed::new(),
     }
+}
+
+/// How long clients may take.
+pub(super) fn terms(config: &config::Config) -> Terms {
+    let limits = server::Limits {
+        header_timeout: config.server.header_timeout,
+        header_bytes: config.limits.header_bytes,
+        stall_timeout: config.server.stall_timeout,
+        drain_timeout: config.server.drain_timeout,
+    };
+    Terms { limits, handshake: config.tls.handshake_timeout }
 }
 
 /// How many clients may be here.

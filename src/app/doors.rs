@@ -59,10 +59,9 @@ impl Doors {
         Ok(doors)
     }
 
-    /// TLS as it is spoken, and how long it may take to agree on it.
-    pub(super) fn tls(&self) -> Option<(server::Tls, Duration)> {
-        let within = self.made_of().tls.handshake_timeout;
-        self.inner.tls.clone().map(|tls| (tls, within))
+    /// TLS as it is spoken.
+    pub(super) fn tls(&self) -> Option<server::Tls> {
+        self.inner.tls.clone()
     }
 
     /// Who may have what.
@@ -77,8 +76,7 @@ impl Doors {
     pub(super) fn take(&self, new: &Config) -> Result<(), TlsError> {
         let mut made_of = self.made_of();
         // Where it is listened stays as it was: that is for a restart.
-        let (listen, handshake_timeout) = (made_of.tls.listen.clone(), made_of.tls.handshake_timeout);
-        let tls = config::Tls { listen, handshake_timeout, ..new.tls.clone() };
+        let tls = config::Tls { listen: made_of.tls.listen.clone(), ..new.tls.clone() };
         let new = MadeOf { tls, access: new.access.clone() };
         self.replace(&made_of, &new)?;
         *made_of = new;

@@ -21,9 +21,7 @@ use crate::http::window;
 use crate::mirror::{Contact, Ending, Job, Mirror, Mode, Options, UpstreamMode, Verdict};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::api::Api;
-use crate::server::{
-    self, Crowd, Door, Drained, FileSocket, Limits, Sending, Service, SocketError, TlsError,
-};
+use crate::server::{self, Crowd, Door, Drained, FileSocket, Sending, Service, SocketError, Terms, TlsError};
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
 use crate::telemetry::{Metrics, StoreFigures};
@@ -49,6 +47,10 @@ pub struct Running {
     tls_addresses: Vec<SocketAddr>,
     doors: Doors,
     sending: Sending,
+    /// How many clients may be here.
+    crowd: Crowd,
+    /// How long they may take.
+    terms: watch::Sender<Terms>,
     admin_address: Option<SocketAddr>,
     mirror: Mirror,
     store: Store,
@@ -193,6 +195,8 @@ impl App {
             tls_addresses: Vec::new(),
             doors,
             sending,
+            crowd: Crowd::new(build::crowd_limits(&config.limits)),
+            terms: watch::Sender::new(build::terms(&config)),
             admin_address: None,
             mirror,
             store,
@@ -274,7 +278,15 @@ impl Running {
             self.proofs.send_replace(new.verify.clone());
             config.verify = new.verify;
         }
-        config.log = new.log;
+        if config.limits != new.limits {
+            self.crowd.limit(build::crowd_limits(&new.limits));
+            self.mirror.limit_fills(new.limits.max_fills);
+        }
+        (config.limits, config.log) = (new.limits, new.log);
+        config.tls.handshake_timeout = new.tls.handshake_timeout;
+        (config.server.header_timeout, config.server.stall_timeout) =
+            (new.server.header_timeout, new.server.stall_timeout);
+        self.terms.send_replace(build::terms(&config));
         Ok(changes)
     }
 
@@ -302,14 +314,8 @@ impl Running {
     }
 
     async fn listen(&mut self, config: &Config) -> Result<(), StartError> {
-        let limits = Limits {
-            header_timeout: config.server.header_timeout,
-            header_bytes: config.limits.header_bytes,
-            stall_timeout: config.server.stall_timeout,
-            drain_timeout: config.server.drain_timeout,
-        };
         warn(config);
-        let (access, crowd) = (self.doors.access(), Crowd::new(build::crowd_limits(&config.limits)));
+        let (access, crowd, terms) = (self.doors.access(), self.crowd.clone(), self.terms.subscribe());
         let (mirror, metrics) = (self.mirror.clone(), self.metrics.clone());
         let service = Service::new(mirror, access.clone(), crowd.clone(), self.shared.pseudonym, metrics);
         let admin = match config.admin.listen {
@@ -324,7 +330,7 @@ impl Running {
             listeners.push((bind(*address).await?, true));
         }
         let (sending, metrics) = (self.sending.clone(), self.metrics.clone());
-        let door = Door { service, limits, access, crowd, tls: None, sending, metrics };
+        let door = Door { service, terms, access, crowd, tls: None, sending, metrics };
         if let Some(path) = &config.server.socket {
             let socket = file_socket("server.socket", path, config.server.socket_mode)?;
             self.listeners.spawn(door.clone().serve(socket, self.stop_listeners.clone()));
@@ -393,7 +399,7 @@ impl Running {
             metrics.body_buffers(window::buffered() as u64);
             metrics.files_sent_by_kernel(sending.by_kernel());
             let (used, budget) = mirror.memory_in_use();
-            metrics.memory(used, budget);
+            metrics.memory(&used, budget);
             for (name, job) in mirror.regular_warmings() {
                 if job.ended().is_some() {
                     metrics.warmed(&name, incomplete(&job));
@@ -431,8 +437,16 @@ fn file_socket(key: &'static str, path: &Path, mode: u32) -> Result<FileSocket, 
 
 fn show_store(store: &Store, metrics: &Metrics) {
     let stats = store.stats();
+    let used = stats.used;
     metrics.store(&StoreFigures {
-        bytes: stats.used_bytes,
+        bytes: &[
+            ("blob", used.blobs),
+            ("manifest", used.manifests),
+            ("unfinished", used.unfinished),
+            ("quarantine", used.quarantine),
+            ("index", used.index),
+            ("lingering", used.lingering),
+        ],
         budget: stats.max_bytes,
         blobs: stats.blobs,
         manifests: stats.manifests,
@@ -444,7 +458,11 @@ fn show_store(store: &Store, metrics: &Metrics) {
         pins: stats.pins,
         pinned: stats.pinned_bytes,
         pins_lost: stats.pins_lost,
-        evictions: &[("space", stats.evicted)],
+        evictions: &[
+            ("blob", "space", stats.evicted.saturating_sub(stats.evicted_manifests)),
+            ("manifest", "space", stats.evicted_manifests),
+            ("unfinished", "space", stats.evicted_unfinished),
+        ],
         quarantined: stats.quarantined,
     });
 }

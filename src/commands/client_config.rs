@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use roadstead::config::{Config, Sources};
-use roadstead::nodes::{self, Client, Facts, Plan, Registry};
+use roadstead::nodes::{self, Client, Facts, Login, Plan, Registry, Shown, Wanted};
 use url::Url;
 
-use super::show;
+use super::{authority, show};
 use crate::{Failure, environment, failed, misconfigured};
 
 #[derive(Args, Debug)]
@@ -37,9 +37,19 @@ pub(crate) struct About {
     /// The mirror as clients reach it, as in https://mirror.example:5000; without it the first address of the configuration
     #[arg(long, value_name = "URL", env = "ROADSTEAD_MIRROR", hide_env_values = true)]
     mirror: Option<String>,
-    /// A file in PEM with the authority of the mirror's certificate, where clients do not trust it anyway
+    /// A file in PEM with the authority of the mirror's certificate, where clients do not trust it anyway; without it what the
+    /// configured certificate has at its end, or ca.crt beside it
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A certificate in PEM for clients to show; it is copied, and its key
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+    /// A file with what clients log in with, as in USER:PASSWORD (containerd, k3s and rke2)
+    #[arg(long, value_name = "FILE")]
+    login_file: Option<PathBuf>,
     /// A registry that it mirrors and, after =, where clients go while the mirror is away; in place of the configuration's
     #[arg(long = "upstream", value_name = "NAME[=URL]")]
     upstreams: Vec<String>,
@@ -64,10 +74,12 @@ const EXAMPLES: &str = "\
 Examples:
   roadstead client-config containerd --mirror http://mirror.example:5000
   roadstead client-config docker --mirror https://mirror.example --ca ca.pem --write
+  roadstead client-config containerd --config /etc/roadstead/roadstead.toml --login-file login --write
   roadstead client-config containerd --mirror http://mirror.example:5000 --remove
 
 What others have written in the same files stays. A file that cannot be changed without changing what they mean is left
-alone, and told; then the exit code is 1. docker, k3s, rke2 and buildkitd read their files when they start.";
+alone, and told; then the exit code is 1. docker, k3s, rke2 and buildkitd read their files when they start. In docker's file
+nothing says what is whose: take out one address of the mirror before you put in another.";
 
 impl ClientName {
     fn client(self) -> Client {
@@ -86,13 +98,25 @@ impl ClientName {
 pub(crate) fn client_config(args: &ClientConfig) -> Result<(), Failure> {
     let facts = facts(&args.about)?;
     let client = args.client.client();
+    can_log_in(client, &facts)?;
     if !args.write && !args.remove {
         let files = nodes::wanted(client, &facts);
-        let texts: Vec<_> =
-            files.iter().map(|file| format!("# {}\n{}", file.path.display(), file.content.alone())).collect();
-        return show::print(&texts.join("\n"));
+        let text = |file: &Wanted| {
+            let is_key = file.path.extension().is_some_and(|extension| extension == "key");
+            let text = if is_key { "(a copy of --client-key)\n".to_owned() } else { file.content.alone() };
+            format!("# {}\n{text}", file.path.display())
+        };
+        return show::print(&files.iter().map(text).collect::<Vec<_>>().join("\n"));
     }
     carry_out(&args.root, client, &facts, args.remove)
+}
+
+/// Whether what there is to log in with can be told this client.
+pub(super) fn can_log_in(client: Client, facts: &Facts) -> Result<(), Failure> {
+    match client.logs_in_by_hand().filter(|_| facts.login.is_some()) {
+        Some(why) => Err(wrong(&format!("--login-file: {why}"))),
+        None => Ok(()),
+    }
 }
 
 /// Changes the files of a client, and tells which.
@@ -163,7 +187,7 @@ pub(super) fn facts(about: &About) -> Result<Facts, Failure> {
             Some(Config::load(&sources).map_err(misconfigured)?)
         }
     };
-    let (tls, authority) = match (&about.mirror, &config) {
+    let (tls, at) = match (&about.mirror, &config) {
         (Some(text), _) => address(text)?,
         (None, Some(config)) => listening(config)?,
         (None, None) => return Err(wrong("name the mirror by --mirror")),
@@ -172,10 +196,38 @@ pub(super) fn facts(about: &About) -> Result<Facts, Failure> {
         Some(config) if about.upstreams.is_empty() => config.upstreams.iter().map(registry).collect(),
         _ => about.upstreams.iter().map(|text| named(text)).collect::<Result<_, _>>()?,
     };
-    let read = |path: &PathBuf| {
-        fs::read_to_string(path).map_err(|error| failed(format!("{}: {error}", path.display())))
+    let ca = match (&about.ca, &config) {
+        (Some(file), _) => Some(text(file)?),
+        (None, Some(config)) if tls => authority::of_mirror(config, &at),
+        (None, _) => None,
     };
-    Ok(Facts { tls, authority, ca: about.ca.as_ref().map(read).transpose()?, upstreams })
+    let shown = match (&about.client_cert, &about.client_key) {
+        (Some(certificate), Some(key)) => Some(Shown { certificate: text(certificate)?, key: text(key)? }),
+        _ => None,
+    };
+    let login = about.login_file.as_deref().map(login).transpose()?;
+    if !tls && (ca.is_some() || shown.is_some()) {
+        return Err(wrong(
+            "--ca and --client-cert are for a mirror that speaks TLS: its address begins with https",
+        ));
+    }
+    Ok(Facts { tls, authority: at, ca, shown, login, upstreams })
+}
+
+fn text(file: &Path) -> Result<String, Failure> {
+    fs::read_to_string(file).map_err(|error| failed(format!("{}: {error}", file.display())))
+}
+
+/// `alice:secret`, alone in a file.
+fn login(file: &Path) -> Result<Login, Failure> {
+    let text = text(file)?;
+    match text.trim_end_matches(['\r', '\n']).split_once(':') {
+        Some((user, password)) if !user.is_empty() && !text.trim_end().contains(['\r', '\n']) => {
+            Ok(Login { user: user.to_owned(), password: password.to_owned() })
+        }
+        // What is in it is not told.
+        _ => Err(wrong(&format!("{}: a login is one line, as in USER:PASSWORD", file.display()))),
+    }
 }
 
 fn wrong(what: &str) -> Failure {

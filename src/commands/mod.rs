@@ -3,6 +3,7 @@
 //! A command asks a desk, and does not know whether that is a running server or a store that this process has opened
 //! ([`reach`]). It prints the API's own document with `--json`, and for people otherwise.
 
+mod authority;
 mod bars;
 mod bench;
 mod client_config;

@@ -6,7 +6,7 @@ use clap::Args;
 use roadstead::nodes::{Client, Facts};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::client_config::{About, carry_out, facts};
+use super::client_config::{About, can_log_in, carry_out, facts};
 use super::show;
 use crate::{Failure, failed, runtime};
 
@@ -74,7 +74,13 @@ fn all(root: &Path, facts: &Facts, remove: bool) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for (client, name, _) in there {
         show::print(&format!("{name}:\n"))?;
-        match carry_out(root, *client, facts, remove) {
+        let done = match can_log_in(*client, facts) {
+            Ok(()) => carry_out(root, *client, facts, remove),
+            // Without the login it is of no use; what was there before stays.
+            Err(Failure::Misconfigured(why)) if !remove => Err(Failure::Failed(why)),
+            Err(_) => carry_out(root, *client, facts, remove),
+        };
+        match done {
             Ok(()) => {}
             Err(Failure::Failed(why)) => failures.push(why),
             Err(other) => return Err(other),

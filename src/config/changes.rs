@@ -5,8 +5,8 @@ use super::{Config, Upstream};
 /// The differences between the configuration that is in use and a new one, by the names of their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// These can be taken into use while the process runs: upstreams, certificates, who may use it, what is done at intervals, and the
-    /// level of the log.
+    /// These can be taken into use while the process runs: upstreams, certificates, who may use it and how many, what is done at intervals,
+    /// and the level of the log.
     pub live: Vec<String>,
     /// These are taken into use by a restart, and not before.
     pub restart: Vec<String>,
@@ -28,12 +28,8 @@ impl Config {
             ("server.listen", self.server.listen != new.server.listen),
             ("server.socket", self.server.socket != new.server.socket),
             ("server.socket_mode", self.server.socket_mode != new.server.socket_mode),
-            ("limits", self.limits != new.limits),
             ("tls.listen", self.tls.listen != new.tls.listen),
-            ("tls.handshake_timeout", self.tls.handshake_timeout != new.tls.handshake_timeout),
             ("server.drain_timeout", self.server.drain_timeout != new.server.drain_timeout),
-            ("server.stall_timeout", self.server.stall_timeout != new.server.stall_timeout),
-            ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
             ("server.send_files", self.server.send_files != new.server.send_files),
             ("admin.listen", self.admin.listen != new.admin.listen),
             ("admin.socket", self.admin.socket != new.admin.socket),
@@ -51,6 +47,9 @@ impl Config {
         ];
         let mut live = differing(&[
             ("log.level", self.log.level != new.log.level),
+            ("limits", self.limits != new.limits),
+            ("server.stall_timeout", self.server.stall_timeout != new.server.stall_timeout),
+            ("server.header_timeout", self.server.header_timeout != new.server.header_timeout),
             ("warm", self.warms != new.warms),
             ("verify", self.verify != new.verify),
             ("access.networks", self.access.networks != new.access.networks),
@@ -61,6 +60,7 @@ impl Config {
             ("tls.client_ca", self.tls.client_ca != new.tls.client_ca),
             ("tls.client_auth", self.tls.client_auth != new.tls.client_auth),
             ("tls.min_version", self.tls.min_version != new.tls.min_version),
+            ("tls.handshake_timeout", self.tls.handshake_timeout != new.tls.handshake_timeout),
         ]);
         live.extend(upstreams(&self.upstreams, &new.upstreams));
         Changes { live, restart: differing(&restart) }
@@ -151,10 +151,7 @@ mod tests {
             ("server", "listen", "[\"127.0.0.1:1\"]"),
             ("server", "socket", "\"s\""),
             ("server", "socket_mode", "\"0600\""),
-            ("tls", "handshake_timeout", "\"1s\""),
             ("server", "drain_timeout", "\"1s\""),
-            ("server", "stall_timeout", "\"1s\""),
-            ("server", "header_timeout", "\"1s\""),
             ("server", "send_files", "\"copy\""),
             ("admin", "listen", "\"\""),
             ("log", "format", "\"json\""),
@@ -174,11 +171,31 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_the_configuration_names_what_needs_a_restart() {
+        let page = include_str!("../../docs/configuration.md");
+        let (_, told) = page.split_once("<!-- restart -->").unwrap();
+        let told: Vec<_> = told.split("\n\n").next().unwrap().split('`').skip(1).step_by(2).collect();
+        let text = "[server]\nlisten = []\nsocket = \"s\"\nsocket_mode = \"0600\"\ndrain_timeout = \"1s\"\nsend_files = \"copy\"\n\
+                    [admin]\nlisten = \"\"\nsocket = \"t\"\napi = \"socket\"\n[log]\nformat = \"json\"\n\
+                    [store]\npath = \"p\"\nmax_bytes = \"1GiB\"\nmax_blob = \"1GiB\"\nscrub_rate = \"1MiB\"\n\
+                    scrub_every = \"1d\"\n[memory]\nmax_bytes = \"1GiB\"\n[uplink]\nmax_connections = 7\n\
+                    max_rate = \"1MiB\"\n";
+        let mut new = config(text);
+        new.tls.listen.push("127.0.0.1:1".parse().unwrap());
+        new.admin.token_file = Some("t".into());
+        assert_eq!(Config::default().changes(&new).restart, told);
+    }
+
+    #[test]
     fn the_log_level_what_is_done_at_intervals_and_upstreams_change_live() {
         let rows = [
             ("log.level", "[log]\nlevel = \"debug\"\n"),
             ("warm", "[[warm]]\nname = \"a\"\nimages = [\"docker.io/library/alpine:3\"]\n"),
             ("verify", "[verify]\ninterval = \"1h\"\n"),
+            ("limits", "[limits]\nmax_fills = 7\n"),
+            ("server.stall_timeout", "[server]\nstall_timeout = \"1s\"\n"),
+            ("server.header_timeout", "[server]\nheader_timeout = \"1s\"\n"),
+            ("tls.handshake_timeout", "[tls]\nhandshake_timeout = \"1s\"\n"),
         ];
         for (key, text) in rows {
             let changes = Config::default().changes(&config(text));

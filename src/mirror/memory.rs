@@ -3,6 +3,9 @@
 //! It holds only what was verified, and says nothing about who may have it or whether the store still has it: both are
 //! asked before.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use moka::sync::Cache;
 
@@ -36,23 +39,61 @@ enum Content {
 #[derive(Debug)]
 pub(super) struct Memory {
     cache: Cache<(Kind, Digest), Content>,
+    used: Arc<Used>,
+}
+
+/// Bytes by kind.
+#[derive(Debug, Default)]
+struct Used {
+    manifests: AtomicU64,
+    blobs: AtomicU64,
+}
+
+impl Used {
+    fn of(&self, content: &Content) -> &AtomicU64 {
+        match content {
+            Content::Manifest(_) => &self.manifests,
+            Content::Blob(_) => &self.blobs,
+        }
+    }
+}
+
+impl Content {
+    /// What it costs to keep it.
+    fn weight(&self) -> u32 {
+        let bytes = match self {
+            Self::Manifest(Kept { manifest, .. }) => manifest.bytes.len() + manifest.media_type.len(),
+            Self::Blob(bytes) => bytes.len(),
+        };
+        u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX)
+    }
 }
 
 impl Memory {
     pub(super) fn new(max_bytes: u64) -> Self {
-        let weigh = |_: &(Kind, Digest), content: &Content| {
-            let bytes = match content {
-                Content::Manifest(Kept { manifest, .. }) => manifest.bytes.len() + manifest.media_type.len(),
-                Content::Blob(bytes) => bytes.len(),
-            };
-            u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX)
-        };
-        Self { cache: Cache::builder().max_capacity(max_bytes).weigher(weigh).build() }
+        let used = Arc::<Used>::default();
+        let left = Arc::clone(&used);
+        let cache = Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_: &(Kind, Digest), content: &Content| content.weight())
+            .eviction_listener(move |_, content: Content, _| {
+                left.of(&content).fetch_sub(content.weight().into(), Ordering::Relaxed);
+            })
+            .build();
+        Self { cache, used }
     }
 
-    /// How many bytes are in use, as of a moment ago, and how many may be.
-    pub(super) fn in_use(&self) -> (u64, u64) {
-        (self.cache.weighted_size(), self.cache.policy().max_capacity().unwrap_or_default())
+    /// How many bytes of each kind are in use, as of a moment ago, and how many may be in all.
+    pub(super) fn in_use(&self) -> ([(&'static str, u64); 2], u64) {
+        let used = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let by_kind = [("manifest", used(&self.used.manifests)), ("blob", used(&self.used.blobs))];
+        (by_kind, self.cache.policy().max_capacity().unwrap_or_default())
+    }
+
+    /// What it replaces, or has no room for, is counted when it is let go.
+    fn keep(&self, kind: Kind, digest: Digest, content: Content) {
+        self.used.of(&content).fetch_add(content.weight().into(), Ordering::Relaxed);
+        self.cache.insert((kind, digest), content);
     }
 
     pub(super) fn manifest(&self, digest: &Digest) -> Option<Kept> {
@@ -63,7 +104,7 @@ impl Memory {
     }
 
     pub(super) fn keep_manifest(&self, kept: Kept) {
-        self.cache.insert((Kind::Manifest, kept.manifest.digest.clone()), Content::Manifest(kept));
+        self.keep(Kind::Manifest, kept.manifest.digest.clone(), Content::Manifest(kept));
     }
 
     pub(super) fn blob(&self, digest: &Digest) -> Option<Bytes> {
@@ -74,7 +115,7 @@ impl Memory {
     }
 
     pub(super) fn keep_blob(&self, digest: &Digest, bytes: Bytes) {
-        self.cache.insert((Kind::Blob, digest.clone()), Content::Blob(bytes));
+        self.keep(Kind::Blob, digest.clone(), Content::Blob(bytes));
     }
 }
 
@@ -97,6 +138,24 @@ mod tests {
         memory.keep_manifest(Kept { manifest, anonymous: true });
         assert!(memory.manifest(&digest).is_some());
         assert_eq!(memory.blob(&digest).as_deref(), Some(&b"{}"[..]));
+    }
+
+    #[test]
+    fn what_is_in_use_is_known_by_kind_whatever_is_replaced_and_let_go() {
+        let memory = Memory::new(10_000);
+        let blob = |of: u8| {
+            let bytes = Bytes::from(vec![of; 1000]);
+            memory.keep_blob(&Digest::of(Algorithm::Sha256, &bytes), bytes);
+        };
+        // The first is kept twice, and there is room for no more than seven.
+        for of in [0, 0].into_iter().chain(0..100) {
+            blob(of);
+        }
+        memory.cache.run_pending_tasks();
+        let ([manifests, blobs], budget) = memory.in_use();
+        assert_eq!((manifests, budget), (("manifest", 0), 10_000));
+        assert_eq!(blobs, ("blob", memory.cache.weighted_size()));
+        assert!((1256..=7 * 1256).contains(&blobs.1), "{blobs:?}");
     }
 
     #[test]

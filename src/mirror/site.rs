@@ -227,17 +227,18 @@ impl Mirror {
         let relays = Relays::new(metrics.clone(), tasks.clone(), stop.clone());
         let (sites, switch) = (Sites::new(namespaces, sites, &tasks, &stop), Switch::new());
         switch.begin(&sites.list);
+        let fills = Fills::new(
+            store.clone(),
+            recent.clone(),
+            relays.clone(),
+            metrics.clone(),
+            tasks.clone(),
+            stop.clone(),
+            switch.turns(),
+        );
+        fills.at_most(max_fills);
         Self(Arc::new(Parts {
-            fills: Fills::new(
-                store.clone(),
-                recent.clone(),
-                relays.clone(),
-                metrics.clone(),
-                tasks.clone(),
-                stop.clone(),
-                switch.turns(),
-            )
-            .at_most(max_fills),
+            fills,
             relays,
             warmings: Jobs::default(),
             rounds: Rounds::default(),
@@ -343,8 +344,8 @@ impl Mirror {
         sites.list.iter().flat_map(of).collect()
     }
 
-    /// How many bytes are kept in memory, and how many may be.
-    pub fn memory_in_use(&self) -> (u64, u64) {
+    /// How many bytes of each kind are kept in memory, and how many may be in all.
+    pub fn memory_in_use(&self) -> ([(&'static str, u64); 2], u64) {
         self.0.memory.in_use()
     }
 
@@ -361,6 +362,11 @@ impl Mirror {
     /// The upstream of that name, if it is still configured.
     pub(super) fn site(&self, name: &str) -> Option<Arc<Site>> {
         self.sites().list.iter().find(|site| site.name() == name).cloned()
+    }
+
+    /// From now on so many blobs may be on their way at a time; those that are go on.
+    pub fn limit_fills(&self, most: usize) {
+        self.0.fills.at_most(most);
     }
 
     /// Puts other upstreams in place of the present ones. Requests and fills under way go on with what they began; the

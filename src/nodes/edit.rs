@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value};
 use toml::Table;
+
+use super::json;
 
 /// The first line of a file that is ours.
 pub(super) const MARK: &str =
@@ -34,6 +35,8 @@ pub enum Content {
 pub enum Refused {
     /// It is somebody else's.
     Others,
+    /// It is a link to a file that is managed elsewhere.
+    Link,
     /// It is not what it should be, or would not be any more.
     Invalid(String),
 }
@@ -44,6 +47,7 @@ impl fmt::Display for Refused {
             Self::Others => {
                 f.write_str("somebody else wrote it; put in by hand what roadstead client-config prints")
             }
+            Self::Link => f.write_str("it is a link; put what roadstead client-config prints where it leads"),
             Self::Invalid(why) => write!(f, "it cannot be changed: {why}"),
         }
     }
@@ -68,7 +72,7 @@ impl Content {
                 Self::Whole(text) => Ok(text.clone()),
                 Self::FirstTable { block, top } => Ok(format!("{MARK}\n{top}\n{}", marked(block))),
                 Self::LastTables(block) => Ok(format!("{MARK}\n{}", marked(block))),
-                Self::JsonLists(items) => with_items(Map::new(), items),
+                Self::JsonLists(items) => json::alone(items),
             };
         };
         let others = match self {
@@ -76,8 +80,8 @@ impl Content {
             Self::Whole(_) => return Err(Refused::Others),
             // What is ours alone is written anew, whatever it was.
             Self::FirstTable { .. } | Self::LastTables(_) if is_ours(present) => return self.put_in(None),
-            Self::JsonLists(items) => return with_items(object(present)?, items),
-            Self::FirstTable { .. } | Self::LastTables(_) => without_block(present),
+            Self::JsonLists(items) => return json::put_in(present, items),
+            Self::FirstTable { .. } | Self::LastTables(_) => without_block(present)?,
         };
         let before: Table = others.parse().map_err(invalid)?;
         let whole = match self {
@@ -115,27 +119,10 @@ impl Content {
             _ if is_ours(present) => Ok(None),
             Self::Whole(_) => Ok(Some(present.to_owned())),
             Self::FirstTable { .. } | Self::LastTables(_) => {
-                let others = without_block(present);
+                let others = without_block(present)?;
                 Ok(Some(others).filter(|others| !others.trim().is_empty()))
             }
-            Self::JsonLists(items) => {
-                let mut object = object(present)?;
-                let before = object.clone();
-                for (list, item) in items {
-                    let Some(Value::Array(values)) = object.get_mut(*list) else { continue };
-                    values.retain(|value| value != item.as_str());
-                    if values.is_empty() {
-                        object.remove(*list);
-                    }
-                }
-                Ok(if object == before {
-                    Some(present.to_owned())
-                } else if object.is_empty() {
-                    None
-                } else {
-                    Some(pretty(&object))
-                })
-            }
+            Self::JsonLists(items) => json::take_from(present, items),
         }
     }
 
@@ -161,16 +148,19 @@ fn marked(block: &str) -> String {
     format!("{BEGIN}\n{block}{END}\n")
 }
 
-fn without_block(text: &str) -> String {
+fn without_block(text: &str) -> Result<String, Refused> {
     let mut inside = false;
-    let kept = text.split_inclusive('\n').filter(|line| {
-        let line = line.trim_end_matches(['\n', '\r']);
-        let begins = line == BEGIN;
-        let ours = inside || begins;
-        inside = ours && line != END;
-        !ours
-    });
-    kept.collect()
+    let mut kept = String::new();
+    for line in text.split_inclusive('\n') {
+        match line.trim_end_matches(['\n', '\r']) {
+            BEGIN if !inside => inside = true,
+            END if inside => inside = false,
+            _ if inside => {}
+            _ => kept.push_str(line),
+        }
+    }
+    // Somebody has taken the end away: what is below may be theirs.
+    if inside { Err(Refused::Invalid(format!("the line {END:?} is missing in it"))) } else { Ok(kept) }
 }
 
 /// Where the first table begins.
@@ -212,27 +202,6 @@ fn prune(table: &mut Table) {
     table.retain(|_, value| !matches!(value, toml::Value::Table(inner) if inner.is_empty()));
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, Refused> {
-    serde_json::from_str(text).map_err(invalid)
-}
-
-fn with_items(mut object: Map<String, Value>, items: &[(&'static str, String)]) -> Result<String, Refused> {
-    for (list, item) in items {
-        let values = object.entry(*list).or_insert_with(|| Value::Array(Vec::new()));
-        let Value::Array(values) = values else {
-            return Err(Refused::Invalid(format!("{list} is no list")));
-        };
-        if !values.iter().any(|value| value == item.as_str()) {
-            values.push(item.clone().into());
-        }
-    }
-    Ok(pretty(&object))
-}
-
-fn pretty(object: &Map<String, Value>) -> String {
-    format!("{:#}\n", Value::Object(object.clone()))
-}
-
-fn invalid(why: impl fmt::Display) -> Refused {
+pub(super) fn invalid(why: impl fmt::Display) -> Refused {
     Refused::Invalid(why.to_string().trim_end().to_owned())
 }

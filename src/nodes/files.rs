@@ -1,17 +1,21 @@
 //! The files themselves: what has to be done, step by step, and each step.
 //!
 //! A file is written beside its place, made durable, and put there by a rename: whoever reads it sees the old one or the
-//! new one. What an interruption leaves is a file beside, which nobody reads and the next run takes.
+//! new one. What an interruption leaves is a file beside, which nobody reads and the next run takes. A file that was there
+//! keeps its owner and its rights, and a link stays a link.
 
-use std::fs::{self, File};
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::edit::{has_ours, is_ours};
+use super::snippets::{PAPERS, PAPERS_OF_HOST};
 use super::{Client, Content, Facts, Refused, Wanted, wanted};
 
-/// One step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One step. What is written may be a secret; to show a step tells the file alone.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Step {
     /// A directory, with those above it.
     MakeDirectory(PathBuf),
@@ -21,6 +25,8 @@ pub enum Step {
         beside: PathBuf,
         /// What is in it.
         text: String,
+        /// Who may read it.
+        rights: Rights,
     },
     /// It takes its place.
     Rename {
@@ -33,6 +39,38 @@ pub enum Step {
     Remove(PathBuf),
     /// A directory goes, if nothing is in it.
     RemoveDirectory(PathBuf),
+}
+
+/// Whose a file is, and who may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    mode: u32,
+    /// The user and the group; `None`: whoever writes it.
+    owner: Option<(u32, u32)>,
+}
+
+/// Of a file that its owner alone may use.
+const OWN: u32 = 0o600;
+
+impl Rights {
+    /// Those of the file that is there, less what a secret forbids.
+    fn of(path: &Path, secret: bool) -> Self {
+        let there = fs::metadata(path).ok();
+        let mode = there.as_ref().map_or(0o644, |there| there.mode() & 0o777);
+        let owner = there.map(|there| (there.uid(), there.gid()));
+        Self { mode: if secret { mode & OWN } else { mode }, owner }
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeDirectory(path) => write!(f, "making {}", path.display()),
+            Self::Write { beside, .. } => write!(f, "writing {}", beside.display()),
+            Self::Rename { to, .. } => write!(f, "putting {} in its place", to.display()),
+            Self::Remove(path) | Self::RemoveDirectory(path) => write!(f, "removing {}", path.display()),
+        }
+    }
 }
 
 /// What is to be done.
@@ -54,9 +92,18 @@ impl Step {
     pub fn run(&self) -> io::Result<()> {
         match self {
             Self::MakeDirectory(path) => fs::create_dir_all(path),
-            Self::Write { beside, text } => {
-                let mut file = File::create(beside)?;
+            Self::Write { beside, text, rights } => {
+                let mut open = OpenOptions::new();
+                let mut file = open.write(true).create(true).truncate(true).mode(OWN).open(beside)?;
+                // One that was left by an interruption may have other rights.
+                file.set_permissions(Permissions::from_mode(OWN))?;
                 file.write_all(text.as_bytes())?;
+                let own = file.metadata().map(|made| (made.uid(), made.gid()))?;
+                // Where it is ours already, nobody has to be allowed to give files away.
+                if let Some((user, group)) = rights.owner.filter(|owner| *owner != own) {
+                    fchown(&file, Some(user), Some(group))?;
+                }
+                file.set_permissions(Permissions::from_mode(rights.mode))?;
                 file.sync_all()
             }
             Self::Rename { beside, to } => {
@@ -94,13 +141,16 @@ pub fn plan(root: &Path, client: Client, facts: &Facts) -> io::Result<Plan> {
         let path = below(root, &file.path);
         let present = read(&path)?;
         match file.content.put_in(present.as_deref()) {
-            Ok(text) if Some(&text) == present.as_ref() => plan.right.push(path),
-            Ok(text) => plan.write(path, text),
+            Ok(text) if Some(&text) == present.as_ref() && !is_too_open(&path, file.secret) => {
+                plan.right.push(path);
+            }
+            Ok(_) if path.is_symlink() => plan.refused.push((path, Refused::Link)),
+            Ok(text) => plan.write(path, text, file.secret),
             Err(refused) => plan.refused.push((path, refused)),
         }
     }
     let names: Vec<_> = files.iter().map(|file| below(root, &file.path)).collect();
-    for (path, content) in present(root, client, &files)? {
+    for (path, content) in present(root, client, &files)?.into_iter().rev() {
         if !names.contains(&path) {
             plan.take(path, &content)?;
         }
@@ -124,12 +174,13 @@ pub fn plan_removal(root: &Path, client: Client, facts: &Facts) -> io::Result<Pl
 }
 
 impl Plan {
-    fn write(&mut self, path: PathBuf, text: String) {
+    fn write(&mut self, path: PathBuf, text: String, secret: bool) {
         if let Some(home) = path.parent().filter(|home| !home.is_dir()) {
             self.steps.push(Step::MakeDirectory(home.to_owned()));
         }
         let beside = beside(&path);
-        self.steps.push(Step::Write { beside: beside.clone(), text });
+        let rights = Rights::of(&path, secret);
+        self.steps.push(Step::Write { beside: beside.clone(), text, rights });
         self.steps.push(Step::Rename { beside, to: path });
     }
 
@@ -140,9 +191,10 @@ impl Plan {
         }
         if let Some(present) = read(&path)? {
             match content.take_from(&present) {
+                Ok(Some(text)) if text == present => {}
+                Ok(_) if path.is_symlink() => self.refused.push((path.clone(), Refused::Link)),
                 Ok(None) => self.steps.push(Step::Remove(path.clone())),
-                Ok(Some(text)) if text != present => self.write(path.clone(), text),
-                Ok(Some(_)) => {}
+                Ok(Some(text)) => self.write(path.clone(), text, false),
                 Err(refused) => self.refused.push((path.clone(), refused)),
             }
         }
@@ -158,23 +210,14 @@ impl Plan {
 fn present(root: &Path, client: Client, wanted: &[Wanted]) -> io::Result<Vec<(PathBuf, Content)>> {
     let mut found: Vec<_> =
         wanted.iter().map(|file| (below(root, &file.path), file.content.clone())).collect();
-    if client == Client::Containerd {
-        let home = below(root, Path::new("/etc/containerd/certs.d"));
-        let other = Content::FirstTable { block: String::new(), top: String::new() };
-        let mut more = Vec::new();
-        for path in entries(&home)?
-            .into_iter()
-            .map(|entry| entry.join("hosts.toml"))
-            .chain([home.join("roadstead-ca.crt")])
-        {
-            if read(&path)?.is_some_and(|text| has_ours(&text)) || beside(&path).exists() {
-                more.push((path, other.clone()));
-            }
+    let mut more = Vec::new();
+    for path in may_be_ours(root, client)? {
+        let is_known = found.iter().any(|(known, _)| *known == path);
+        if !is_known && (read(&path)?.is_some_and(|text| has_ours(&text)) || beside(&path).exists()) {
+            more.push((path, Content::FirstTable { block: String::new(), top: String::new() }));
         }
-        more.retain(|(path, _)| !found.iter().any(|(known, _)| known == path));
-        more.sort_by(|(one, _), (other, _)| one.cmp(other));
-        found.extend(more);
     }
+    found.splice(0..0, more);
     found.retain(|(path, content)| match content {
         // Of others, and as good as not there.
         Content::Whole(_) => {
@@ -183,6 +226,28 @@ fn present(root: &Path, client: Client, wanted: &[Wanted]) -> io::Result<Vec<(Pa
         _ => true,
     });
     Ok(found)
+}
+
+/// The files of a client that have something of ours, if they are there: whatever the mirror and its registries were called.
+fn may_be_ours(root: &Path, client: Client) -> io::Result<Vec<PathBuf>> {
+    let (home, own, each): (_, &[&str], &[&str]) = match client {
+        Client::Containerd => ("etc/containerd/certs.d", &PAPERS, &["hosts.toml"]),
+        Client::CriO | Client::Podman => ("etc/containers/certs.d", &[], &PAPERS_OF_HOST),
+        Client::Docker => ("etc/docker/certs.d", &[], &PAPERS_OF_HOST),
+        Client::K3s => ("etc/rancher/k3s", &PAPERS, &[]),
+        Client::Rke2 => ("etc/rancher/rke2", &PAPERS, &[]),
+        Client::Buildkit => ("etc/buildkit", &PAPERS, &[]),
+    };
+    let home = root.join(home);
+    let mut hosts = if each.is_empty() { Vec::new() } else { entries(&home)? };
+    hosts.sort();
+    let own = own.iter().map(|name| home.join(name));
+    Ok(own.chain(hosts.iter().flat_map(|host| each.iter().map(|name| host.join(name)))).collect())
+}
+
+/// Whether more than its owner may read what is a secret.
+fn is_too_open(path: &Path, secret: bool) -> bool {
+    secret && fs::metadata(path).is_ok_and(|there| there.mode() & 0o777 & !OWN != 0)
 }
 
 /// A directory that is named after a registry.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::edit::is_ours;
@@ -28,7 +29,7 @@ const OTHERS: [(&str, &str); 7] = [
     ("etc/containers/registries.conf.d/10-others.conf", "unqualified-search-registries = [\"docker.io\"]\n"),
     (
         "etc/docker/daemon.json",
-        "{\n  \"insecure-registries\": [\n    \"lab.example\"\n  ],\n  \"log-level\": \"warn\"\n}\n",
+        "{\n\t\"log-level\": \"warn\",\n\t\"insecure-registries\":  [\n\t\t\"lab.example\"\n ],\n\t\"bip\": \"\"\n}",
     ),
     ("etc/buildkit/buildkitd.toml", "debug = true\n[worker.oci]\n  enabled = false\n"),
     ("etc/rancher/README", "not ours\n"),
@@ -45,6 +46,8 @@ fn facts(tls: bool) -> Facts {
         tls,
         authority: "mirror.example:5000".to_owned(),
         ca: tls.then(|| "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n".to_owned()),
+        shown: tls.then(|| Shown { certificate: "a certificate\n".to_owned(), key: "its key\n".to_owned() }),
+        login: tls.then(|| Login { user: "alice".to_owned(), password: "in \"wonderland".to_owned() }),
         upstreams: vec![
             registry("docker.io", "https://registry-1.docker.io", true),
             registry("quay.io", "https://quay.io", false),
@@ -215,7 +218,7 @@ fn each_client_is_told_in_its_own_words() {
         let files = wanted(client, &facts(tls));
         assert_eq!(
             files.len(),
-            if client == Client::Containerd { 3 } else { 1 } + usize::from(tls),
+            if client == Client::Containerd { 3 } else { 1 } + if tls { 3 } else { 0 },
             "{client:?}"
         );
         for file in &files {
@@ -227,7 +230,8 @@ fn each_client_is_told_in_its_own_words() {
                 _ => {}
             }
             assert!(is_ours(&text) != name.ends_with("daemon.json"), "{name}");
-            assert!(name.ends_with(".crt") || text.contains("mirror.example:5000"), "{name}: {text}");
+            let is_paper = [".crt", ".cert", ".key"].iter().any(|extension| name.ends_with(extension));
+            assert!(is_paper || text.contains("mirror.example:5000"), "{name}: {text}");
             let says_plain =
                 text.contains("http://mirror") || text.contains("insecure") || text.contains("http = true");
             assert!(!tls || !says_plain, "{name}: {text}");
@@ -240,4 +244,93 @@ fn each_client_is_told_in_its_own_words() {
         of(Client::Rke2)
             .contains("  \"registry.local:5000\":\n    endpoint: [\"http://mirror.example:5000\"]\n")
     );
+}
+
+#[test]
+fn what_was_there_keeps_its_rights_and_a_secret_is_for_its_owner_alone() {
+    let rights = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = world();
+    let hosts = folder.path().join("etc/containerd/certs.d");
+    let theirs = hosts.join("docker.io/hosts.toml");
+    fs::set_permissions(&theirs, fs::Permissions::from_mode(0o640)).unwrap();
+    run(&plan(folder.path(), Client::Containerd, &facts(false)).unwrap());
+    assert_eq!(rights(&theirs), 0o640);
+    assert_eq!(rights(&hosts.join("quay.io/hosts.toml")), 0o644);
+    // A login is in it now.
+    run(&plan(folder.path(), Client::Containerd, &facts(true)).unwrap());
+    for path in ["docker.io/hosts.toml", "quay.io/hosts.toml", "roadstead-client.key"] {
+        assert_eq!(rights(&hosts.join(path)), 0o600, "{path}");
+    }
+    fs::set_permissions(hosts.join("roadstead-client.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    run(&plan(folder.path(), Client::Containerd, &facts(true)).unwrap());
+    assert_eq!(rights(&hosts.join("roadstead-client.key")), 0o600);
+    let shown =
+        format!("{:?}{:?}", facts(true), plan(world().path(), Client::Containerd, &facts(true)).unwrap());
+    assert!(
+        !shown.contains("wonderland") && !shown.contains("its key") && !shown.contains("Basic"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_link_to_what_is_managed_elsewhere_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, managed) = (folder.path().join("etc/docker/daemon.json"), folder.path().join("managed.json"));
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&managed, "{}").unwrap();
+    std::os::unix::fs::symlink(&managed, &file).unwrap();
+    let refused = plan(folder.path(), Client::Docker, &facts(false)).unwrap();
+    assert_eq!((refused.steps.len(), refused.refused), (0, vec![(file.clone(), Refused::Link)]));
+    fs::write(&managed, "{\"registry-mirrors\": [\"http://mirror.example:5000\"]}").unwrap();
+    let refused = plan_removal(folder.path(), Client::Docker, &facts(false)).unwrap();
+    assert_eq!((refused.steps.len(), refused.refused), (0, vec![(file.clone(), Refused::Link)]));
+    assert!(file.is_symlink());
+}
+
+#[test]
+fn a_removal_that_is_told_less_than_was_written_leaves_nothing_behind() {
+    for client in [Client::Containerd, Client::Podman, Client::K3s, Client::Rke2, Client::Buildkit] {
+        let folder = world();
+        run(&plan(folder.path(), client, &facts(true)).unwrap());
+        let whole = plan_removal(folder.path(), client, &facts(false)).unwrap();
+        // Whatever it is interrupted after, no file names a paper that is gone.
+        for step in &whole.steps {
+            step.run().unwrap();
+            let now = look(folder.path());
+            let is_there = |end: &str| now.keys().any(|path| path.to_str().unwrap().ends_with(end));
+            let named = now.values().any(|text| text.contains("roadstead-ca.crt"));
+            assert!(!named || is_there("roadstead-ca.crt"), "{client:?}: {step:?}");
+        }
+        assert_eq!(look(folder.path()), look(world().path()), "{client:?}");
+    }
+    // The papers of an address that is no more.
+    for client in [Client::Docker, Client::Podman] {
+        let folder = world();
+        run(&plan(folder.path(), client, &facts(true)).unwrap());
+        let mut moved = facts(true);
+        moved.authority = "other.example".to_owned();
+        run(&plan(folder.path(), client, &moved).unwrap());
+        let papers = look(folder.path())
+            .into_keys()
+            .filter(|path| path.to_str().unwrap().contains("/certs.d/mirror."));
+        assert_eq!(papers.collect::<Vec<_>>(), [PathBuf::new(); 0], "{client:?}");
+    }
+}
+
+#[test]
+fn what_is_below_a_beginning_without_an_end_may_be_somebody_elses() {
+    let folder = world();
+    run(&plan(folder.path(), Client::Buildkit, &facts(false)).unwrap());
+    let file = folder.path().join("etc/buildkit/buildkitd.toml");
+    let text = fs::read_to_string(&file)
+        .unwrap()
+        .replace("# roadstead: end\n", "[worker.containerd]\n  enabled = true\n");
+    fs::write(&file, &text).unwrap();
+    for plan in [
+        plan(folder.path(), Client::Buildkit, &facts(false)),
+        plan_removal(folder.path(), Client::Buildkit, &facts(false)),
+    ] {
+        let plan = plan.unwrap();
+        assert_eq!((plan.steps.len(), plan.refused.len()), (0, 1), "{plan:?}");
+    }
 }

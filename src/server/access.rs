@@ -103,6 +103,7 @@ impl Drop for Line {
         let first_byte = self.first_byte.unwrap_or(total);
         // Without an answer the client or the drain ended it: nothing was given.
         let outcome = self.answer.map_or(Outcome::Failed, |answer| answer.outcome);
+        let given = self.answer.is_some_and(|answer| answer.status < 400);
         let cut = !self.ended;
         let upstream = self.subject.upstream.as_deref();
         tracing::info!(
@@ -123,7 +124,7 @@ impl Drop for Line {
             user_agent = self.user_agent,
             cut = cut.then_some(true),
         );
-        self.metrics.request(upstream.unwrap_or_default(), outcome, self.bytes, first_byte, total);
+        self.metrics.request(upstream.unwrap_or_default(), outcome, given, self.bytes, first_byte, total);
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -34,18 +34,27 @@ use crate::telemetry::{Handshake, Metrics, Refused, Way};
 pub struct Door {
     /// Who answers.
     pub service: Service,
-    /// How long they may take.
-    pub limits: Limits,
+    /// How long they may take; what is there when one comes holds for its connection.
+    pub terms: watch::Receiver<Terms>,
     /// Who may come.
     pub access: Access,
     /// How many may.
     pub crowd: Crowd,
-    /// TLS, and how long it may take to agree on it; `None`: it is not spoken.
-    pub tls: Option<(Tls, Duration)>,
+    /// TLS; `None`: it is not spoken.
+    pub tls: Option<Tls>,
     /// How files are sent to those who come without it.
     pub sending: Sending,
     /// Where it is counted.
     pub metrics: Metrics,
+}
+
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Once HTTP is spoken.
+    pub limits: Limits,
+    /// To agree on TLS before that.
+    pub handshake: Duration,
 }
 
 /// Who is at the other end of a connection, as far as that tells.
@@ -62,7 +71,7 @@ pub(super) struct Client {
 impl Door {
     /// Serves the distribution API on `listener` until `stop`; returns when no connection is left.
     pub async fn serve<L: Listener>(self, listener: L, stop: CancellationToken) -> Drained {
-        let drain_timeout = self.limits.drain_timeout;
+        let drain_timeout = self.terms.borrow().limits.drain_timeout;
         let serve = move |socket, peer, ends| self.clone().enter(socket, peer, ends);
         listen::run(listener, serve, stop, drain_timeout).await
     }
@@ -92,23 +101,24 @@ impl Door {
         };
         let _counted = self.metrics.client_connection(way);
         let by_kernel = socket.descriptor().is_some();
-        let transport = Transport::new(socket, self.limits.stall_timeout);
+        let Terms { limits, handshake } = *self.terms.borrow();
+        let transport = Transport::new(socket, limits.stall_timeout);
         let client = Client { address: peer, ..Client::default() };
-        let Some((tls, within)) = self.tls.clone() else {
+        let Some(tls) = self.tls.clone() else {
             let lane = (by_kernel && self.sending.by_kernel()).then(|| Lane::new(self.sending.clone()));
             let transport = transport.beside(lane.clone());
             // Its own allocation, as below: a connection has room for what it is and for nothing that it might have been.
-            return Box::pin(self.attend(transport, lane, Protocol::Http1, client, ends)).await;
+            return Box::pin(self.attend(transport, lane, limits, Protocol::Http1, client, ends)).await;
         };
         let agreed = tokio::select! {
-            agreed = Box::pin(tls.agree(transport, within)) => agreed,
+            agreed = Box::pin(tls.agree(transport, handshake)) => agreed,
             () = ends.stop.cancelled() => return,
         };
         match agreed {
             Ok(Secured { stream, protocol, names }) => {
                 self.metrics.handshake(Handshake::Ok);
                 let client = Client { names: names.map(Arc::from), ..client };
-                Box::pin(self.attend(stream, None, protocol, client, ends)).await;
+                Box::pin(self.attend(stream, None, limits, protocol, client, ends)).await;
             }
             Err(reason) => {
                 let late = reason.kind() == io::ErrorKind::TimedOut;
@@ -118,8 +128,15 @@ impl Door {
         }
     }
 
-    async fn attend<T>(self, transport: T, lane: Option<Lane>, protocol: Protocol, client: Client, ends: Ends)
-    where
+    async fn attend<T>(
+        self,
+        transport: T,
+        lane: Option<Lane>,
+        limits: Limits,
+        protocol: Protocol,
+        client: Client,
+        ends: Ends,
+    ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = self.service;
@@ -131,7 +148,7 @@ impl Door {
                 answer.map(|body| Carried::new(body, lane.as_ref()))
             })
         };
-        connection::serve(transport, protocol, handle, self.limits, ends).await;
+        connection::serve(transport, protocol, handle, limits, ends).await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,10 +39,12 @@ pub struct Crowd {
 
 #[derive(Debug)]
 struct Inner {
-    limits: CrowdLimits,
+    limits: RwLock<CrowdLimits>,
     connections: Arc<Count>,
     requests: Arc<Count>,
     turns: Arc<Semaphore>,
+    /// Turns that are to end with whoever has them, since fewer are allowed than are taken.
+    owed: AtomicUsize,
     waiting: AtomicUsize,
 }
 
@@ -59,7 +61,8 @@ pub(super) enum Full {
 #[derive(Debug)]
 pub(super) struct Turn {
     _seat: Seat,
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
+    crowd: Crowd,
 }
 
 impl Crowd {
@@ -70,11 +73,32 @@ impl Crowd {
             connections: Count::new(limits.connections, limits.connections_of_one),
             // In all they are counted by their turns.
             requests: Count::new(usize::MAX, limits.requests_of_one),
-            turns: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            turns: Arc::new(Semaphore::new(turns(&limits))),
+            owed: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            limits,
+            limits: RwLock::new(limits),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// From now on so many. Whoever is here stays; where that is more, nobody comes in until enough have gone.
+    pub fn limit(&self, limits: CrowdLimits) {
+        let inner = &self.inner;
+        let mut now = inner.limits.write().unwrap_or_else(PoisonError::into_inner);
+        inner.connections.limit(limits.connections, limits.connections_of_one);
+        inner.requests.limit(usize::MAX, limits.requests_of_one);
+        let (before, after) = (turns(&now), turns(&limits));
+        if after < before {
+            let gone = inner.turns.forget_permits(before - after);
+            inner.owed.fetch_add(before - after - gone, Ordering::Relaxed);
+        } else {
+            let mut more = after - before;
+            while more > 0 && inner.pay() {
+                more -= 1;
+            }
+            inner.turns.add_permits(more);
+        }
+        *now = limits;
     }
 
     /// A place for a connection; `address` is `None` where nobody counts whose it is.
@@ -87,17 +111,42 @@ impl Crowd {
         let inner = &self.inner;
         let seat = inner.requests.enter(address)?;
         let turns = Arc::clone(&inner.turns);
+        let turn = |permit| Turn { _seat: seat, permit: Some(permit), crowd: self.clone() };
         if let Ok(permit) = Arc::clone(&turns).try_acquire_owned() {
-            return Ok(Turn { _seat: seat, _permit: permit });
+            return Ok(turn(permit));
         }
+        let CrowdLimits { waiting: most, patience, .. } =
+            *inner.limits.read().unwrap_or_else(PoisonError::into_inner);
         let waiting = Waiting(&inner.waiting);
-        if inner.waiting.fetch_add(1, Ordering::Relaxed) >= inner.limits.waiting {
+        if inner.waiting.fetch_add(1, Ordering::Relaxed) >= most {
             return Err(Full::All);
         }
-        let turn = timeout(inner.limits.patience, turns.acquire_owned()).await;
+        let permit = timeout(patience, turns.acquire_owned()).await;
         drop(waiting);
-        turn.ok().and_then(Result::ok).map(|permit| Turn { _seat: seat, _permit: permit }).ok_or(Full::All)
+        permit.ok().and_then(Result::ok).map(turn).ok_or(Full::All)
     }
+}
+
+impl Inner {
+    /// Whether a turn is owed; it is not any more.
+    fn pay(&self) -> bool {
+        let less = |owed: usize| owed.checked_sub(1);
+        self.owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.crowd.inner.pay()
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+        }
+    }
+}
+
+fn turns(limits: &CrowdLimits) -> usize {
+    limits.requests.min(Semaphore::MAX_PERMITS)
 }
 
 struct Waiting<'a>(&'a AtomicUsize);
@@ -111,13 +160,13 @@ impl Drop for Waiting<'_> {
 /// How many are here, and how many of them from where.
 #[derive(Debug)]
 struct Count {
-    most: usize,
-    most_of_one: usize,
     now: Mutex<Now>,
 }
 
 #[derive(Debug, Default)]
 struct Now {
+    most: usize,
+    most_of_one: usize,
     all: usize,
     by: HashMap<IpAddr, usize>,
 }
@@ -131,21 +180,26 @@ pub(super) struct Seat {
 
 impl Count {
     fn new(most: usize, most_of_one: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_of_one, now: Mutex::default() })
+        Arc::new(Self { now: Mutex::new(Now { most, most_of_one, ..Now::default() }) })
+    }
+
+    fn limit(&self, most: usize, most_of_one: usize) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        (now.most, now.most_of_one) = (most, most_of_one);
     }
 
     fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Seat, Full> {
         let address = address.map(counted_as);
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.all >= self.most {
+        if now.all >= now.most {
             return Err(Full::All);
         }
         if let Some(address) = address {
-            let of_one = now.by.entry(address).or_default();
-            if *of_one >= self.most_of_one {
+            let of_one = now.by.get(&address).copied().unwrap_or(0);
+            if of_one >= now.most_of_one {
                 return Err(Full::Address);
             }
-            *of_one += 1;
+            now.by.insert(address, of_one + 1);
         }
         now.all += 1;
         Ok(Seat { count: Arc::clone(self), address })
@@ -212,6 +266,38 @@ mod tests {
         drop((two, others, last));
         let now = crowd.inner.connections.now.lock().unwrap();
         assert_eq!((now.all, now.by.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_limits_count_at_once_and_whoever_is_here_stays() {
+        let crowd = crowd();
+        let limits = *crowd.inner.limits.read().unwrap();
+        let of = |requests, connections| CrowdLimits { requests, connections, requests_of_one: 9, ..limits };
+        let seats = [crowd.connect(None).unwrap(), crowd.connect(None).unwrap()];
+        crowd.limit(of(1, 1));
+        assert_eq!(crowd.connect(None).unwrap_err(), Full::All);
+        drop(seats);
+        assert!(crowd.connect(None).is_ok());
+        // Three are here, of one that may be; then four may.
+        crowd.limit(of(3, 9));
+        let mut here = Vec::new();
+        for _ in 0..3 {
+            here.push(crowd.ask(None).await.unwrap());
+        }
+        crowd.limit(of(1, 9));
+        here.truncate(1);
+        assert_eq!(crowd.ask(None).await.unwrap_err(), Full::All, "one is here still");
+        here.clear();
+        here.push(crowd.ask(None).await.unwrap());
+        assert_eq!(crowd.ask(None).await.unwrap_err(), Full::All);
+        crowd.limit(of(0, 9));
+        crowd.limit(of(4, 9));
+        for _ in 0..3 {
+            here.push(crowd.ask(None).await.unwrap());
+        }
+        assert_eq!(crowd.ask(None).await.unwrap_err(), Full::All);
+        here.clear();
+        assert_eq!(crowd.inner.turns.available_permits(), 4);
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ mod tls;
 pub mod trial;
 
 pub use admit::{Access, AccessSettings};
-pub use door::Door;
+pub use door::{Door, Terms};
 pub use drain::Drained;
 pub use handle::Service;
 pub use lane::Sending;

@@ -76,6 +76,8 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) evicted: AtomicU64,
+    pub(super) evicted_manifests: AtomicU64,
+    pub(super) evicted_unfinished: AtomicU64,
     pub(super) evicted_bytes: AtomicU64,
     pub(super) quarantined: AtomicU64,
     pub(super) scrubbed_bytes: AtomicU64,
@@ -336,11 +338,14 @@ impl Core {
         state.model.let_go();
         Stats {
             used_bytes: state.model.ledger.used(),
+            used: state.model.ledger.by_kind(),
             max_bytes: self.budget_bytes.load(Ordering::Relaxed),
             blobs: state.model.blobs.len() as u64,
             manifests: state.model.manifests.len() as u64,
             unfinished: state.model.unfinished.len() as u64,
             evicted: self.counters.evicted.load(Ordering::Relaxed),
+            evicted_manifests: self.counters.evicted_manifests.load(Ordering::Relaxed),
+            evicted_unfinished: self.counters.evicted_unfinished.load(Ordering::Relaxed),
             evicted_bytes: self.counters.evicted_bytes.load(Ordering::Relaxed),
             quarantined: self.counters.quarantined.load(Ordering::Relaxed),
             index_degraded: state.degraded,

@@ -98,11 +98,30 @@ pub enum Budget {
     Percent(u8),
 }
 
+/// Bytes by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Committed blobs.
+    pub blobs: u64,
+    /// Manifests, with what is known of them.
+    pub manifests: u64,
+    /// Blobs that are not whole, at their full size while they are filled.
+    pub unfinished: u64,
+    /// Files put aside.
+    pub quarantine: u64,
+    /// The index.
+    pub index: u64,
+    /// Files that are gone and still read.
+    pub lingering: u64,
+}
+
 /// What a store holds, and how it fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Bytes that count against the budget, reservations included.
     pub used_bytes: u64,
+    /// The same by what they are.
+    pub used: Used,
     /// The budget, as it was when room was last made.
     pub max_bytes: u64,
     /// Committed blobs.
@@ -113,6 +132,10 @@ pub struct Stats {
     pub unfinished: u64,
     /// Blobs and manifests evicted in this run.
     pub evicted: u64,
+    /// The manifests among them.
+    pub evicted_manifests: u64,
+    /// Parts of blobs that were evicted in this run.
+    pub evicted_unfinished: u64,
     /// Their bytes.
     pub evicted_bytes: u64,
     /// Files put aside in this run because they could not be trusted.

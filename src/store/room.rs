@@ -46,6 +46,8 @@ pub(super) struct Evicted {
     /// Blobs that came with credentials: their mark goes after they are durably gone.
     pub(super) private: Vec<Digest>,
     pub(super) objects: u64,
+    /// Those of them that are manifests.
+    pub(super) manifests: u64,
     pub(super) bytes: u64,
 }
 
@@ -262,6 +264,7 @@ impl Core {
             freed += taken;
             let Some(entry) = model.forget_manifest(&digest) else { continue };
             evicted.count(entry.size);
+            evicted.manifests += 1;
             evicted
                 .files
                 .extend([self.layout.content(Tree::Manifests, &digest), self.layout.sidecar(&digest)]);
@@ -270,7 +273,9 @@ impl Core {
 
     fn remove_evicted(&self, evicted: &Evicted) {
         self.remove_files(evicted);
+        self.counters.evicted_unfinished.fetch_add(evicted.unfinished.len() as u64, Ordering::Relaxed);
         if evicted.objects > 0 {
+            self.counters.evicted_manifests.fetch_add(evicted.manifests, Ordering::Relaxed);
             self.counters.evicted.fetch_add(evicted.objects, Ordering::Relaxed);
             self.counters.evicted_bytes.fetch_add(evicted.bytes, Ordering::Relaxed);
             info!(target: "roadstead::store", objects = evicted.objects, bytes = evicted.bytes, "evicted");

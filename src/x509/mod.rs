@@ -7,7 +7,7 @@ mod made;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use x509_parser::extensions::GeneralName;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::parse_x509_certificate;
 use x509_parser::prelude::X509Certificate;
 
@@ -73,6 +73,30 @@ impl Facts {
         }
         remarks
     }
+}
+
+/// Whom clients have to believe to believe this chain, of what is in it and of `others`: what the last of it says it was
+/// signed by, which may be itself. `None`: that is none of them.
+#[must_use]
+pub fn authority<'c>(chain: &[&'c [u8]], others: &[&'c [u8]]) -> Option<&'c [u8]> {
+    let last = *chain.last()?;
+    [last].iter().chain(others).copied().find(|other| says_it_is_of(last, other))
+}
+
+/// By what both say of themselves; no signature is looked at.
+fn says_it_is_of(signed: &[u8], signer: &[u8]) -> bool {
+    let read = |der| parse_x509_certificate(der).ok().map(|(_, certificate)| certificate);
+    let (Some(signed), Some(signer)) = (read(signed), read(signer)) else { return false };
+    let by = signed.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(by) => by.key_identifier.as_ref().map(|key| key.0),
+        _ => None,
+    });
+    let own = signer.iter_extensions().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(own) => Some(own.0),
+        _ => None,
+    });
+    signed.issuer().as_raw() == signer.subject().as_raw()
+        && by.is_none_or(|by| own.is_none_or(|own| by == own))
 }
 
 /// Which of several certificates, each by its names, a client means by the host that it wants: one that is for it by its
@@ -163,6 +187,20 @@ mod tests {
         assert!(told(facts.ends - day).starts_with("it ends at 20"));
         assert!(told(facts.ends).starts_with("it has ended at 20"));
         assert_eq!(Facts::of(b"no certificate"), None);
+    }
+
+    #[test]
+    fn whom_to_believe_is_in_the_chain_or_beside_it_or_not_known() {
+        let der = |pem: &str| x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap().1.contents;
+        let (own, namesake) = (Authority::new("a test").unwrap(), Authority::new("a test").unwrap());
+        let made = own.server(&["mirror.example".to_owned()]).unwrap();
+        let (leaf, root, namesake) = (made.der.as_slice(), der(&own.certificate), der(&namesake.certificate));
+        let (root, namesake) = (root.as_slice(), namesake.as_slice());
+        assert_eq!(authority(&[leaf, root], &[]), Some(root));
+        assert_eq!(authority(&[leaf], &[namesake, root]), Some(root));
+        assert_eq!(authority(&[leaf], &[namesake, b"no certificate"]), None);
+        assert_eq!(authority(&[root], &[]), Some(root), "it is its own");
+        assert_eq!(authority(&[], &[root]), None);
     }
 
     #[test]

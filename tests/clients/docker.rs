@@ -2,7 +2,8 @@
 //! registries, by the mirror's own name with a path prefix.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use crate::node::Node;
 use crate::process::{Process, outcome, run};
@@ -26,14 +27,14 @@ impl Engine {
 
     /// One with its files in this node, which asks this mirror.
     pub(crate) fn at(node: Node, mirror: SocketAddr) -> Self {
-        Self::at_url(node, &format!("http://{mirror}"))
+        let settings = serde_json::json!({ "registry-mirrors": [format!("http://{mirror}")] });
+        let file = node.file("daemon.json", &settings.to_string());
+        Self::told(node, &file)
     }
 
-    /// The same with how to reach it.
-    pub(crate) fn at_url(node: Node, mirror: &str) -> Self {
+    /// One that is told what to do by this file.
+    pub(crate) fn told(node: Node, file: &Path) -> Self {
         let socket = node.folder("run").join("docker.sock");
-        let settings = serde_json::json!({ "registry-mirrors": [mirror] });
-        let file = node.file("daemon.json", &settings.to_string());
         let arguments = [
             "--config-file".to_owned(),
             file.display().to_string(),
@@ -62,8 +63,18 @@ impl Engine {
     }
 
     pub(crate) fn docker(&self, arguments: &[&str]) -> String {
-        let host = format!("unix://{}", self.socket.display());
-        run(self.node.command("docker").arg("--host").arg(host).args(arguments))
+        run(&mut self.command(arguments))
+    }
+
+    /// The same, however it ends.
+    pub(crate) fn try_docker(&self, arguments: &[&str]) -> Output {
+        outcome(&mut self.command(arguments))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut docker = self.node.command("docker");
+        docker.arg("--host").arg(format!("unix://{}", self.socket.display())).args(arguments);
+        docker
     }
 
     /// Pulls, and gives the digest by which the engine knows the image.

@@ -82,6 +82,11 @@ impl Mirror {
         says_yes(self.admin, "/readyz") && says_yes(self.address, "/v2/")
     }
 
+    /// What it was started with.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.join("roadstead.toml")
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -2,10 +2,11 @@
 //! the same file by the same library.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 
 use crate::node::Node;
-use crate::process::{find, run};
+use crate::process::{find, outcome, run};
 use crate::program::native_architecture;
 use crate::scene::{HUB, QUAY, REPOSITORY, Scene};
 
@@ -36,6 +37,12 @@ impl Podman {
 
     /// One with its files in this node, which asks this mirror.
     pub(crate) fn at(node: Node, mirror: SocketAddr) -> Self {
+        node.file("registries.conf", &registries_conf(mirror));
+        Self::told(node)
+    }
+
+    /// One that finds its registries where the system has them.
+    pub(crate) fn told(node: Node) -> Self {
         let runtime = if find("crun").is_some() { "crun" } else { "runc" };
         node.file(
             "containers.conf",
@@ -52,7 +59,6 @@ impl Podman {
                 node.folder("run")
             ),
         );
-        node.file("registries.conf", &registries_conf(mirror));
         node.file("policy.json", POLICY);
         Self { node }
     }
@@ -64,7 +70,10 @@ impl Podman {
             ("CONTAINERS_STORAGE_CONF", "storage.conf"),
             ("CONTAINERS_REGISTRIES_CONF", "registries.conf"),
         ] {
-            podman.env(variable, self.node.folder(".").join(file));
+            let file = self.node.folder(".").join(file);
+            if file.exists() {
+                podman.env(variable, file);
+            }
         }
         podman.arg("--tmpdir").arg(self.node.folder("tmp"));
         podman
@@ -75,6 +84,19 @@ impl Podman {
         let policy = self.node.folder(".").join("policy.json");
         run(self.podman().args(["pull", "--signature-policy"]).arg(policy).arg(image));
         run(self.podman().args(["image", "inspect", "--format", "{{.Digest}}", image])).trim().to_owned()
+    }
+
+    /// skopeo beside it copies all of a name into a folder of files.
+    pub(crate) fn skopeo(&self, more: &[&str], source: &str, into: &str) -> (Output, PathBuf) {
+        let target = self.node.folder(into).join("copy");
+        let mut skopeo = self.node.command("skopeo");
+        skopeo
+            .arg("--policy")
+            .arg(self.node.folder(".").join("policy.json"))
+            .args(["copy", "--all"])
+            .args(more);
+        skopeo.arg(format!("docker://{source}")).arg(format!("dir:{}", target.display()));
+        (outcome(&mut skopeo), target)
     }
 
     pub(crate) fn run(&self, image: &str) -> String {

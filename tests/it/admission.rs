@@ -60,7 +60,7 @@ upstreams = [\"two.test\"]
 
 /// What the rules above mean, for people: Ok, or the status.
 fn expected(login: Login, shows: Shows, inside: bool, upstream: &str, repository: &str) -> Result<(), u16> {
-    let team = repository == "team/app";
+    let team = repository.starts_with("team/");
     if upstream == "one.test" {
         return match (team, login) {
             // Everybody reads what is open.
@@ -161,6 +161,21 @@ impl World {
         .into()
     }
 
+    /// By this one, of this, is expected; nobody is told more.
+    fn expect(answer: &Answer, expected: Result<(), u16>, what: &str) {
+        let challenged = answer.header("www-authenticate").is_some();
+        match expected {
+            Ok(()) => assert_eq!(answer.status, 200, "{what}"),
+            Err(status) => {
+                assert_eq!(answer.status, status, "{what}");
+                let code = if status == 401 { "UNAUTHORIZED" } else { "DENIED" };
+                let body = String::from_utf8_lossy(&answer.body).into_owned();
+                assert!(body.contains(code), "{what}: {body}");
+                assert_eq!(challenged, status == 401, "{what}");
+            }
+        }
+    }
+
     /// Asks for all by all, and compares. `all_here`: whatever is allowed is there to be given.
     async fn compare(&self, all_here: bool, when: &str) {
         for upstream in UPSTREAMS {
@@ -169,20 +184,12 @@ impl World {
                     for (login, shows, (from, inside)) in combinations() {
                         let what = format!("{login:?}, {shows:?}, from {from}: {target}, {when}");
                         let answer = self.ask(login, shows, from, &target).await;
-                        let challenged = answer.header("www-authenticate").is_some();
                         match expected(login, shows, inside, upstream, repository) {
-                            Ok(()) if all_here => assert_eq!(answer.status, 200, "{what}"),
                             // That upstream is away is told only to whom it would have been given.
-                            Ok(()) => {
-                                assert!(![401, 403].contains(&answer.status), "{what}: {}", answer.status)
+                            Ok(()) if !all_here => {
+                                assert!(![401, 403].contains(&answer.status), "{what}: {}", answer.status);
                             }
-                            Err(status) => {
-                                assert_eq!(answer.status, status, "{what}");
-                                let code = if status == 401 { "UNAUTHORIZED" } else { "DENIED" };
-                                let body = String::from_utf8_lossy(&answer.body).into_owned();
-                                assert!(body.contains(code), "{what}: {body}");
-                                assert_eq!(challenged, status == 401, "{what}");
-                            }
+                            expected => Self::expect(&answer, expected, &what),
                         }
                     }
                 }
@@ -223,6 +230,29 @@ async fn g9_what_is_given_is_what_the_rules_say_whatever_is_cached_and_whether_u
     // None of what clients have shown has gone on.
     for upstream in [&world.one, &world.two] {
         assert!(upstream.seen().iter().all(|seen| seen.asked.header("authorization").is_none()));
+    }
+}
+
+#[tokio::test]
+async fn g9_what_is_not_cached_is_fetched_for_whoever_may_have_it_and_upstream_hears_of_nobody_else() {
+    let world = World::new().await;
+    for (number, (login, shows, (from, inside))) in combinations().enumerate() {
+        for (name, upstream) in [(UPSTREAMS[0], &world.one), (UPSTREAMS[1], &world.two)] {
+            for repository in REPOSITORIES {
+                // Of its own, in which nobody has asked for anything; its blobs are cached under others.
+                let repository = format!("{repository}-{number}");
+                upstream.push(&repository, Some("v1"), &world.image);
+                for target in world.targets(name, &repository) {
+                    let what = format!("{login:?}, {shows:?}, from {from}: {target}, not cached");
+                    let answer = world.ask(login, shows, from, &target).await;
+                    let expected = expected(login, shows, inside, name, &repository);
+                    World::expect(&answer, expected, &what);
+                    let of_it = format!("/{repository}/");
+                    let asked = upstream.seen().iter().any(|seen| seen.asked.path.contains(&of_it));
+                    assert_eq!(asked, expected.is_ok(), "{what}: whether upstream was asked");
+                }
+            }
+        }
     }
 }
 

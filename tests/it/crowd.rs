@@ -2,6 +2,8 @@
 //!
 //! All of 127.0.0.0/8 is this machine, so that clients may have addresses of their own.
 
+mod measured;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -162,89 +164,4 @@ async fn as_many_blobs_are_fetched_as_may_be_and_one_more_is_told_so() {
     }
     mirror.settled().await;
     get(2).send().await.expect_bytes(&blobs[2].bytes);
-}
-
-/// How long one pull of all of the image takes, the middle one of many.
-async fn pull_time(pull: impl AsyncFn()) -> Duration {
-    let mut times = Vec::new();
-    for _ in 0..31 {
-        let begun = std::time::Instant::now();
-        pull().await;
-        times.push(begun.elapsed());
-    }
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-/// A client of 127.0.0.`n` of this server.
-async fn as_address(n: u8, server: SocketAddr) -> Option<TcpStream> {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, n)), 0)).unwrap();
-    socket.connect(server).await.ok()
-}
-
-/// `make crowd`. It measures, so it wants a quiet machine.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, for a quiet machine: make crowd"]
-async fn two_thousand_idle_and_200_slow_clients_and_a_flood_of_heads_leave_others_their_pulls() {
-    let upstream = Upstream::start().await;
-    let image = image(1, &[16_000_000, 4_000_000, 50_000]);
-    upstream.push(REPOSITORY, Some(TAG), &image);
-    let mirror = Setup::of(&upstream).spawn().await;
-    let server = mirror.address();
-    let pull = async || {
-        mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&image.manifest.bytes);
-        for blob in image.blobs() {
-            mirror.get(&blob_path(&blob.digest)).send().await.expect(200);
-        }
-    };
-    pull().await;
-    let quiet = pull_time(&pull).await;
-    let memory = mirror.most_memory();
-
-    let mut idle = Vec::new();
-    for _ in 0..2000 {
-        idle.extend(as_address(2, server).await);
-    }
-    let mut crowd = tokio::task::JoinSet::new();
-    let large = image.blobs().find(|blob| blob.size() == 16_000_000).unwrap();
-    let ask = format!("GET {} HTTP/1.1\r\nHost: m\r\n\r\n", blob_path(&large.digest));
-    for _ in 0..200 {
-        let ask = ask.clone();
-        crowd.spawn(async move {
-            let Some(mut stream) = as_address(3, server).await else { return };
-            let _gone = stream.write_all(ask.as_bytes()).await;
-            let mut some = [0; 512];
-            while stream.read(&mut some).await.is_ok_and(|read| read > 0) {
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        });
-    }
-    for _ in 0..8 {
-        crowd.spawn(async move {
-            let line = format!("X-Flood: {}\r\n", "x".repeat(4000));
-            loop {
-                let Some(mut stream) = as_address(4, server).await else { continue };
-                let _gone = stream.write_all(b"GET /v2/ HTTP/1.1\r\n").await;
-                for _ in 0..40 {
-                    if stream.write_all(line.as_bytes()).await.is_err() {
-                        break;
-                    }
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            }
-        });
-    }
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let crowded = pull_time(&pull).await;
-    let more = mirror.most_memory() - memory;
-    crowd.shutdown().await;
-    drop(idle);
-    let ratio = crowded.as_secs_f64() / quiet.as_secs_f64();
-    println!(
-        "a pull of 20 MB: {quiet:?} alone, {crowded:?} in the crowd, {ratio:.2} times; {} MiB more",
-        more >> 20
-    );
-    assert!(ratio < 1.5, "{ratio}");
-    assert!(more < 256 << 20, "{more} bytes");
 }

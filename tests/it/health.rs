@@ -59,6 +59,28 @@ async fn status_tells_what_was_served_what_was_fetched_and_what_was_saved() {
 }
 
 #[tokio::test]
+async fn what_an_upstream_that_is_not_asked_cannot_give_is_no_hit() {
+    let upstream = Upstream::start().await;
+    let mirror = Setup::with(&upstream, "mode = \"offline\"").spawn().await;
+    let server = format!("http://{}", mirror.admin().unwrap());
+    mirror.get("/v2/team/app/manifests/1.0").send().await.expect_error(503, "UNAVAILABLE");
+    // It is counted a moment after the answer.
+    let counted = async {
+        loop {
+            let metrics = mirror.admin_get("/metrics").send().await.expect(200);
+            let told = roadstead(&["status", "--json", "--server", &server], &[]).await;
+            let status: Value = serde_json::from_str(good(&told)).unwrap();
+            let traffic = &status["traffic"];
+            let offline = format!("roadstead_requests_total{{upstream={REGISTRY:?},outcome=\"offline\"}} 1");
+            if text(&metrics.body).contains(&offline) && traffic["hits"] == 0 && traffic["saved_bytes"] == 0 {
+                return;
+            }
+        }
+    };
+    soon("a miss that is counted as none", counted).await;
+}
+
+#[tokio::test]
 async fn status_shows_a_transfer_under_way_with_how_far_it_is_and_goes_on_showing() {
     let upstream = Upstream::start().await;
     let image = image(1, &[4_000_000]);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use roadstead::x509::Authority;
 use tokio::process::Command;
 
 use crate::api::commands::{bad, good, roadstead, text};
@@ -37,6 +38,86 @@ async fn what_a_client_needs_is_printed_from_the_configuration() {
     std::fs::write(config, upstream.replace("127.0.0.1", "0.0.0.0")).unwrap();
     let told = roadstead(&["client-config", "docker", "--config", config], &[]).await;
     assert!(bad(&told, 64).contains("name it by --mirror"));
+}
+
+#[tokio::test]
+async fn whom_to_believe_is_taken_from_the_configuration_or_else_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (own, other) = (Authority::new("own").unwrap(), Authority::new("another").unwrap());
+    let config = at("roadstead.toml");
+    let with = async |chain: &str, key: &str, beside: Option<&str>, more: &[&str]| {
+        std::fs::write(at("tls.crt"), chain).unwrap();
+        std::fs::write(at("tls.key"), key).unwrap();
+        let _none = std::fs::remove_file(at("ca.crt"));
+        if let Some(beside) = beside {
+            std::fs::write(at("ca.crt"), beside).unwrap();
+        }
+        let tls = format!(
+            "[server]\nlisten = []\n[tls]\nlisten = [\"127.0.0.1:5443\"]\ncert = {:?}\nkey = {:?}\n",
+            at("tls.crt"),
+            at("tls.key")
+        );
+        std::fs::write(&config, tls).unwrap();
+        let arguments = [&["client-config", "podman", "--config", &config], more].concat();
+        roadstead(&arguments, &[]).await
+    };
+    let made = own.server(&["127.0.0.1".to_owned()]).unwrap();
+    let chained = format!("{}{}", made.certificate, own.certificate);
+    let both = format!("{}{}", other.certificate, own.certificate);
+    // As `roadstead cert` and cert-manager leave it; as a chain; and by hand, which is believed more.
+    for (chain, beside) in
+        [(&made.certificate, Some(&own.certificate)), (&made.certificate, Some(&both)), (&chained, None)]
+    {
+        let printed = with(chain, &made.key, beside.map(String::as_str), &[]).await;
+        let papers =
+            format!("# /etc/containers/certs.d/127.0.0.1:5443/roadstead.crt\n# Written by roadstead");
+        let printed = good(&printed);
+        assert!(printed.contains(&papers) && printed.contains(own.certificate.trim()), "{printed}");
+    }
+    std::fs::write(at("by-hand.pem"), &other.certificate).unwrap();
+    let printed =
+        with(&made.certificate, &made.key, Some(&own.certificate), &["--ca", &at("by-hand.pem")]).await;
+    assert!(good(&printed).contains(other.certificate.trim()));
+    for beside in [None, Some(other.certificate.as_str()), Some("rubbish")] {
+        let told = with(&made.certificate, &made.key, beside, &[]).await;
+        let (printed, said) = (text(&told.stdout), text(&told.stderr));
+        assert!(told.status.success() && !printed.contains("BEGIN"), "{printed}{said}");
+        assert!(said.contains("pass it by --ca"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_shows_is_copied_and_what_it_cannot_be_told_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (name, text) in
+        [("cert", "a certificate\n"), ("key", "its key\n"), ("login", "alice:secret\n"), ("bad", "secret\n")]
+    {
+        std::fs::write(at(name), text).unwrap();
+    }
+    let with = async |client: &str, mirror: &str, more: &[&str]| {
+        roadstead(&[&["client-config", client, "--mirror", mirror], more].concat(), &[]).await
+    };
+    let (cert, key, login, bad_login) = (at("cert"), at("key"), at("login"), at("bad"));
+    let shows = ["--client-cert", &cert, "--client-key", &key];
+    for client in ["containerd", "cri-o", "podman", "docker", "k3s", "rke2", "buildkit"] {
+        let printed = with(client, "https://m.example", &shows).await;
+        let printed = good(&printed);
+        assert!(printed.contains("a certificate") && !printed.contains("its key"), "{client}: {printed}");
+        let told = with(client, "http://m.example", &shows).await;
+        assert!(bad(&told, 64).contains("speaks TLS"), "{client}");
+        let logs_in = with(client, "https://m.example", &["--login-file", &login]).await;
+        if matches!(client, "containerd" | "k3s" | "rke2") {
+            assert!(
+                ["YWxpY2U6c2VjcmV0", "password: \"secret\""].iter().any(|part| good(&logs_in).contains(part))
+            );
+        } else {
+            assert!(bad(&logs_in, 64).contains("--login-file: "), "{client}");
+        }
+    }
+    let told = with("k3s", "https://m.example", &["--login-file", &bad_login]).await;
+    assert!(bad(&told, 64).contains("a login is one line") && !text(&told.stderr).contains("secret"));
 }
 
 #[tokio::test]

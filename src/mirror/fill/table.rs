@@ -1,7 +1,7 @@
 //! Fills under way, and who may join them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -357,7 +357,7 @@ fn lost() -> Turned {
 pub(in crate::mirror) struct Fills {
     running: Arc<Mutex<HashMap<Digest, Arc<Fill>>>>,
     /// How many may be under way.
-    most: usize,
+    most: Arc<AtomicUsize>,
     pub(super) store: Store,
     pub(super) recent: Recent,
     pub(super) relays: Relays,
@@ -404,13 +404,13 @@ impl Fills {
         stop: CancellationToken,
         turns: watch::Receiver<()>,
     ) -> Self {
-        let (running, most, wrong) = (Arc::default(), usize::MAX, Wrong::new());
+        let (running, most, wrong) = (Arc::default(), Arc::new(AtomicUsize::new(usize::MAX)), Wrong::new());
         Self { running, most, store, recent, relays, metrics, tasks, stop, turns, wrong }
     }
 
-    /// The same with so many fills at the most.
-    pub(in crate::mirror) fn at_most(self, most: usize) -> Self {
-        Self { most, ..self }
+    /// From now on so many fills at the most; those under way go on.
+    pub(in crate::mirror) fn at_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// The fill of this digest that is under way.
@@ -437,7 +437,7 @@ impl Fills {
         if self.store.blob(digest).is_some() {
             return Place::Stored;
         }
-        if running.len() >= self.most {
+        if running.len() >= self.most.load(Ordering::Relaxed) {
             return Place::Full;
         }
         let fill = Arc::new(Fill {

@@ -2,6 +2,7 @@
 
 use super::{Millis, Model, now};
 use crate::oci::Digest;
+use crate::store::Used;
 use crate::store::blobs::BlobFile;
 use std::sync::Weak;
 
@@ -54,6 +55,12 @@ pub(in crate::store) struct Ledger {
 }
 
 impl Ledger {
+    /// By what it is.
+    pub(in crate::store) fn by_kind(&self) -> Used {
+        let Self { blobs, manifests, unfinished, quarantine, index, lingering } = *self;
+        Used { blobs, manifests, unfinished, quarantine, index, lingering }
+    }
+
     /// All of it.
     pub(in crate::store) fn used(&self) -> u64 {
         self.blobs + self.manifests + self.unfinished + self.quarantine + self.index + self.lingering

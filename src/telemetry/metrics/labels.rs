@@ -171,7 +171,13 @@ pub(super) struct ByList {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ByReason {
+pub(super) struct ByKind {
+    pub(super) kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ByKindAndReason {
+    pub(super) kind: &'static str,
     pub(super) reason: &'static str,
 }
 

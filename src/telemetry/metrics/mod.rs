@@ -29,8 +29,8 @@ use super::Outcome;
 pub use clients::{Handshake, LoginResult, Refused, Watched, Way};
 pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
-    ByEndpoint, ByList, ByReason, ByResult, ByUpstream, ByUpstreamAndAccount, ByUpstreamAndCause,
-    ByUpstreamAndMode, ByUpstreamAndOutcome, ByUpstreamKindAndResult, ByVersion,
+    ByEndpoint, ByKind, ByKindAndReason, ByList, ByResult, ByUpstream, ByUpstreamAndAccount,
+    ByUpstreamAndCause, ByUpstreamAndMode, ByUpstreamAndOutcome, ByUpstreamKindAndResult, ByVersion,
 };
 pub use labels::{FillResult, Kind, UpstreamResult};
 use process::Process;
@@ -58,7 +58,7 @@ struct Inner {
     relays: Gauge,
     body_buffers: Gauge,
     store: Store,
-    memory_used: Gauge,
+    memory_used: Family<ByKind, Gauge>,
     memory_budget: Gauge,
     ahead: Ahead,
     clients: clients::Clients,
@@ -95,14 +95,14 @@ type Times<By> = Family<By, Histogram, fn() -> Histogram>;
 
 #[derive(Debug, Default)]
 struct Store {
-    bytes: Gauge,
+    bytes: Family<ByKind, Gauge>,
     budget: Gauge,
     blobs: Gauge,
     manifests: Gauge,
     unfinished: Gauge,
     degraded: Gauge,
     writes_failing: Gauge,
-    evictions: Family<ByReason, Counter>,
+    evictions: Family<ByKindAndReason, Counter>,
     quarantined: Counter,
     scrubbed: Counter,
     scrub_corrupt: Counter,
@@ -123,8 +123,8 @@ struct Ahead {
 /// The store's figures at a moment, as whoever watches it reads them off. Totals count from the start of the process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StoreFigures<'a> {
-    /// Bytes in use, with what fills have reserved.
-    pub bytes: u64,
+    /// Bytes in use by kind, with what fills have reserved; kinds are a fixed set.
+    pub bytes: &'a [(&'static str, u64)],
     /// The budget in bytes.
     pub budget: u64,
     /// Blobs stored.
@@ -137,8 +137,8 @@ pub struct StoreFigures<'a> {
     pub degraded: bool,
     /// Whether the disk does not take blobs and manifests, which are streamed past it.
     pub writes_failing: bool,
-    /// Blobs evicted so far, by reason; reasons are a fixed set.
-    pub evictions: &'a [(&'static str, u64)],
+    /// What was evicted so far, by kind and reason, each a fixed set.
+    pub evictions: &'a [(&'static str, &'static str, u64)],
     /// Files put aside so far because they could not be read, or were not what their name says.
     pub quarantined: u64,
     /// Bytes read again so far, to see whether they are still right.
@@ -166,7 +166,7 @@ impl Metrics {
         let ahead = register_ahead(&mut registry);
         let clients = clients::Clients::register(&mut registry);
         let (body_buffers, memory_used, memory_budget) =
-            (Gauge::default(), Gauge::default(), Gauge::default());
+            (Gauge::default(), Family::default(), Gauge::default());
         table::BODY_BUFFERS.register(&mut registry, body_buffers.clone());
         table::MEMORY_USED.register(&mut registry, memory_used.clone());
         table::MEMORY_BUDGET.register(&mut registry, memory_budget.clone());
@@ -213,16 +213,18 @@ impl Metrics {
         })
     }
 
-    /// A request was answered: `bytes` of body sent, the time until the first of them and until the last.
+    /// A request was answered, and was given what it asked for or not: `bytes` of body sent, the time until the first of them
+    /// and until the last.
     pub fn request(
         &self,
         upstream: &str,
         outcome: Outcome,
+        given: bool,
         bytes: u64,
         first_byte: Duration,
         total: Duration,
     ) {
-        self.for_upstream(upstream).request(outcome, bytes, first_byte, total);
+        self.for_upstream(upstream).request(outcome, given, bytes, first_byte, total);
     }
 
     /// Upstream was asked.
@@ -293,7 +295,7 @@ impl Metrics {
     /// Sets the store's figures to what they are now. Totals never go back.
     pub fn store(&self, now: &StoreFigures<'_>) {
         let store = &self.inner.store;
-        store.bytes.set(signed(now.bytes));
+        set_by_kind(&store.bytes, now.bytes);
         store.budget.set(signed(now.budget));
         store.blobs.set(signed(now.blobs));
         store.manifests.set(signed(now.manifests));
@@ -311,8 +313,9 @@ impl Metrics {
         for (total, now) in totals {
             total.inner().fetch_max(now, Ordering::Relaxed);
         }
-        for &(reason, total) in now.evictions {
-            store.evictions.get_or_create(&ByReason { reason }).inner().fetch_max(total, Ordering::Relaxed);
+        for &(kind, reason, total) in now.evictions {
+            let by = ByKindAndReason { kind, reason };
+            store.evictions.get_or_create(&by).inner().fetch_max(total, Ordering::Relaxed);
         }
     }
 
@@ -335,9 +338,9 @@ impl Metrics {
         ahead.verify_ended.set(signed(ended));
     }
 
-    /// Sets how many bytes are kept in memory, and how many may be.
-    pub fn memory(&self, used: u64, budget: u64) {
-        self.inner.memory_used.set(signed(used));
+    /// Sets how many bytes of each kind are kept in memory, and how many may be in all; kinds are a fixed set.
+    pub fn memory(&self, used: &[(&'static str, u64)], budget: u64) {
+        set_by_kind(&self.inner.memory_used, used);
         self.inner.memory_budget.set(signed(budget));
     }
 
@@ -391,6 +394,12 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn set_by_kind(family: &Family<ByKind, Gauge>, figures: &[(&'static str, u64)]) {
+    for &(kind, figure) in figures {
+        family.get_or_create(&ByKind { kind }).set(signed(figure));
     }
 }
 

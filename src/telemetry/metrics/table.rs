@@ -182,7 +182,7 @@ metrics! {
     FILLS_RUNNING = gauge("fills_running", "Transfers of blobs from upstream that run now");
     FILLS = counter("fills", "Transfers of blobs from upstream that ended").by(&["result"]);
     RELAYS_RUNNING = gauge("relays_running", "Transfers of blobs that are not stored, each for all who read nearby");
-    STORE_USED = gauge("store_used", "Bytes in use, with what is reserved").bytes();
+    STORE_USED = gauge("store_used", "Bytes in use, with what is reserved, by what they are").bytes().by(&["kind"]);
     STORE_BUDGET = gauge("store_budget", "Bytes that may be in use").bytes();
     STORE_BLOBS = gauge("store_blobs", "Blobs stored");
     STORE_MANIFESTS = gauge("store_manifests", "Manifests stored");
@@ -195,7 +195,7 @@ metrics! {
         "store_writes_failing",
         "1 while the disk does not take what is to be stored; it is streamed past the store",
     );
-    STORE_EVICTIONS = counter("store_evictions", "Blobs evicted").by(&["reason"]);
+    STORE_EVICTIONS = counter("store_evictions", "What had to go, by what it was and why").by(&["kind", "reason"]);
     STORE_QUARANTINED = counter("store_quarantined", "Files put aside because they could not be trusted");
     STORE_SCRUBBED = counter("store_scrubbed", "Bytes read again in the background, to see whether they are still right").bytes();
     STORE_SCRUB_CORRUPT = counter(
@@ -208,7 +208,7 @@ metrics! {
         "Bytes of what is pinned, here or known to be missing; above the budget not all of it can be kept",
     ).bytes();
     STORE_PINS_LOST = gauge("store_pins_lost", "1 when the file that says what is pinned could not be read at the start");
-    MEMORY_USED = gauge("memory_used", "Bytes of manifests and small blobs that are kept in memory").bytes();
+    MEMORY_USED = gauge("memory_used", "Bytes of manifests and small blobs that are kept in memory").bytes().by(&["kind"]);
     MEMORY_BUDGET = gauge("memory_budget", "Bytes that they may take").bytes();
     WARM_INCOMPLETE = gauge(
         "warm_incomplete",
@@ -234,7 +234,10 @@ metrics! {
 pub const LABELS: &[(&str, &str)] = &[
     ("upstream", "the names of configured upstreams; empty for requests that belong to none"),
     ("outcome", "how a request was answered; the words below"),
-    ("kind", "`manifest`, `manifest_head`, `blob`, `blob_head`, `tags`, `referrers`, `token`"),
+    (
+        "kind",
+        "of asking: `manifest`, `manifest_head`, `blob`, `blob_head`, `tags`, `referrers`, `token`; of what the store has: `blob`, `manifest`, `unfinished`, `quarantine` (put aside), `index`, `lingering` (gone, and still read); of what had to go: `blob`, `manifest`, `unfinished`; of what is in memory: `blob`, `manifest`",
+    ),
     (
         "result",
         "of asking: `ok`, `said_no`, `refused_us`, `limited`, `did_not_answer`; of a transfer: `committed`, `failed`, `wrong_digest`, `stopped`, `bypassed`; of a handshake: `ok`, `failed`, `late`; of a login: `right`, `wrong`, `busy`",

@@ -9,8 +9,15 @@ fn line(metrics: &Metrics, start: &str) -> String {
 #[test]
 fn a_request_is_counted_under_its_upstream_and_outcome() {
     let metrics = Metrics::new();
-    metrics.request("docker.io", Outcome::Hit, 1000, Duration::from_millis(2), Duration::from_millis(20));
-    metrics.for_upstream("docker.io").request(Outcome::Hit, 24, Duration::ZERO, Duration::ZERO);
+    metrics.request(
+        "docker.io",
+        Outcome::Hit,
+        true,
+        1000,
+        Duration::from_millis(2),
+        Duration::from_millis(20),
+    );
+    metrics.for_upstream("docker.io").request(Outcome::Hit, true, 24, Duration::ZERO, Duration::ZERO);
     let labels = r#"{upstream="docker.io",outcome="hit"}"#;
     assert_eq!(
         line(&metrics, &format!("roadstead_requests_total{labels}")),
@@ -63,23 +70,27 @@ fn a_fill_that_says_nothing_has_failed() {
 #[test]
 fn the_stores_totals_follow_and_never_go_back() {
     let metrics = Metrics::new();
-    let mut now = StoreFigures { bytes: 10, budget: 100, degraded: true, ..StoreFigures::default() };
+    let mut now =
+        StoreFigures { bytes: &[("blob", 10)], budget: 100, degraded: true, ..StoreFigures::default() };
     now.writes_failing = true;
-    now.evictions = &[("budget", 3)];
+    now.evictions = &[("blob", "budget", 3)];
     (now.quarantined, now.scrubbed, now.scrub_corrupt) = (2, 5000, 1);
     metrics.store(&now);
-    now.evictions = &[("budget", 1)];
+    now.evictions = &[("blob", "budget", 1)];
     (now.pins, now.pinned, now.pins_lost) = (2, 70, true);
     metrics.store(&now);
     (now.pins, now.pinned) = (1, 50);
-    now.bytes = 4;
+    now.bytes = &[("blob", 4), ("index", 7)];
     now.degraded = false;
     metrics.store(&now);
-    assert!(line(&metrics, "roadstead_store_used_bytes ").ends_with(" 4"));
+    assert!(line(&metrics, r#"roadstead_store_used_bytes{kind="blob"}"#).ends_with(" 4"));
+    assert!(line(&metrics, r#"roadstead_store_used_bytes{kind="index"}"#).ends_with(" 7"));
     assert!(line(&metrics, "roadstead_store_budget_bytes ").ends_with(" 100"));
     assert!(line(&metrics, "roadstead_store_degraded ").ends_with(" 0"));
     assert!(line(&metrics, "roadstead_store_writes_failing ").ends_with(" 1"));
-    assert!(line(&metrics, r#"roadstead_store_evictions_total{reason="budget"}"#).ends_with(" 3"));
+    assert!(
+        line(&metrics, r#"roadstead_store_evictions_total{kind="blob",reason="budget"}"#).ends_with(" 3")
+    );
     assert!(line(&metrics, "roadstead_store_quarantined_total ").ends_with(" 2"));
     assert!(line(&metrics, "roadstead_store_scrubbed_bytes_total ").ends_with(" 5000"));
     assert!(line(&metrics, "roadstead_store_pins ").ends_with(" 1"));
@@ -112,11 +123,14 @@ fn what_a_hit_sends_is_saved() {
         (Outcome::Refused, 7),
         (Outcome::Ping, 2),
     ] {
-        upstream.request(outcome, bytes, Duration::ZERO, Duration::ZERO);
+        upstream.request(outcome, true, bytes, Duration::ZERO, Duration::ZERO);
     }
+    // An upstream that is not asked: what was here, and what was not.
+    upstream.request(Outcome::Offline, true, 10, Duration::ZERO, Duration::ZERO);
+    upstream.request(Outcome::Offline, false, 200, Duration::ZERO, Duration::ZERO);
     upstream.upstream_bytes(105);
-    assert!(line(&metrics, r#"roadstead_saved_bytes_total{upstream="quay.io"}"#).ends_with(" 23"));
-    let counts = Counts { requests: 4, hits: 2, sent: 137, fetched: 105, saved: 23 };
+    assert!(line(&metrics, r#"roadstead_saved_bytes_total{upstream="quay.io"}"#).ends_with(" 33"));
+    let counts = Counts { requests: 5, hits: 3, sent: 347, fetched: 105, saved: 33 };
     assert_eq!(metrics.traffic(), [("quay.io".to_owned(), counts)]);
     assert_eq!(metrics.pulls("quay.io"), (None, None));
     upstream.limits(Duration::ZERO, Some(7), Some(100));
@@ -127,14 +141,19 @@ fn what_a_hit_sends_is_saved() {
 fn used() -> Metrics {
     let metrics = Metrics::new();
     let upstream = metrics.for_upstream("quay.io");
-    upstream.request(Outcome::Hit, 1, Duration::ZERO, Duration::ZERO);
+    upstream.request(Outcome::Hit, true, 1, Duration::ZERO, Duration::ZERO);
     upstream.upstream_latency(Duration::ZERO);
     upstream.upstream_failure("connect");
     upstream.account("team");
     upstream.limits(Duration::ZERO, Some(7), Some(100));
     upstream.endpoint("https://quay.io").set(true);
     upstream.mode(&[("online", true)], false);
-    metrics.store(&StoreFigures { evictions: &[("space", 1)], ..StoreFigures::default() });
+    metrics.store(&StoreFigures {
+        bytes: &[("blob", 1)],
+        evictions: &[("blob", "space", 1)],
+        ..StoreFigures::default()
+    });
+    metrics.memory(&[("blob", 1)], 2);
     metrics.warmed("nightly", 0);
     metrics
 }

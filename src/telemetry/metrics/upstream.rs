@@ -27,6 +27,8 @@ struct Handles {
     requests: [Counter; Outcome::ALL.len()],
     bytes: [Counter; Outcome::ALL.len()],
     saved: Counter,
+    /// Requests whose outcome is that of a hit, and who were given nothing.
+    empty_handed: Counter,
     first_byte: ByOutcome,
     total: ByOutcome,
     latency: OnceLock<Histogram>,
@@ -110,6 +112,7 @@ impl UpstreamMetrics {
             requests: Outcome::ALL.map(|o| families.requests.get_or_create_owned(&by_outcome(o))),
             bytes: Outcome::ALL.map(|o| families.bytes.get_or_create_owned(&by_outcome(o))),
             saved: families.saved.get_or_create_owned(&by_upstream),
+            empty_handed: Counter::default(),
             first_byte: ByOutcome::new(&families.first_byte),
             total: ByOutcome::new(&families.total),
             latency: OnceLock::new(),
@@ -139,13 +142,17 @@ impl UpstreamMetrics {
         Self { inner }
     }
 
-    /// A request was answered: `bytes` of body sent, the time until the first of them and until the last.
-    pub fn request(&self, outcome: Outcome, bytes: u64, first_byte: Duration, total: Duration) {
+    /// A request was answered, and was given what it asked for or not: `bytes` of body sent, the time until the first of them
+    /// and until the last.
+    pub fn request(&self, outcome: Outcome, given: bool, bytes: u64, first_byte: Duration, total: Duration) {
         let place = outcome as usize;
         self.inner.requests[place].inc();
         self.inner.bytes[place].inc_by(bytes);
-        if HITS.contains(&outcome) {
-            self.inner.saved.inc_by(bytes);
+        match (HITS.contains(&outcome), given) {
+            (true, true) => drop(self.inner.saved.inc_by(bytes)),
+            // An upstream that is not asked gives nothing of what is not here.
+            (true, false) => drop(self.inner.empty_handed.inc()),
+            (false, _) => {}
         }
         self.inner.first_byte.observe(&self.inner.name, outcome, first_byte);
         self.inner.total.observe(&self.inner.name, outcome, total);
@@ -155,6 +162,7 @@ impl UpstreamMetrics {
     pub(super) fn counts(&self) -> Counts {
         let of = |outcomes: &[Outcome]| outcomes.iter().map(|o| self.inner.requests[*o as usize].get()).sum();
         let hits: u64 = of(&HITS);
+        let hits = hits.saturating_sub(self.inner.empty_handed.get());
         Counts {
             requests: hits + of(&[Outcome::Miss, Outcome::Bypass]),
             hits,

@@ -3,6 +3,7 @@
 use super::{MB, credentials, line};
 use crate::support::images::{image, layer};
 use crate::support::mirror::{Binary, REGISTRY, Setup, Signal};
+use crate::support::soon;
 use crate::support::upstream::{Upstream, basic};
 use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
 
@@ -127,6 +128,34 @@ async fn the_level_of_the_log_changes() {
     mirror.get("/v2/").send().await.expect(200);
     reload(&mirror, &before).await;
     wrong(3).await;
+}
+
+#[tokio::test]
+async fn limits_change_for_whoever_comes_next_and_whoever_is_here_stays() {
+    let upstream = Upstream::start().await;
+    let blob = layer(9, 100_000);
+    upstream.push_blob(REPOSITORY, &blob);
+    let gate = upstream.gate(&blob.digest);
+    gate.allow(10);
+    let mirror = Setup::of(&upstream).spawn().await;
+    let before = toml(&mirror);
+    let path = blob_path(&blob.digest);
+    let here = mirror.get(&path).open().await;
+    let less = before.replace("[limits]", "[limits]\nmax_requests_per_address = 1");
+    let told = reload(&mirror, &less).await;
+    assert!(line(&told, "was read again").contains("limits"), "{told}");
+    mirror.get("/v2/").send().await.expect_error(429, "TOOMANYREQUESTS");
+    gate.open();
+    here.rest().await.expect_bytes(&blob.bytes);
+    // A body is over for the server a moment after its client has it.
+    let served = async { while mirror.get("/v2/").send().await.status != 200 {} };
+    soon("a turn again", served).await;
+    reload(&mirror, &before).await;
+    let here = [mirror.get(&path).open().await, mirror.get(&path).open().await];
+    mirror.get("/v2/").send().await.expect(200);
+    for body in here {
+        body.rest().await.expect_bytes(&blob.bytes);
+    }
 }
 
 #[tokio::test]

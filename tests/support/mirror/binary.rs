@@ -151,7 +151,9 @@ impl Binary {
 }
 
 fn launch(config: &Path, under: &[String]) -> (Child, Output) {
-    let binary = env!("CARGO_BIN_EXE_roadstead").to_owned();
+    // What is measured is a release.
+    let binary = std::env::var("ROADSTEAD_TEST_BINARY");
+    let binary = binary.unwrap_or_else(|_| env!("CARGO_BIN_EXE_roadstead").to_owned());
     let words: Vec<&String> = under.iter().chain([&binary]).collect();
     let mut child = Command::new(words[0])
         .args(&words[1..])
