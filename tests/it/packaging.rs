@@ -102,6 +102,8 @@ fn the_package_is_made_of_files_that_exist() {
         };
         assert!(there, "there is no {from}");
     }
+    let changes = read(package["changelog"].as_str().unwrap());
+    assert!(changes.starts_with(&format!("roadstead ({}-1) ", env!("CARGO_PKG_VERSION"))), "{changes}");
     let conf = package["conf-files"][0].as_str().unwrap().trim_start_matches('/');
     assert!(assets.iter().any(|asset| asset[1].as_str() == Some(conf)));
     for script in ["postinst", "prerm", "postrm"] {
