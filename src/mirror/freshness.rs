@@ -8,6 +8,7 @@ use crate::oci::Tag;
 use crate::store::Binding;
 use crate::upstream::Outlook;
 
+use super::absent::Question;
 use super::mode::Contact;
 use super::site::Target;
 use super::tag_rules::{Deleted, TagPolicy};
@@ -120,9 +121,11 @@ impl Known {
         Self { confirmed: binding.confirmed, gone: binding.gone, denied_lately, seed }
     }
 
-    /// A list that came then.
-    pub(super) fn of_list(came: SystemTime) -> Self {
-        Self { confirmed: came, gone: None, denied_lately: false, seed: 0 }
+    /// A list that came then, as the answer to this.
+    pub(super) fn of_list(question: &Question, came: SystemTime) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (question, came).hash(&mut hasher);
+        Self { confirmed: came, gone: None, denied_lately: false, seed: hasher.finish() }
     }
 }
 

@@ -81,14 +81,27 @@ impl<T> Clone for Kept<T> {
 }
 
 impl<T> Kept<T> {
-    fn decision(&self, policy: &TagPolicy, contact: Contact, outlook: Outlook, now: SystemTime) -> Decision {
-        decide(&Known::of_list(self.came), policy, contact, outlook, now)
+    /// What is to be done about it, where it is asked for by this.
+    fn decision(
+        &self,
+        question: &Question,
+        policy: &TagPolicy,
+        contact: Contact,
+        outlook: Outlook,
+        now: SystemTime,
+    ) -> Decision {
+        decide(&Known::of_list(question, self.came), policy, contact, outlook, now)
     }
 }
 
 /// What a list takes in memory.
 pub(super) trait Weighed {
     fn weight(&self) -> usize;
+
+    /// Whether it is to be believed again. What is not is asked for by the next one who wants it.
+    fn is_to_be_kept(&self) -> bool {
+        true
+    }
 }
 
 impl Weighed for TagPage {
@@ -105,6 +118,11 @@ impl Weighed for Referrers {
             Self::Listed(all) => all.iter().map(|one| one.text().len() + size_of_val(one) * 2).sum(),
             Self::NoApi { .. } => 0,
         }
+    }
+
+    fn is_to_be_kept(&self) -> bool {
+        // A page may be anybody's.
+        !matches!(self, Self::NoApi { not_found: false })
     }
 }
 
@@ -123,7 +141,7 @@ impl<T: Weighed + Send + Sync + 'static> Shelf<T> {
     /// A list that is still believed.
     pub(super) fn fresh(&self, question: &Question, policy: &TagPolicy, now: SystemTime) -> Option<Arc<T>> {
         let kept = self.kept.get(question)?;
-        let decided = kept.decision(policy, Contact::Open, Outlook::default(), now);
+        let decided = kept.decision(question, policy, Contact::Open, Outlook::default(), now);
         (decided == Decision::Fresh).then_some(kept.list)
     }
 
@@ -136,7 +154,7 @@ impl<T: Weighed + Send + Sync + 'static> Shelf<T> {
         now: SystemTime,
     ) -> Option<Arc<T>> {
         let kept = self.kept.get(question)?;
-        let decided = kept.decision(policy, silence, Outlook::default(), now);
+        let decided = kept.decision(question, policy, silence, Outlook::default(), now);
         matches!(decided, Decision::Fresh | Decision::Offline).then_some(kept.list)
     }
 
@@ -171,7 +189,8 @@ impl Mirror {
             Contact::Open => Outlook { scarce: false, ..target.site.upstream().outlook(&target.repository) },
             Contact::Offline | Contact::Away => Outlook::default(),
         };
-        let decision = kept.as_ref().map(|kept| kept.decision(policy, contact, outlook, self.now()));
+        let decide = |kept: &Kept<T>| kept.decision(&question, policy, contact, outlook, self.now());
+        let decision = kept.as_ref().map(decide);
         let served = |outcome, kept: Kept<T>| Ok(Served::new(outcome, kept.list));
         let (covering, patience) = match (decision, kept) {
             (Some(Decision::Fresh), Some(kept)) => return served(Outcome::Hit, kept),
@@ -228,9 +247,9 @@ impl Mirror {
                 }
                 let answer = asking.await.map(Arc::new);
                 match &answer {
-                    Ok(list) => here.keep(question, Arc::clone(list), mirror.now()),
+                    Ok(list) if list.is_to_be_kept() => here.keep(question, Arc::clone(list), mirror.now()),
                     Err(Refusal::SaidNo { .. }) => here.kept.invalidate(&question),
-                    Err(_) => {}
+                    Ok(_) | Err(_) => {}
                 }
                 tell.answer(answer);
             }
@@ -254,7 +273,34 @@ pub(super) fn stale<T>(target: &Target, question: &Question, refusal: &Refusal, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::tag_rules::Deleted;
     use super::*;
+
+    #[test]
+    fn lists_that_came_together_are_not_all_asked_for_again_together() {
+        const POLICY: TagPolicy = TagPolicy {
+            ttl: Duration::from_secs(60),
+            max_stale: None,
+            immutable: false,
+            deleted: Deleted::Follow,
+            keep_deleted_for: Duration::ZERO,
+            while_revalidate: Duration::ZERO,
+        };
+        let shelf = Shelf::new(1_000_000, &TaskTracker::new(), &CancellationToken::new());
+        let came = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let questions: Vec<_> =
+            (0..500).map(|n| Question { upstream: "u".into(), object: format!("r{n}/tags") }).collect();
+        for question in &questions {
+            let list = Arc::new(TagPage { tags: Vec::new(), next: None });
+            shelf.keep(question.clone(), list, came);
+        }
+        let believed = |seconds| {
+            let now = came + Duration::from_secs(seconds);
+            questions.iter().filter(|question| shelf.fresh(question, &POLICY, now).is_some()).count()
+        };
+        assert_eq!((believed(53), believed(60)), (500, 0));
+        assert!((100..400).contains(&believed(57)), "{}", believed(57));
+    }
 
     #[test]
     fn what_is_kept_of_lists_is_bounded_by_their_bytes() {

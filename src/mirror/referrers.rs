@@ -1,10 +1,13 @@
 //! Referrers: by upstream's API for them, and by the fallback tag where it has none.
 //!
 //! A list is given only when upstream said so. That nobody could ask is never an empty list, because it would let an
-//! unsigned image pass for one that needs no signature, and a signed one for unsigned; what is stored and says itself what it is about is given then, as a part. The fallback tag is a tag like
-//! any other: its time to live, its cached manifest, its cover while upstream does not answer (T89).
+//! unsigned image pass for one that needs no signature, and a signed one for unsigned; what is stored and says itself what
+//! it is about is given then, as a part. The fallback tag is a tag like any other: its time to live, its cached manifest,
+//! its cover while upstream does not answer (T89).
 //!
 //! Upstream is never asked to filter. One list then serves every filter, and what is said of filters is true (T87).
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -16,6 +19,7 @@ use crate::upstream::Referrers;
 use super::answer::{ManifestAnswer, Refusal, Served};
 use super::lists::stale;
 use super::site::{Mirror, Target};
+use super::tags::tag_question;
 
 /// How many stored manifests are read to list them.
 const MOST_STORED: usize = 256;
@@ -82,62 +86,121 @@ impl Mirror {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Served<ReferrersAnswer>, Refusal> {
-        if self.lists().is_without_api(target) {
-            return self.by_fallback_tag(target, subject, artifact_type).await;
-        }
-        let question = target.question("referrers", subject);
-        let ask = {
-            let subject = subject.clone();
-            |_: Self, target: Target| async move {
-                Ok(target.site.upstream().referrers(&target.repository, &subject).await?)
-            }
-        };
         let tag = Tag::of_referrers(subject);
-        let policy = target.site.policy().tags.of_referrers(&target.repository, &tag);
-        match self.listed(|lists| &lists.referrers, target, &policy, question.clone(), ask).await {
-            Ok(Served { outcome, fwd_status, value }) => match &*value {
-                Referrers::Listed(all) => {
-                    let value = of_type(all, artifact_type);
-                    Ok(Served { outcome, fwd_status, value })
-                }
-                Referrers::NoApi { surely } => {
-                    if *surely {
-                        self.lists().note_without_api(target);
-                    }
-                    self.by_fallback_tag(target, subject, artifact_type).await
-                }
-            },
-            Err(refusal) if refusal.may_be_covered() => {
-                // Somebody had them by their tag when upstream could be asked.
-                let Some(binding) = self.standing_in(target, &tag) else { return Err(refusal) };
-                let Ok(Some(manifest)) = self.stored_manifest(target, &binding.digest).await else {
-                    return Err(refusal);
-                };
-                let answer = self.of_index(target, &manifest, artifact_type).await?;
-                Ok(stale(target, &question, &refusal, ReferrersAnswer { partial: true, ..answer }))
-            }
-            Err(refusal) => Err(refusal),
+        let none = || Served::new(Outcome::Miss, of_type(&[], artifact_type));
+        if self.lists().is_without_api(target) {
+            return Ok(self.by_fallback_tag(target, &tag, artifact_type).await?.unwrap_or_else(none));
         }
+        // A page in place of the list may be that of somebody who stands before the registry for a moment. With no tag
+        // either it is asked for once more: only then it is known that the registry has been there in between.
+        for is_last in [false, true] {
+            let Served { outcome, fwd_status, value } = match self.by_api(target, subject, &tag).await {
+                Ok(listed) => listed,
+                Err(refusal) if refusal.may_be_covered() => {
+                    return self.by_last_known_tag(target, subject, &tag, artifact_type, refusal).await;
+                }
+                Err(refusal) => return Err(refusal),
+            };
+            let by_404 = match &*value {
+                Referrers::Listed(all) => {
+                    return Ok(Served { outcome, fwd_status, value: of_type(all, artifact_type) });
+                }
+                Referrers::NoApi { not_found } => *not_found,
+            };
+            if is_last && !by_404 {
+                self.lists().note_without_api(target);
+            }
+            if is_last {
+                break;
+            }
+            if !by_404 {
+                // It is to be heard now that the registry is there.
+                self.absent().forget(&tag_question(target, &tag));
+            }
+            match self.by_fallback_tag(target, &tag, artifact_type).await {
+                Ok(Some(tagged)) => return Ok(tagged),
+                Ok(None) if by_404 => break,
+                Ok(None) => {}
+                Err(refusal) => {
+                    return self.by_last_known_list(target, subject, &tag, artifact_type, refusal);
+                }
+            }
+        }
+        // Neither API nor tag: the specification's way to say that there are none.
+        Ok(none())
     }
 
-    /// The referrers in a repository that is said to have no API for them.
-    async fn by_fallback_tag(
+    /// What upstream's API for them says, or said lately.
+    async fn by_api(
         &self,
         target: &Target,
         subject: &Digest,
+        tag: &Tag,
+    ) -> Result<Served<Arc<Referrers>>, Refusal> {
+        let (question, asked) = (target.question("referrers", subject), subject.clone());
+        let ask = |_: Self, target: Target| async move {
+            Ok(target.site.upstream().referrers(&target.repository, &asked).await?)
+        };
+        let policy = target.site.policy().tags.of_referrers(&target.repository, tag);
+        self.listed(|lists| &lists.referrers, target, &policy, question, ask).await
+    }
+
+    /// What upstream's API said when a list came from it.
+    fn by_last_known_list(
+        &self,
+        target: &Target,
+        subject: &Digest,
+        tag: &Tag,
         artifact_type: Option<&str>,
+        refusal: Refusal,
     ) -> Result<Served<ReferrersAnswer>, Refusal> {
-        match self.manifest_by_tag(target, &Tag::of_referrers(subject)).await {
+        let question = target.question("referrers", subject);
+        let policy = target.site.policy().tags.of_referrers(&target.repository, tag);
+        let known = &self.lists().referrers;
+        match known.standing_in(&question, &policy, target.site.silence(), self.now()).as_deref() {
+            Some(Referrers::Listed(all)) if refusal.may_be_covered() => {
+                Ok(stale(target, &question, &refusal, of_type(all, artifact_type)))
+            }
+            _ => Err(refusal),
+        }
+    }
+
+    /// What somebody had by the fallback tag when upstream could be asked.
+    async fn by_last_known_tag(
+        &self,
+        target: &Target,
+        subject: &Digest,
+        tag: &Tag,
+        artifact_type: Option<&str>,
+        refusal: Refusal,
+    ) -> Result<Served<ReferrersAnswer>, Refusal> {
+        let Some(binding) = self.standing_in(target, tag) else { return Err(refusal) };
+        let Ok(Some(manifest)) = self.stored_manifest(target, &binding.digest).await else {
+            return Err(refusal);
+        };
+        let answer = self.of_index(target, &manifest, artifact_type).await?;
+        let question = target.question("referrers", subject);
+        Ok(stale(target, &question, &refusal, ReferrersAnswer { partial: true, ..answer }))
+    }
+
+    /// The referrers by their fallback tag; none where there is no such tag.
+    async fn by_fallback_tag(
+        &self,
+        target: &Target,
+        tag: &Tag,
+        artifact_type: Option<&str>,
+    ) -> Result<Option<Served<ReferrersAnswer>>, Refusal> {
+        match self.manifest_by_tag(target, tag).await {
             Ok(Served { outcome, fwd_status, value }) => {
-                // Now it is sure. A 404 of a repository that is not there is no word on the next one of that name.
-                self.lists().note_without_api(target);
+                // Now it is sure, if the tag was heard of just now. A 404 of a repository that is not there is no word on
+                // the next one of that name.
+                if matches!(outcome, Outcome::Miss | Outcome::Join | Outcome::Revalidated) {
+                    self.lists().note_without_api(target);
+                }
                 let value = self.of_index(target, &value, artifact_type).await?;
-                Ok(Served { outcome, fwd_status, value })
+                Ok(Some(Served { outcome, fwd_status, value }))
             }
-            // Neither API nor tag: the specification's way to say that there are none.
-            Err(Refusal::SaidNo { status: 404 | 410 }) => {
-                Ok(Served::new(Outcome::Miss, of_type(&[], artifact_type)))
-            }
+            Err(refusal) if refusal.is_absence() => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }

@@ -395,7 +395,7 @@ impl Mirror {
 /// What upstream last said of a tag that it has deleted.
 const NOT_FOUND: u16 = 404;
 
-fn tag_question(target: &Target, tag: &Tag) -> Question {
+pub(super) fn tag_question(target: &Target, tag: &Tag) -> Question {
     target.question("tags", tag)
 }
 

@@ -1,7 +1,8 @@
 //! Referrers, by the API for them: all pages, or that there is no such API.
 //!
 //! "No such API" is a word of its own beside the failures. It is said by 404 and its like, and by web pages: registries
-//! exist that send this question to their website. It says nothing about whether there are referrers. Whatever else is
+//! exist that send this question to their website. It says nothing about whether there are referrers. What is not the
+//! registry's own 404 may come for a moment from whoever stands before it, and is told apart for that. Whatever else is
 //! no list is a failure, because who verifies signatures must not take silence for their absence.
 //!
 //! A link may be wrong. What is listed once more is listed once, and pages that go round are no answer: nobody could tell
@@ -25,8 +26,9 @@ pub enum Referrers {
     Listed(Vec<Referrer>),
     /// It has no such API.
     NoApi {
-        /// Whether it said so beyond doubt: a 404 may also mean that there is no such repository.
-        surely: bool,
+        /// Whether by its 404, which may also mean that there is no such repository. Else by a page or a status that is
+        /// about every repository, but might be that of a portal or of a registry under repair.
+        not_found: bool,
     },
 }
 
@@ -35,7 +37,7 @@ impl Upstream {
     pub async fn referrers(&self, repository: &Repository, subject: &Digest) -> Result<Referrers, Failure> {
         let path = format!("referrers/{subject}");
         let first = match self.listing(Kind::Referrers, repository, path.clone()).await {
-            Ok(first) if first.is_web_page => return Ok(Referrers::NoApi { surely: true }),
+            Ok(first) if first.is_web_page => return Ok(Referrers::NoApi { not_found: false }),
             Ok(first) => first,
             Err(failure) => return of_failure(&failure).ok_or(failure),
         };
@@ -71,9 +73,9 @@ impl Upstream {
 /// registry redirected to, which then is no registry.
 fn of_failure(failure: &Failure) -> Option<Referrers> {
     match failure {
-        Failure::SaidNo(SaidNo { status: 404 | 410 }) => Some(Referrers::NoApi { surely: false }),
+        Failure::SaidNo(SaidNo { status: 404 | 410 }) => Some(Referrers::NoApi { not_found: true }),
         Failure::DidNotAnswer(Cause::Status(400 | 401 | 403 | 405 | 406 | 415 | 501)) => {
-            Some(Referrers::NoApi { surely: true })
+            Some(Referrers::NoApi { not_found: false })
         }
         _ => None,
     }
@@ -85,18 +87,18 @@ mod tests {
 
     #[test]
     fn t85_only_what_says_so_means_that_there_is_no_api() {
-        let surely = |surely| Some(Referrers::NoApi { surely });
+        let said_404 = |not_found| Some(Referrers::NoApi { not_found });
         let said = |status| Failure::SaidNo(SaidNo { status });
         let status = |status| Failure::DidNotAnswer(Cause::Status(status));
         for (failure, means) in [
-            (said(404), surely(false)),
-            (said(410), surely(false)),
+            (said(404), said_404(true)),
+            (said(410), said_404(true)),
             (said(401), None),
             (said(403), None),
-            (status(400), surely(true)),
-            (status(405), surely(true)),
-            (status(501), surely(true)),
-            (status(403), surely(true)),
+            (status(400), said_404(false)),
+            (status(405), said_404(false)),
+            (status(501), said_404(false)),
+            (status(403), said_404(false)),
             (status(500), None),
             (status(502), None),
             (status(503), None),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::client::End;
-use crate::support::images::{Image, image};
+use crate::support::images::{Image, artifact, image};
 use crate::support::upstream::{Act, act, on, status};
 use crate::world::{ANOTHER_DAY, REPOSITORY, TAG, World, clock_by_hand};
 
@@ -47,6 +47,7 @@ const LINES: &str = "negative_ttl = \"1h\"\n";
 #[tokio::test]
 async fn t63_no_trouble_of_upstream_is_remembered_as_absence() {
     let image = image(1, &[100]);
+    let signature = artifact(2, &image.manifest);
     for (what, trouble) in troubles() {
         for path in paths(&image) {
             let clock = clock_by_hand();
@@ -54,6 +55,8 @@ async fn t63_no_trouble_of_upstream_is_remembered_as_absence() {
             let quick = if what == "silence" { "header_timeout = \"2s\"" } else { "" };
             let world = World::by(&clock, &format!("{LINES}{quick}")).await;
             world.upstream.push(REPOSITORY, Some(TAG), &image);
+            world.upstream.push(REPOSITORY, None, &signature);
+            world.upstream.list_referrers();
             world.upstream.script(on(), trouble.clone());
             let answer = world.mirror.get(&path).send().await;
             let is_well = answer.status == 200 && answer.end == End::Complete;
@@ -64,6 +67,10 @@ async fn t63_no_trouble_of_upstream_is_remembered_as_absence() {
             // What was wrong is left alone for a while, and that is told as what it is.
             let is_left_alone = what == "a page" && answer.status == 502;
             assert!(answer.status == 200 || is_left_alone, "{what} {path}: {}", answer.status);
+            if answer.status == 200 && path.contains("/referrers/") {
+                let list = String::from_utf8_lossy(&answer.body);
+                assert!(list.contains(&signature.manifest.digest), "{what} {path}: {list}");
+            }
         }
     }
 }

@@ -232,6 +232,65 @@ async fn t85_g10_whoever_could_not_check_is_not_told_that_there_are_none() {
     scene.ask("").send().await.expect_error(503, "UNAVAILABLE");
 }
 
+/// What may come for a moment from who stands before a registry, and is no word of its own.
+fn pages() -> [Act; 5] {
+    [act().status(200).html(), status(400), status(405), status(501).html(), redirect(302, "/login")]
+}
+
+#[tokio::test]
+async fn t85_g10_a_page_in_place_of_the_registry_is_no_word_on_signatures() {
+    for page in pages() {
+        let scene = Scene::with("").await;
+        let world = &scene.world;
+        world.upstream.script(on(), page.clone());
+        world.upstream.script(on().path("/login"), act().status(200).html());
+        let during = scene.ask("").send().await.status;
+        assert!(matches!(during, 502 | 503), "{during}");
+        world.upstream.behave();
+        // It has the API, and no fallback tag.
+        scene.list();
+        let waited = Instant::now();
+        // That there was a page in place of a manifest is remembered for a moment, and told as that.
+        let answer = loop {
+            let answer = scene.ask("").send().await;
+            if answer.status == 200 {
+                break answer;
+            }
+            assert!(matches!(answer.status, 502 | 503) && waited.elapsed() < crate::support::PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert_eq!(read(&answer), scene.both());
+    }
+}
+
+#[tokio::test]
+async fn t85_g10_a_page_that_is_gone_when_there_is_no_tag_leaves_no_trace() {
+    for page in pages() {
+        let scene = Scene::with("").await;
+        scene.list();
+        scene.world.upstream.script(lists().nth(1), page.clone());
+        scene.world.upstream.script(on().path("/login"), act().status(200).html());
+        assert_eq!(read(&scene.ask("").send().await.expect(200)), scene.both());
+        assert_eq!(scene.world.upstream.count(&lists()), 2);
+        assert_eq!(scene.world.upstream.count(&on().manifest(&scene.fallback_tag())), 1);
+    }
+}
+
+#[tokio::test]
+async fn t85_g6_a_page_does_not_take_the_place_of_the_last_list() {
+    let scene = Scene::with("tag_ttl = \"0s\"").await;
+    scene.list();
+    scene.ask("").send().await.expect(200);
+    for trouble in pages() {
+        scene.world.upstream.script(on(), trouble);
+        scene.world.upstream.script(on().path("/login"), act().status(200).html());
+        let answer = scene.ask("").send().await.expect(200);
+        assert_eq!(read(&answer), scene.both());
+        assert!(answer.cache_status().starts_with("hit; detail=stale"), "{}", answer.cache_status());
+        scene.clock.advance(ANOTHER_DAY);
+    }
+}
+
 #[tokio::test]
 async fn t85_an_upstream_that_has_none_says_so() {
     let scene = Scene::with("").await;

@@ -142,9 +142,10 @@ impl Draw<'_> {
     }
 
     fn failure(&mut self) -> Option<Act> {
-        Some(status(
-            self.dice.pick(&[300, 304, 400, 402, 405, 408, 418, 425, 451, 500, 501, 502, 503, 504, 507, 599]),
-        ))
+        let drawn =
+            self.dice.pick(&[300, 304, 400, 402, 405, 408, 418, 425, 451, 500, 501, 502, 503, 504, 507, 599]);
+        let may = !matches!(drawn, 400 | 405 | 501) || self.scenery.may_deny_api(self.asked);
+        may.then(|| status(drawn))
     }
 
     /// It is no lie of a token server: what that says is about us.
@@ -185,6 +186,9 @@ impl Draw<'_> {
         ]);
         // What a size says of something that is never read cannot be seen to be wrong.
         let about_size = name == "Content-Length" || name == "Content-Range";
+        if value == "text/html" && !self.scenery.may_deny_api(self.asked) {
+            return None;
+        }
         (!about_size || self.asked.method == "GET").then(|| act().header(name, value))
     }
 
@@ -241,7 +245,8 @@ impl Draw<'_> {
 
     /// A page in place of a list of referrers is taken for no such API, and they are looked for by their tag.
     fn html(&mut self) -> Option<Act> {
-        Some(act().html().status(self.dice.pick(&[200, 200, 500, 503])))
+        let drawn = self.dice.pick(&[200, 200, 500, 503]);
+        (drawn != 200 || self.scenery.may_deny_api(self.asked)).then(|| act().html().status(drawn))
     }
 
     /// A redirect to storage, by an address that is good for so many requests at the most.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::dice::Dice;
 use crate::support::images::{Image, artifact, image, index};
 use crate::support::mirror::Setup;
-use crate::support::upstream::{Act, Asked, TokenStyle, Tokens, Upstream};
+use crate::support::upstream::{Act, Asked, Kind, TokenStyle, Tokens, Upstream};
 use crate::world::REPOSITORY;
 
 use super::faults::{Draw, FAULTS};
@@ -67,6 +67,8 @@ pub(super) struct Ware {
     pub(super) tag: String,
     /// Which registries have it.
     pub(super) homes: Vec<usize>,
+    /// Whether the artifact has the tag of those who know no API for referrers; else only that API tells of it.
+    has_fallback: bool,
 }
 
 /// What answers of one side are made of.
@@ -98,6 +100,8 @@ pub(super) struct Shared {
     lies: Mutex<HashMap<String, Instant>>,
     /// When tokens of a registry were last taken back.
     revoked: Mutex<HashMap<&'static str, Instant>>,
+    /// When it was last said of an image that there is no API for its referrers.
+    without_api: Mutex<HashMap<String, Instant>>,
     /// How many times as long everything may take.
     patience: u32,
 }
@@ -238,9 +242,11 @@ impl Ware {
     fn push_to(&self, upstream: &Upstream) {
         upstream.push(REPOSITORY, Some(&self.tag), &self.image);
         upstream.push(REPOSITORY, None, &self.artifact);
-        let list = index(&[&self.artifact]);
-        upstream.push_manifest(REPOSITORY, &list);
-        upstream.tag(REPOSITORY, &self.fallback(), &list.digest);
+        if self.has_fallback {
+            let list = index(&[&self.artifact]);
+            upstream.push_manifest(REPOSITORY, &list);
+            upstream.tag(REPOSITORY, &self.fallback(), &list.digest);
+        }
     }
 }
 
@@ -254,6 +260,21 @@ impl Scenery {
         if let Some(image) = self.shared.names.lock().unwrap().get(name) {
             self.shared.lies.lock().unwrap().insert(image.clone(), Instant::now());
         }
+    }
+
+    /// Whether it may be said of this that there is no API for it: not again within a minute, because who hears that
+    /// twice, and of no tag in between, has been told that there is nothing.
+    pub(super) fn may_deny_api(&self, asked: &Asked) -> bool {
+        if asked.kind != Kind::Referrers {
+            return true;
+        }
+        let mut said = self.shared.without_api.lock().unwrap();
+        let again = Duration::from_secs(60) * self.shared.patience;
+        let may = said.get(&asked.reference).is_none_or(|last| last.elapsed() > again);
+        if may {
+            said.insert(asked.reference.clone(), Instant::now());
+        }
+        may
     }
 
     /// Tokens are taken back. One that was given out a moment ago is rejected then, and that is a no.
@@ -343,6 +364,7 @@ impl Stage {
             names: Mutex::default(),
             lies: Mutex::default(),
             revoked: Mutex::default(),
+            without_api: Mutex::default(),
             patience,
         });
         Self { registries, foreign, stranger, shared, wares: Mutex::default() }
@@ -411,7 +433,7 @@ impl Stage {
         let seed = wares.len() as u64 + 1;
         let image = image(seed, &[1_000 + dice.below(50_000), 100_000 + dice.below(900_000)]);
         let artifact = artifact(10_000 + seed, &image.manifest);
-        let ware = Ware { image, artifact, tag: format!("w{seed}"), homes };
+        let ware = Ware { image, artifact, tag: format!("w{seed}"), homes, has_fallback: seed % 2 == 0 };
         let mut names = self.shared.names.lock().unwrap();
         let manifests = [&ware.image.manifest, &ware.artifact.manifest];
         let objects = manifests.into_iter().chain(ware.image.blobs()).chain(ware.artifact.blobs());
