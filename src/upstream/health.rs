@@ -33,7 +33,7 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// What a question was about: a repository, or a scope. Two that are taken for one only make the breaker slower.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Subject(u64);
 
 impl Subject {

@@ -47,6 +47,7 @@ mod renewal;
 mod request;
 mod retry;
 mod settings;
+mod standing;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,7 @@ use places::{NotAHost, Places};
 use proxy::Route;
 use refused::Refusals;
 use renewal::Renewals;
+use standing::Standings;
 use token::Tokens;
 use uplink::Lane;
 use vigil::Vigil;
@@ -125,6 +127,7 @@ pub struct Upstream {
     renewals: Renewals,
     refreshed: Refreshed,
     refusals: Refusals,
+    standings: Standings,
     lane: Lane,
     limits: Limits,
     pull_reserve: u64,
@@ -181,6 +184,7 @@ impl Upstream {
             idle_timeout: settings.idle_timeout,
             places,
             schemes: Schemes::new(),
+            standings: Standings::new(),
             tokens: Tokens::new(),
             renewals: Renewals::new(),
             refreshed: settings.refreshed,

@@ -3,7 +3,7 @@
 //! What it wanted last time is shown at once. If that is not good any more, the question is asked once without any proof,
 //! because only then is the challenge about the question; with the answer to that challenge the endpoint's word is final.
 //! An account is looked up when it is needed and not before. One that is rejected is looked up once more, and if it is
-//! another by now, the endpoint is asked again with that.
+//! another by now, the endpoint is asked again with that. One that stays rejected is shown again after a while (`standing`).
 
 use std::time::SystemTime;
 
@@ -20,6 +20,7 @@ use super::auth::{Realm, Scheme, UNAUTHORIZED, basic, bearer, choose};
 use super::body::Received;
 use super::connect::Reach;
 use super::failure::{Cause, Failure, SaidNo, Voice, of_status};
+use super::health::Subject;
 use super::limit::Pass;
 use super::manifest::BODY_IDLE;
 use super::redirect::Bare;
@@ -28,6 +29,8 @@ use super::renewal::Due;
 use super::request::{Question, Reply, Topic};
 use super::token::{Secret, Token};
 use super::wire::{drain, small_body};
+
+const FORBIDDEN: u16 = 403;
 
 impl Upstream {
     /// Asks one endpoint, with what it is known to want, and else with what it says it wants.
@@ -42,6 +45,12 @@ impl Upstream {
         let mut answer = self.attempt(place, question, pass, account.as_ref(), &mut shown).await;
         if self.has_other_login(place, question.repository, &answer, shown.as_ref()).await {
             answer = self.attempt(place, question, pass, account.as_ref(), &mut shown).await;
+        }
+        if let Some(login) = &shown
+            && self.is_basic_403(place, question.repository, answer.as_ref().err())
+            && self.is_at_its_end(place, login).await
+        {
+            answer = Err(Failure::RefusedUs { status: FORBIDDEN });
         }
         if let Some(account) = &account {
             self.note_account(account, shown.is_some(), &answer);
@@ -59,14 +68,8 @@ impl Upstream {
     ) -> bool {
         let endpoint = &self.endpoints[place].url;
         let (Err(failure), Some(login)) = (answer, shown) else { return false };
-        let refused = match failure {
-            Failure::RefusedUs { .. } => true,
-            // ECR says so of a password that has come to its end.
-            Failure::SaidNo(SaidNo { status: 403 }) => {
-                self.schemes.of(place, repository) == Some(Scheme::Basic)
-            }
-            _ => false,
-        };
+        let refused = matches!(failure, Failure::RefusedUs { .. })
+            || self.is_basic_403(place, repository, Some(failure));
         if !refused || !self.accounts.renewed(endpoint, repository, login).await {
             return false;
         }
@@ -76,6 +79,46 @@ impl Upstream {
         );
         self.schemes.forget(place, repository);
         true
+    }
+
+    /// Whether a password was answered 403. ECR says so of one that has come to its end; others, of a repository.
+    fn is_basic_403(&self, place: usize, repository: &Repository, failure: Option<&Failure>) -> bool {
+        failure == Some(&Failure::SaidNo(SaidNo { status: FORBIDDEN }))
+            && self.schemes.of(place, repository) == Some(Scheme::Basic)
+    }
+
+    /// Whether an endpoint refuses a password also where nothing is asked for, so that it is the password that is meant.
+    /// Asked once for all repositories, and again after some seconds.
+    async fn is_at_its_end(&self, place: usize, login: &Login) -> bool {
+        let Login::Password(credentials) = login else { return false };
+        let endpoint = &self.endpoints[place].url;
+        let (standing, subject) = (self.standings.of(endpoint, login), Subject::of(&endpoint));
+        let _first = standing.go_first().await;
+        if standing.is_sound() {
+            return false;
+        }
+        if standing.admits(subject).is_err() {
+            return true;
+        }
+        let Ok(ping) = format!("{}/v2/", endpoint.as_str().trim_end_matches('/')).parse() else {
+            return false;
+        };
+        let topic = Topic { kind: Kind::Token, subject };
+        let (proof, headers) = (Some(basic(credentials)), HeaderMap::new());
+        let asked = self.follow(topic, Reach::Configured, &ping, &Method::GET, &headers, proof);
+        let answer = Box::pin(asked).await;
+        let refused = answer.as_ref().ok().filter(|reply| !reply.crossed).and_then(|reply| {
+            let status = reply.response.status();
+            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN).then_some(status)
+        });
+        match refused {
+            Some(status) => standing.ended(status.as_u16()),
+            None => standing.found_sound(),
+        }
+        if let Ok(reply) = answer {
+            drain(reply.response).await;
+        }
+        refused.is_some()
     }
 
     /// The same with the account as it is at this moment, which is left in `shown` where it was of use.
@@ -92,6 +135,27 @@ impl Upstream {
         let (method, headers) = (question.method(), question.headers());
         let ask = |proof| {
             Box::pin(self.follow(question.topic(), Reach::Configured, &url, &method, &headers, proof))
+        };
+        let show = async |scheme: &Scheme, login: Option<&Login>, proof: &HeaderValue| {
+            let standing = login.filter(|_| *scheme == Scheme::Basic);
+            let standing = standing.map(|login| self.standings.of(endpoint, login));
+            let subject = question.topic().subject;
+            let _first = match &standing {
+                Some(standing) => standing.enter(subject).await?,
+                None => None,
+            };
+            let reply = ask(Some(proof.clone())).await?;
+            match standing {
+                Some(standing) if reply.is_challenge() && question.kind != Kind::BlobHead => {
+                    standing.refused(subject, UNAUTHORIZED);
+                }
+                // Storage says nothing of it, but the endpoint sent us there; whoever has ended may be told 403.
+                Some(standing) if reply.crossed || is_taken(reply.response.status()) => {
+                    standing.taken(subject);
+                }
+                _ => {}
+            }
+            Ok::<_, Failure>(reply)
         };
         let login = async || {
             let login = self.accounts.login(endpoint, repository).await;
@@ -118,7 +182,7 @@ impl Upstream {
                         return Err(failure);
                     }
                 };
-                let reply = ask(Some(proof.clone())).await?;
+                let reply = show(scheme, login.as_ref(), &proof).await?;
                 if !reply.is_challenge() || question.kind == Kind::BlobHead {
                     return self.judge(question, reply, Some(&proof), Some(pass)).await;
                 }
@@ -146,7 +210,7 @@ impl Upstream {
         shown.clone_from(&login);
         let proof = self.prove(&scheme, login.as_ref(), account).await;
         let proof = proof.inspect_err(|failure| pass.without_token(failure))?;
-        let reply = ask(Some(proof.clone())).await?;
+        let reply = show(&scheme, login.as_ref(), &proof).await?;
         if reply.is_challenge() && question.kind != Kind::BlobHead {
             drain(reply.response).await;
             self.reject(&scheme, login.as_ref(), &proof);
@@ -196,14 +260,28 @@ impl Upstream {
         }
     }
 
-    /// A token from whoever grants them, unless a limit of theirs forbids to ask, or they have been silent.
+    /// A token from whoever grants them, unless a limit of theirs forbids to ask, they have been silent, or they refused
+    /// this login a moment ago.
     pub(super) async fn fetch_token(&self, realm: &Realm, login: Option<&Login>) -> Result<Token, Failure> {
+        let subject = realm.subject();
+        // No other realm sees it.
+        let standing = login.filter(|_| realm.reach == Reach::Configured);
+        let standing = standing.map(|login| self.standings.of(&realm.server(), login));
+        let _first = match &standing {
+            Some(standing) => standing.enter(subject).await?,
+            None => None,
+        };
         let pass = self.token_pass(realm, login).await?;
         let visit = self.granters.visit(realm).await?;
         let granted = self.ask_granter(realm, login, &pass).await;
         visit.over(granted.as_ref().err());
         self.count(Kind::Token, granted.as_ref().err());
         pass.over(granted.as_ref().err());
+        match (&standing, &granted) {
+            (Some(standing), Ok(_)) => standing.taken(subject),
+            (Some(standing), Err(Failure::RefusedUs { status })) => standing.refused(subject, *status),
+            _ => {}
+        }
         granted
     }
 
@@ -306,4 +384,9 @@ impl Upstream {
         let reply = self.follow(topic, realm.reach, &url, &Method::GET, &headers, proof).await?;
         Ok(reply.response)
     }
+}
+
+/// Whether a status says that a password was taken.
+fn is_taken(status: StatusCode) -> bool {
+    status.is_success() || matches!(status, StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE)
 }

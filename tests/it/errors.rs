@@ -21,7 +21,7 @@ const MIB: u64 = 1 << 20;
 /// No head of an answer takes longer than this, whatever happens.
 const IN_TIME: Duration = Duration::from_secs(25);
 
-const LINES: &str = "default = true\ntag_ttl = \"0s\"\nnegative_ttl = \"0s\"\nsplit_above = \"1GiB\"\n";
+const LINES: &str = "default = true\ntag_ttl = \"0s\"\nnegative_ttl = \"0s\"\nrevalidate_timeout = \"20s\"\nsplit_above = \"1GiB\"\n";
 
 /// For the rows that are about time; the others have all the time that a busy machine may take.
 const QUICK: &str = "header_timeout = \"3s\"\nconnect_timeout = \"3s\"\nidle_timeout = \"3s\"\n";
@@ -47,8 +47,8 @@ enum Trouble {
     LastByte,
     /// By what it does with the first GET of each thing.
     Once(Act),
-    /// By asking for an account, and what it says to it.
-    Account(Act),
+    /// By asking for an account, and what it says to it; whether to `/v2/` as well.
+    Account(Act, bool),
     /// By what its token server does.
     TokenServer(Act),
     /// By not being there.
@@ -59,6 +59,12 @@ enum Trouble {
     Listener(TcpListener),
     /// The same, with TLS.
     Tls(Box<Upstream>),
+}
+
+impl Trouble {
+    fn is_about_bodies(&self) -> bool {
+        matches!(self, Self::Bodies(_) | Self::Less | Self::LastByte | Self::Once(_))
+    }
 }
 
 async fn troubles(what: &str) -> Vec<Trouble> {
@@ -74,8 +80,11 @@ async fn troubles(what: &str) -> Vec<Trouble> {
             ]
         }
         "says 403, and we have no account" => every(status(403).header("WWW-Authenticate", challenge)),
-        "says 403 to an account that it knows" => vec![Trouble::Account(status(403))],
-        "refuses our account" => vec![Trouble::Account(status(401).header("WWW-Authenticate", challenge))],
+        "says 403 to an account that it knows" => vec![Trouble::Account(status(403), false)],
+        "says 403 to an account whose password has ended" => vec![Trouble::Account(status(403), true)],
+        "refuses our account" => {
+            vec![Trouble::Account(status(401).header("WWW-Authenticate", challenge), true)]
+        }
         "has a token server that refuses our account" => vec![Trouble::TokenServer(status(401))],
         "has a token server that is away" => {
             vec![Trouble::TokenServer(status(503)), Trouble::TokenServer(act().drop_connection())]
@@ -89,6 +98,7 @@ async fn troubles(what: &str) -> Vec<Trouble> {
             [500, 502, 503, 504].into_iter().map(|code| Trouble::Every(status(code).html())).collect()
         }
         "says 418" => every(status(418)),
+        "says 508" => every(status(508)),
         "redirects to where we do not go" => every(redirect(307, "http://169.254.169.254/latest")),
         "refuses connections" => vec![Trouble::Down],
         "closes connections without an answer" => every(act().drop_connection()),
@@ -143,12 +153,12 @@ impl Scene {
             ["says nothing", "does not end", "stops in"].iter().any(|part| what.contains(part));
         let mut lines = format!("{LINES}{}", if is_about_time { QUICK } else { "" });
         let setup = Setup::empty();
-        if matches!(trouble, Trouble::Account(_) | Trouble::TokenServer(_)) {
+        if matches!(trouble, Trouble::Account(..) | Trouble::TokenServer(_)) {
             let file = setup.file("password", "secret");
             lines.push_str(&format!("username = \"ann\"\npassword_file = {file:?}\n"));
         }
         match trouble {
-            Trouble::Account(_) => upstream.require_basic(None, "ann", "secret"),
+            Trouble::Account(..) => upstream.require_basic(None, "ann", "secret"),
             Trouble::TokenServer(_) => {
                 upstream.serve_tokens(&tokens);
                 upstream.require_bearer(None, &format!("{}/token", upstream.url()), &tokens);
@@ -185,8 +195,11 @@ impl Scene {
                 script(on().get().blobs().nth(1), &act().flip(self.large.size() - 1));
                 return self;
             }
-            Trouble::Account(act) => {
+            Trouble::Account(act, is_ended) => {
                 script(on().with("authorization"), act);
+                if !is_ended {
+                    script(on().kind(Kind::Ping), &status(200));
+                }
                 return self;
             }
             Trouble::TokenServer(act) => {
@@ -220,8 +233,16 @@ impl Scene {
             1 => {
                 let cached = get(&scene, &manifest_path(TAG)).send().await;
                 cached.expect_bytes(&scene.old.manifest.bytes);
+                // What is about bodies is met only where there is one to fetch.
+                let has_moved = trouble.is_about_bodies();
+                if has_moved {
+                    scene.upstream.push(REPOSITORY, Some(TAG), &scene.new);
+                }
                 let scene = scene.begins(trouble).await;
-                scene.told(get(&scene, &manifest_path(TAG)), &scene.old.manifest, what).await
+                let asked = get(&scene, &manifest_path(TAG));
+                let whole = has_moved && matches!(trouble, Trouble::Once(_)) && !what.contains("stops");
+                let expected = if whole { &scene.new } else { &scene.old };
+                scene.told(asked, &expected.manifest, what).await
             }
             2 => {
                 let scene = scene.begins(trouble).await;
@@ -267,7 +288,7 @@ impl Scene {
                     return scene.said(reading, &scene.large, what).await;
                 }
                 // The challenge of a registry that wants to know us comes before its bytes.
-                let guarded = matches!(trouble, Trouble::Account(_) | Trouble::TokenServer(_));
+                let guarded = matches!(trouble, Trouble::Account(..) | Trouble::TokenServer(_));
                 let bytes = on().get().blobs();
                 let bytes = if guarded { bytes.with("authorization") } else { bytes };
                 scene.upstream.script(bytes.nth(1), act().cut(BREAKS));

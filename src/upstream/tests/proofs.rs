@@ -262,8 +262,62 @@ async fn g6_a_refused_account_is_told_until_it_is_taken() {
         );
     }
     good.store(true, std::sync::atomic::Ordering::SeqCst);
+    // It is not shown again before that.
+    later(11).await;
     upstream.tagged().await.expect("a manifest");
     assert_eq!(upstream.refused(), []);
+}
+
+#[tokio::test]
+async fn t67_a_wrong_password_is_not_shown_for_each_who_asks() {
+    let by_token = with_tokens(|_| say(401, &[], "")).await;
+    let by_basic = Server::start(|_, _| say(401, &["www-authenticate: Basic realm=\"x\""], "")).await;
+    let begun = std::time::Instant::now();
+    for server in [&by_token, &by_basic] {
+        let upstream = Arc::new(upstream(with_account(&server.url())));
+        for round in 0..4 {
+            let asked = (0..25).map(|number| {
+                let upstream = Arc::clone(&upstream);
+                // Some for the same, some at once.
+                let name = format!("team/{round}-{}", number / 2);
+                async move { upstream.manifest(&name.parse().expect("a repository"), &tag()).await }
+            });
+            for answer in futures_util::future::join_all(asked).await {
+                assert_eq!(answer, Err(Failure::RefusedUs { status: 401 }));
+            }
+        }
+        let shown = server.seen().iter().filter(|seen| seen.header("authorization") == Some(PROVED)).count();
+        // More only on a machine that is so slow that nobody waits for the first, or that it is time to try again.
+        let most = 3 + 50 * usize::try_from(begun.elapsed().as_secs()).expect("few");
+        assert!((1..=most).contains(&shown), "{shown} logins, and {most} at the most");
+    }
+}
+
+#[tokio::test]
+async fn t67_g6_403_to_a_password_is_about_the_password_where_nothing_is_asked_for() {
+    for (ping, expected) in [
+        (200, Failure::SaidNo(SaidNo { status: 403 })),
+        (404, Failure::SaidNo(SaidNo { status: 403 })),
+        (500, Failure::SaidNo(SaidNo { status: 403 })),
+        (401, Failure::RefusedUs { status: 403 }),
+        (403, Failure::RefusedUs { status: 403 }),
+    ] {
+        let server = Server::start(move |seen, _| match seen.header("authorization") {
+            None => say(401, &["www-authenticate: Basic realm=\"x\""], ""),
+            Some(_) if seen.path == "/v2/" => say(ping, &[], ""),
+            Some(_) => say(403, &[], "expired"),
+        })
+        .await;
+        let upstream = upstream(with_account(&server.url()));
+        let begun = std::time::Instant::now();
+        for _ in 0..3 {
+            assert_eq!(upstream.tagged().await, Err(expected.clone()), "{ping}");
+        }
+        let told = upstream.refused().len();
+        assert_eq!(told, usize::from(ping == 401 || ping == 403), "{ping}");
+        let pings = server.requests().iter().filter(|request| *request == "GET /v2/").count();
+        assert!(pings == 1 || begun.elapsed().as_secs() >= 5, "{ping}: {pings}, not once in a while");
+    }
 }
 
 #[tokio::test]

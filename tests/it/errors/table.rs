@@ -26,6 +26,10 @@ pub(crate) const ROWS: &[(&str, [&str; 5])] = &[
     ("says 401, and we have no account", ["403 DENIED", "403 DENIED", "403 DENIED", "403 DENIED", "cut"]),
     ("says 403, and we have no account", ["403 DENIED", "403 DENIED", "403 DENIED", "403 DENIED", "cut"]),
     ("says 403 to an account that it knows", ["403 DENIED", "403 DENIED", "403 DENIED", "403 DENIED", "cut"]),
+    (
+        "says 403 to an account whose password has ended",
+        ["503 UNAVAILABLE", "stale", "503 UNAVAILABLE", "503 UNAVAILABLE", "cut"],
+    ),
     ("refuses our account", ["503 UNAVAILABLE", "stale", "503 UNAVAILABLE", "503 UNAVAILABLE", "cut"]),
     (
         "has a token server that refuses our account",
@@ -49,6 +53,7 @@ pub(crate) const ROWS: &[(&str, [&str; 5])] = &[
     ),
     ("says 500, 502, 503 or 504", ["503 UNAVAILABLE", "stale", "503 UNAVAILABLE", "503 UNAVAILABLE", "cut"]),
     ("says 418", ["503 UNAVAILABLE", "stale", "503 UNAVAILABLE", "503 UNAVAILABLE", "cut"]),
+    ("says 508", ["503 UNAVAILABLE", "stale", "503 UNAVAILABLE", "503 UNAVAILABLE", "cut"]),
     (
         "redirects to where we do not go",
         ["503 UNAVAILABLE", "stale", "503 UNAVAILABLE", "503 UNAVAILABLE", "cut"],
@@ -73,16 +78,16 @@ pub(crate) const ROWS: &[(&str, [&str; 5])] = &[
     ("says nothing", ["504 UNAVAILABLE", "stale", "504 UNAVAILABLE", "504 UNAVAILABLE", "cut"]),
     ("speaks no HTTP", ["502 UNAVAILABLE", "stale", "502 UNAVAILABLE", "502 UNAVAILABLE", "cut"]),
     ("sends a web page with 200", ["502 UNAVAILABLE", "stale", "502 UNAVAILABLE", "502 UNAVAILABLE", "cut"]),
-    ("sends an empty body", ["502 UNAVAILABLE", NOTHING, "502 UNAVAILABLE", "502 UNAVAILABLE", NOTHING]),
-    ("sends a manifest that is too large", ["502 UNAVAILABLE", NOTHING, "502 UNAVAILABLE", NOTHING, NOTHING]),
+    ("sends an empty body", ["502 UNAVAILABLE", "stale", "502 UNAVAILABLE", "502 UNAVAILABLE", NOTHING]),
+    ("sends a manifest that is too large", ["502 UNAVAILABLE", "stale", "502 UNAVAILABLE", NOTHING, NOTHING]),
     (
         "sends less than there is, and says so",
-        ["502 UNAVAILABLE", NOTHING, "502 UNAVAILABLE", NOTHING, "cut"],
+        ["502 UNAVAILABLE", "stale", "502 UNAVAILABLE", NOTHING, "cut"],
     ),
-    ("sends a wrong last byte", ["502 UNAVAILABLE", NOTHING, "502 UNAVAILABLE", NOTHING, "cut"]),
-    ("cuts the connection in the body, once", ["whole", NOTHING, "whole", NOTHING, "whole"]),
-    ("cuts the connection in each body", ["503 UNAVAILABLE", NOTHING, "503 UNAVAILABLE", NOTHING, NOTHING]),
-    ("stops in the body, once", ["504 UNAVAILABLE", NOTHING, "504 UNAVAILABLE", NOTHING, "whole"]),
+    ("sends a wrong last byte", ["502 UNAVAILABLE", "stale", "502 UNAVAILABLE", NOTHING, "cut"]),
+    ("cuts the connection in the body, once", ["whole", "whole", "whole", NOTHING, "whole"]),
+    ("cuts the connection in each body", ["503 UNAVAILABLE", "stale", "503 UNAVAILABLE", NOTHING, NOTHING]),
+    ("stops in the body, once", ["504 UNAVAILABLE", "stale", "504 UNAVAILABLE", NOTHING, "whole"]),
 ];
 
 /// What the other requests meet, in the order of the cells.
@@ -96,6 +101,7 @@ pub(crate) const MORE_ROWS: &[(&str, [&str; 4])] = &[
     ("says 401, and we have no account", ["403", "403", "403 DENIED", "403 DENIED"]),
     ("says 403, and we have no account", ["403", "403", "403 DENIED", "403 DENIED"]),
     ("says 403 to an account that it knows", ["403", "403", "403 DENIED", "403 DENIED"]),
+    ("says 403 to an account whose password has ended", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
     ("refuses our account", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
     ("has a token server that refuses our account", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
     ("has a token server that is away", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
@@ -104,6 +110,7 @@ pub(crate) const MORE_ROWS: &[(&str, [&str; 4])] = &[
     ("says 429 in plain words alone", ["429", "429", "429 TOOMANYREQUESTS", "429 TOOMANYREQUESTS"]),
     ("says 500, 502, 503 or 504", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
     ("says 418", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
+    ("says 508", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
     ("redirects to where we do not go", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
     ("refuses connections", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),
     ("closes connections without an answer", ["503", "503", "503 UNAVAILABLE", "503 UNAVAILABLE"]),

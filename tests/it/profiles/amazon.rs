@@ -44,12 +44,38 @@ async fn t67_the_helper_of_ecr_is_asked_again_when_its_password_has_ended() {
     shop.upstream.expire().await;
     // It is not run again for the first seconds after a run.
     let begun = std::time::Instant::now();
-    while shop.manifest(TAG).send().await.status != 200 {
+    while shop.manifest(TAG).send().await.expect(200).cache_status().contains("stale") {
         assert!(begun.elapsed() < std::time::Duration::from_secs(60), "never asked");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     shop.pull(&wares).await;
     shop.expect_once(wares.blobs());
+}
+
+#[tokio::test]
+async fn t67_g6_a_password_of_ecr_that_nobody_renews_is_told_as_that_and_what_is_cached_is_served() {
+    let shop = Shop::open(ecr_private().await).await;
+    let wares = Wares::new(1);
+    shop.upstream.push(TAG, &wares);
+    shop.pull(&wares).await;
+    shop.upstream.expire_unrenewed();
+    for _ in 0..20 {
+        let stale = shop.manifest(TAG).send().await.expect_bytes(&wares.index.bytes);
+        assert!(stale.cache_status().contains("stale"), "{}", stale.cache_status());
+    }
+    shop.manifest("other").send().await.expect_error(503, "UNAVAILABLE");
+    assert_eq!(shop.mirror.metric("roadstead_upstream_accounts_refused", &[]).await, 1.0);
+    assert_eq!(shop.mirror.metric("roadstead_upstream_requests_total", &["said_no"]).await, 0.0);
+    // Once for the tag, once for itself; and again where all of that takes so long that it is time for that.
+    let shown = answered(&shop.upstream, 403);
+    assert!(shown <= 6, "{shown}: it is not shown for each request");
+    shop.upstream.renew().await;
+    let begun = std::time::Instant::now();
+    while shop.manifest(TAG).send().await.expect(200).cache_status().contains("stale") {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "never looked up");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!(shop.mirror.metric("roadstead_upstream_accounts_refused", &[]).await, 0.0);
 }
 
 #[tokio::test]

@@ -70,3 +70,26 @@ async fn g4_a_client_that_leaves_does_not_end_what_the_proxy_would_begin_again()
     shop.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
     shop.expect_once([&blob].into_iter());
 }
+
+#[tokio::test]
+async fn t92_what_the_proxy_has_lost_is_served_from_here_and_asked_for_until_it_is_back() {
+    let shop = Shop::open(distribution_proxy().await).await;
+    let (wares, other) = (Wares::new(1), Wares::new(2));
+    shop.upstream.push(TAG, &wares);
+    shop.pull(&wares).await;
+    shop.mirror.settled().await;
+    let lost = |blob: &str| shop.upstream.registry.remove(shop.upstream.repository, blob);
+    wares.blobs().for_each(|blob| lost(&blob.digest));
+    shop.pull(&wares).await;
+    // It has an older tag as well, because the registry behind it is away, and its word is taken for that.
+    shop.upstream.push(TAG, &other);
+    // One that did not come with the first release.
+    let layer = other.blobs().find(|blob| wares.blobs().all(|had| had.digest != blob.digest)).unwrap();
+    lost(&layer.digest);
+    shop.manifest(TAG).send().await.expect_bytes(&other.index.bytes);
+    shop.blob(&layer.digest).send().await.expect_error(404, "BLOB_UNKNOWN");
+    shop.upstream.push_blob(layer);
+    shop.blob(&layer.digest).send().await.expect_bytes(&layer.bytes);
+    shop.upstream.push(TAG, &wares);
+    shop.manifest(TAG).send().await.expect_bytes(&wares.index.bytes);
+}

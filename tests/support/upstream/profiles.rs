@@ -181,8 +181,18 @@ impl Profile {
     /// Everything that was given out comes to its end: tokens, signed URLs, passwords with a life. Who has to hand over
     /// the next password has done so.
     pub async fn expire(&self) {
+        self.expire_unrenewed();
+        self.renew().await;
+    }
+
+    /// The same, but nobody hands anything over.
+    pub fn expire_unrenewed(&self) {
         self.time.pass();
         self.tokens.iter().for_each(Tokens::revoke);
+    }
+
+    /// Who has to hand over the next password does so.
+    pub async fn renew(&self) {
         if let Some(renewal) = &self.renewal {
             renewal().await;
         }
