@@ -118,11 +118,12 @@ fn mode(mode: config::Mode) -> Mode {
 }
 
 fn endpoint(endpoint: &config::Endpoint) -> EndpointSettings {
-    let config::Endpoint { url, ca, identity, insecure } = endpoint;
+    let config::Endpoint { url, ca, identity, insecure, credentials } = endpoint;
     let identity = identity
         .as_ref()
         .map(|identity| Identity { chain: identity.chain.clone(), key: Arc::clone(&identity.key) });
-    EndpointSettings { url: url.clone(), trust: Trust { ca: ca.clone(), identity, insecure: *insecure } }
+    let trust = Trust { ca: ca.clone(), identity, insecure: *insecure };
+    EndpointSettings { url: url.clone(), trust, login: credentials.as_ref().map(login) }
 }
 
 fn proxies(proxies: &config::Proxies) -> Proxies {
@@ -141,7 +142,11 @@ fn proxies(proxies: &config::Proxies) -> Proxies {
 }
 
 fn account(account: &config::Account) -> Account {
-    let login = match &account.credentials {
+    Account { prefix: account.prefix.clone(), login: login(&account.credentials) }
+}
+
+fn login(credentials: &config::Credentials) -> LoginSource {
+    match credentials {
         config::Credentials::Password { username, password } => LoginSource::Fixed(Credentials {
             username: username.clone(),
             password: password.expose().to_owned(),
@@ -151,8 +156,7 @@ fn account(account: &config::Account) -> Account {
         }
         config::Credentials::DockerConfig { file } => LoginSource::DockerConfig(file.clone()),
         config::Credentials::Helper { program } => LoginSource::Helper(program.clone()),
-    };
-    Account { prefix: account.prefix.clone(), login }
+    }
 }
 
 fn tag_rules(tags: &config::Tags) -> TagRules {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
-use super::Secret;
+use super::{Credentials, Secret};
 
 /// One place where an upstream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +19,13 @@ pub struct Endpoint {
     pub identity: Option<Identity>,
     /// Whether anybody is believed to be it.
     pub insecure: bool,
+    /// As whom it is asked, in place of the upstream's accounts.
+    pub credentials: Option<Credentials>,
 }
 
 impl From<Url> for Endpoint {
     fn from(url: Url) -> Self {
-        Self { url, ca: Vec::new(), identity: None, insecure: false }
+        Self { url, ca: Vec::new(), identity: None, insecure: false, credentials: None }
     }
 }
 

@@ -146,7 +146,7 @@ impl Upstream {
         let metrics = metrics.for_upstream(&settings.name);
         let Settings { uplink, max_connections, max_rate, .. } = &settings;
         let lane = uplink.lane(&settings.name, *max_connections, *max_rate, metrics.clone());
-        let accounts = Accounts::new(settings.accounts);
+        let accounts = Accounts::new(settings.accounts, &settings.endpoints);
         let means = Means {
             places: Arc::clone(&places),
             ca: settings.ca,
@@ -170,7 +170,7 @@ impl Upstream {
             vigil: Vigil::new(),
             granters: Granters::new(&settings.name),
             lane,
-            refusals: Refusals::new(&settings.name, accounts.prefixes(), metrics.clone()),
+            refusals: Refusals::new(&settings.name, accounts.names(), metrics.clone()),
             shows_certificates: settings.endpoints.iter().any(|endpoint| endpoint.trust.identity.is_some()),
             limits: settings.limits,
             pull_reserve: settings.pull_reserve,

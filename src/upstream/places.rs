@@ -96,7 +96,11 @@ impl Places {
         if endpoint.scheme() == "https" && realm.scheme() != "https" {
             return false;
         }
-        let own = |url: &Url| url.host_str().is_some_and(|own| own.eq_ignore_ascii_case(host));
+        // A host that is an endpoint's with TLS is asked for tokens with it, whoever named it.
+        let own = |url: &Url| {
+            url.host_str().is_some_and(|own| own.eq_ignore_ascii_case(host))
+                && (realm.scheme() == "https" || url.scheme() == "http")
+        };
         self.endpoints.iter().any(own)
             || self.realms.iter().any(|place| place.matches_url(realm))
             || WELL_KNOWN_REALMS.iter().any(|(registry, known)| {

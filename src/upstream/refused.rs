@@ -28,8 +28,8 @@ const ALL: &str = "*";
 /// An account at an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Account {
-    /// The repositories that it is for, as the configuration names them.
-    pub(super) prefix: String,
+    /// The repositories that it is for, as the configuration names them, or the endpoint whose own it is.
+    pub(super) name: String,
     /// The endpoint, by its place in the list.
     pub(super) place: usize,
 }
@@ -111,16 +111,16 @@ pub(super) struct Refusals {
 impl Refusals {
     pub(super) fn new<'a>(
         upstream: &str,
-        prefixes: impl Iterator<Item = &'a str>,
+        names: impl Iterator<Item = &'a str>,
         metrics: UpstreamMetrics,
     ) -> Self {
-        prefixes.for_each(|prefix| metrics.account(called(prefix)));
+        names.for_each(|name| metrics.account(called(name)));
         Self { upstream: upstream.to_owned(), metrics, states: Mutex::default() }
     }
 
     /// Upstream did not take an account, or there was none to show where one is configured.
     pub(super) fn refused(&self, account: &Account, failure: &Failure) {
-        let name = called(&account.prefix);
+        let name = called(&account.name);
         let counted = || self.metrics.account_refused(name);
         let say = self.lock().entry(account.clone()).or_default().refused(
             Instant::now(),
@@ -144,7 +144,7 @@ impl Refusals {
     pub(super) fn taken(&self, account: &Account) {
         let say = self.lock().get_mut(account).map_or(Say::Nothing, State::taken);
         if say == Say::Ends {
-            tracing::info!(upstream = %self.upstream, account = called(&account.prefix), "an account is taken again");
+            tracing::info!(upstream = %self.upstream, account = called(&account.name), "an account is taken again");
         }
     }
 
@@ -164,14 +164,15 @@ impl Upstream {
         let states = self.refusals.lock();
         let refused = states.iter().filter_map(|(account, state)| {
             let why = state.refused.as_ref()?.why.clone();
-            Some((called(&account.prefix).to_owned(), why))
+            Some((called(&account.name).to_owned(), why))
         });
         refused.collect()
     }
 
     /// The account that a repository is asked for with at an endpoint, where one is configured.
     pub(super) fn account(&self, place: usize, repository: &Repository) -> Option<Account> {
-        self.accounts.prefix(repository).map(|prefix| Account { prefix: prefix.to_owned(), place })
+        let name = self.accounts.name(&self.endpoints[place].url, repository)?;
+        Some(Account { name: name.to_owned(), place })
     }
 
     /// Notes what an answer says of the account that it was asked with. `shown`: it was.
@@ -234,7 +235,7 @@ mod tests {
             let text = metrics.encode();
             assert!(text.lines().any(|other| other == line), "{line} in {text}");
         };
-        let account = Account { prefix: "team".to_owned(), place: 0 };
+        let account = Account { name: "team".to_owned(), place: 0 };
         line("team", 0);
         refusals.refused(&account, &Failure::RefusedUs { status: 401 });
         refusals.refused(&account, &Failure::RefusedUs { status: 403 });

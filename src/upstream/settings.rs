@@ -25,7 +25,8 @@ pub struct Settings {
     pub pass_ns: bool,
     /// Where it is, in the order in which the endpoints are tried.
     pub endpoints: Vec<EndpointSettings>,
-    /// The accounts to pull with; a repository that none is for is asked for as anybody.
+    /// The accounts to pull with; a repository that none is for is asked for as anybody. A password is shown to no endpoint
+    /// without TLS where there is one with it: see [`EndpointSettings::login`].
     pub accounts: Vec<Account>,
     /// Where its token server may be, beside the endpoints' own hosts and the well-known ones. With or without a port.
     pub realm_hosts: Vec<String>,
@@ -64,11 +65,13 @@ pub struct EndpointSettings {
     pub url: Url,
     /// What else is trusted and shown there, and at no other scheme, host or port.
     pub trust: Trust,
+    /// Where the account comes from that it is asked with, in place of those of the upstream.
+    pub login: Option<LoginSource>,
 }
 
 impl From<Url> for EndpointSettings {
     fn from(url: Url) -> Self {
-        Self { url, trust: Trust::default() }
+        Self { url, trust: Trust::default(), login: None }
     }
 }
 
@@ -210,7 +213,7 @@ pub(super) fn check_endpoints(endpoints: &[EndpointSettings]) -> Result<(), Setu
     if endpoints.is_empty() {
         return Err(SetupError::NoEndpoint);
     }
-    for EndpointSettings { url, trust } in endpoints {
+    for EndpointSettings { url, trust, .. } in endpoints {
         let plain = matches!(url.scheme(), "http" | "https")
             && url.has_host()
             && url.username().is_empty()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::client::Answer;
 use crate::support::images::{Image, image, layer};
 use crate::support::mirror::{Mirror, REGISTRY, Setup};
-use crate::support::upstream::{TokenStyle, Tokens, Upstream, act, basic, on, redirect};
+use crate::support::upstream::{TokenStyle, Tokens, Upstream, act, basic, on, redirect, status};
 use crate::world::{REPOSITORY, TAG, blob_path, manifest_path};
 
 /// Tags are asked for again each time.
@@ -159,7 +159,40 @@ async fn t61_g9_a_password_file_that_changes_is_taken_up_at_the_rejection() {
     let before = upstream.count(&on().path("/token"));
     mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&two.manifest.bytes);
     mirror.get(&manifest_path("other")).send().await.expect_error(503, "UNAVAILABLE");
-    assert_eq!(upstream.count(&on().path("/token")), before + 2, "none was asked for twice");
+    assert_eq!(
+        upstream.count(&on().path("/token")),
+        before + 1,
+        "the second is not worth another failed login"
+    );
+}
+
+#[tokio::test]
+async fn g9_the_upstreams_password_is_shown_to_no_endpoint_without_tls_where_another_has_it() {
+    let image = image(1, &[1000]);
+    let (clear, secure) = (Upstream::start().await, Upstream::start_tls().await);
+    for upstream in [&clear, &secure] {
+        upstream.push(REPOSITORY, Some(TAG), &image);
+    }
+    secure.require_basic(None, "ann", "secret");
+    for challenge in [
+        "Basic realm=\"x\"".to_owned(),
+        format!("Bearer realm=\"{}/token\"", clear.url()),
+        // The host of the one with TLS, by plain HTTP.
+        format!("Bearer realm=\"{}/token\"", secure.url().replace("https", "http")),
+        format!("Bearer realm=\"{}/token\"", secure.url()),
+    ] {
+        clear.behave();
+        clear.script(on(), status(401).header("WWW-Authenticate", &challenge));
+        let setup = Setup::empty();
+        let ca = setup.file("ca.pem", &secure.authority_pem());
+        let lines = format!("default = true\nca = {ca:?}\nusername = \"ann\"\npassword = \"secret\"\n");
+        let mirror = setup.upstream_at(REGISTRY, &[&clear.url(), &secure.url()], &lines).start().await;
+        pull(&mirror, &image).await;
+        assert_eq!(clear.authorizations(), [""; 0], "{challenge}");
+        assert!(clear.count(&on().manifests()) > 0);
+        // It is told, because it may not be what was meant.
+        assert_eq!(mirror.metric("roadstead_upstream_accounts_refused", &[]).await, 1.0, "{challenge}");
+    }
 }
 
 #[tokio::test]

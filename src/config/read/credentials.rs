@@ -43,8 +43,8 @@ const USERS: [&str; 2] = ["username", "username_env"];
 /// Keys of which one alone says with what: three passwords, which need a user, and two that know users of their own.
 const WAYS: [&str; 5] = ["password", "password_file", "password_env", "docker_config", "credential_helper"];
 
-/// One account, by the keys that an upstream and a part of it have in common.
-fn credentials<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<Credentials> {
+/// One account, by the keys that an upstream, a part of it and an endpoint have in common.
+pub(super) fn credentials<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<Credentials> {
     let username = reading.get(section, "username", one(text::some_text));
     let username = from_variable(reading, section, "username_env").or(username);
     let password = reading.get(section, "password", hidden(one(text::some_text))).map(Secret::new);

@@ -1,6 +1,7 @@
 //! Where an upstream is: `endpoints`, or a table `[[upstream.endpoint]]` each where there is more to say than a URL.
 
 use super::certificates::{identity, roots};
+use super::credentials::credentials;
 use super::section::{Reading, Section};
 use super::text;
 use super::value::{filled, one, truth};
@@ -68,6 +69,7 @@ fn endpoint<'t>(
         let expected = "one of ca and insecure: where everybody is believed no root is asked";
         reading.mistake(s.at("insecure"), s.key("insecure"), "insecure beside ca", expected);
     }
+    let credentials = credentials(reading, s);
     reading.close(table);
-    url.map(|url| Endpoint { url, ca, identity, insecure })
+    url.map(|url| Endpoint { url, ca, identity, insecure, credentials })
 }

@@ -49,6 +49,8 @@ fn endpoints_may_be_tables_with_certificates_of_their_own() {
     let full =
         files.endpoint("ca = \"{}/two.pem\"\nclient_cert = \"{}/one.pem\"\nclient_key = \"{}/one.key\"");
     assert_eq!((full.ca.len(), full.identity.map(|identity| identity.chain.len())), (1, Some(1)));
+    let own = files.endpoint("username = \"branch\"\npassword = \"secret\"").credentials;
+    assert!(matches!(own, Some(Credentials::Password { username, .. }) if username == "branch"));
     let second = files.with("") + "[[upstream.endpoint]]\nurl = \"http://b:5000\"\n";
     let config = Config::from_toml(&second, "f").unwrap();
     let urls: Vec<_> = config.upstreams[0].endpoints.iter().map(|one| one.url.as_str()).collect();

@@ -249,7 +249,7 @@ pub const LABELS: &[(&str, &str)] = &[
     ("way", "`plain`, `tls`, `socket`"),
     ("files", "`tls`: certificates, keys, authorities of clients; `users`: users and their passwords"),
     ("endpoint", "the configured endpoints"),
-    ("account", "the prefixes of configured accounts"),
+    ("account", "the prefixes of configured accounts, and the endpoints that have their own"),
     ("mode", "`online`, `offline`, `auto`"),
     ("reason", "of an eviction: `space`; of a connection: `network`, `all`, `address`"),
     ("list", "the names of the configured lists of images"),

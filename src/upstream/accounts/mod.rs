@@ -6,7 +6,9 @@
 //! runtime's threads, once for all who wait.
 //!
 //! It guarantees that no secret is in what it logs and in what it says is wrong, and that an account that is known by its
-//! host, as those of a `config.json` and of helpers are, is never given for another.
+//! host, as those of a `config.json` and of helpers are, is never given for another. One that is for the upstream is for all
+//! of its endpoints, but where one of them has TLS, for none without it: a mirror on the way that speaks plain HTTP, or
+//! whoever is between, would only have to ask. An endpoint's own account is for that endpoint alone.
 
 mod docker;
 mod files;
@@ -28,7 +30,8 @@ pub(super) use self::login::Login;
 use self::programs::Helpers;
 pub(super) use self::who::Who;
 
-use super::settings::{Account, LoginSource};
+use super::redirect::Bare;
+use super::settings::{Account, EndpointSettings, LoginSource};
 
 /// Why no account could be looked up. It holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,10 @@ impl fmt::Display for Trouble {
 pub(super) struct Accounts {
     /// The longest prefix first.
     list: Vec<(String, Source)>,
+    /// Those of single endpoints, which are called by them.
+    of_endpoints: Vec<(Url, (String, Source))>,
+    /// The endpoints that are shown no password of the upstream.
+    in_clear: Vec<Url>,
     helpers: Helpers,
 }
 
@@ -67,7 +74,7 @@ enum Source {
 struct Password(String);
 
 impl Accounts {
-    pub(super) fn new(accounts: Vec<Account>) -> Self {
+    pub(super) fn new(accounts: Vec<Account>, endpoints: &[EndpointSettings]) -> Self {
         let source = |login| match login {
             LoginSource::Fixed(pair) => Source::Fixed(Login::new(&pair.username, &pair.password)),
             LoginSource::PasswordFile { username, file } => {
@@ -79,22 +86,34 @@ impl Accounts {
         let mut list: Vec<_> =
             accounts.into_iter().map(|account| (account.prefix, source(account.login))).collect();
         list.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Self { list, helpers: Helpers::default() }
+        let of_endpoints = endpoints.iter().filter_map(|endpoint| {
+            let name = Bare(&endpoint.url).to_string();
+            Some((endpoint.url.clone(), (name, source(endpoint.login.clone()?))))
+        });
+        let of_endpoints = of_endpoints.collect();
+        let urls = || endpoints.iter().map(|endpoint| &endpoint.url);
+        let in_clear = if urls().any(|url| url.scheme() == "https") {
+            urls().filter(|url| url.scheme() != "https").cloned().collect()
+        } else {
+            Vec::new()
+        };
+        Self { list, of_endpoints, in_clear, helpers: Helpers::default() }
     }
 
     /// Whether an account is configured for this repository, be it that none is found when it is looked for.
     pub(super) fn cover(&self, repository: &Repository) -> bool {
-        self.source(repository).is_some()
+        !self.of_endpoints.is_empty() || self.of_upstream(repository).is_some()
     }
 
-    /// The prefixes of the accounts, which name them.
-    pub(super) fn prefixes(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().map(|(prefix, _)| prefix.as_str())
+    /// The names of the accounts: their prefixes, and the endpoints that have their own.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let all = self.list.iter().chain(self.of_endpoints.iter().map(|(_, account)| account));
+        all.map(|(name, _)| name.as_str())
     }
 
-    /// The prefix of the account that is for this repository.
-    pub(super) fn prefix(&self, repository: &Repository) -> Option<&str> {
-        self.own(repository).map(|(prefix, _)| prefix.as_str())
+    /// The name of the account that is for this repository at an endpoint.
+    pub(super) fn name(&self, endpoint: &Url, repository: &Repository) -> Option<&str> {
+        self.own(endpoint, repository).map(|(name, _)| name.as_str())
     }
 
     /// As whom a repository is asked for at an endpoint; `None`: as anybody.
@@ -103,7 +122,14 @@ impl Accounts {
         endpoint: &Url,
         repository: &Repository,
     ) -> Result<Option<Login>, Trouble> {
-        match self.source(repository) {
+        if self.is_withheld(endpoint, repository) {
+            return Err(Trouble::new(format!(
+                "{} has no TLS, as other endpoints have: the upstream's password is not shown there in clear; give it an \
+                 account of its own, in its [[upstream.endpoint]], if it needs one",
+                Bare(endpoint)
+            )));
+        }
+        match self.source(endpoint, repository) {
             None => Ok(None),
             Some(Source::Fixed(login)) => Ok(Some(login.clone())),
             Some(Source::PasswordFile { username, password }) => {
@@ -133,7 +159,7 @@ impl Accounts {
 
     /// Looks again after `rejected` was; whether there is something else to try.
     pub(super) async fn renewed(&self, endpoint: &Url, repository: &Repository, rejected: &Login) -> bool {
-        match self.source(repository) {
+        match self.source(endpoint, repository) {
             None | Some(Source::Fixed(_)) => return false,
             Some(Source::PasswordFile { password, .. }) => password.doubt(),
             Some(Source::Helper(program)) => self.helpers.doubt(program, &docker::server(endpoint)),
@@ -152,7 +178,7 @@ impl Accounts {
 
     /// Takes every secret that is known out of a text.
     pub(super) fn hide(&self, text: &mut String) {
-        for (_, source) in &self.list {
+        for (_, source) in self.list.iter().chain(self.of_endpoints.iter().map(|(_, account)| account)) {
             match source {
                 Source::Fixed(login) => login.hide(text),
                 Source::PasswordFile { username, password } => {
@@ -169,12 +195,30 @@ impl Accounts {
         self.helpers.hide(text);
     }
 
-    fn source(&self, repository: &Repository) -> Option<&Source> {
-        self.own(repository).map(|(_, source)| source)
+    fn source(&self, endpoint: &Url, repository: &Repository) -> Option<&Source> {
+        self.own(endpoint, repository).map(|(_, source)| source)
     }
 
-    fn own(&self, repository: &Repository) -> Option<&(String, Source)> {
+    fn own(&self, endpoint: &Url, repository: &Repository) -> Option<&(String, Source)> {
+        self.of_endpoint(endpoint).or_else(|| self.of_upstream(repository))
+    }
+
+    fn of_endpoint(&self, endpoint: &Url) -> Option<&(String, Source)> {
+        self.of_endpoints.iter().find(|(own, _)| own == endpoint).map(|(_, account)| account)
+    }
+
+    fn of_upstream(&self, repository: &Repository) -> Option<&(String, Source)> {
         self.list.iter().find(|(prefix, _)| is_below(repository.as_str(), prefix))
+    }
+
+    /// Whether there is a password for this, but not for this endpoint. What is known by its host is meant for it.
+    fn is_withheld(&self, endpoint: &Url, repository: &Repository) -> bool {
+        self.in_clear.contains(endpoint)
+            && self.of_endpoint(endpoint).is_none()
+            && matches!(
+                self.of_upstream(repository),
+                Some((_, Source::Fixed(_) | Source::PasswordFile { .. }))
+            )
     }
 }
 
@@ -210,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn the_longest_prefix_of_whole_components_wins() {
         let all = vec![fixed("team", "team"), fixed("", "all"), fixed("team/app", "app")];
-        let (with, without) = (Accounts::new(all.clone()), Accounts::new(vec![all[2].clone()]));
+        let (with, without) = (Accounts::new(all.clone(), &[]), Accounts::new(vec![all[2].clone()], &[]));
         let endpoint = "https://registry.example".parse().expect("a URL");
         for (repository, user, covered) in [
             ("team/app", "app", true),
@@ -232,6 +276,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn g9_a_password_of_the_upstream_is_for_no_endpoint_without_tls_where_another_has_it() {
+        let endpoint = |url: &str| EndpointSettings::from(url.parse::<Url>().expect("a URL"));
+        let (clear, secure) = (endpoint("http://branch.example"), endpoint("https://registry.example"));
+        let repository: Repository = "a/b".parse().expect("a repository");
+        let ask = async |accounts: &Accounts, at: &EndpointSettings| {
+            let login = accounts.login(&at.url, &repository).await;
+            login.map(|login| login.is_some()).map_err(|trouble| trouble.to_string())
+        };
+        let all = vec![fixed("", "all")];
+        let both = Accounts::new(all.clone(), &[clear.clone(), secure.clone()]);
+        assert_eq!(ask(&both, &secure).await, Ok(true));
+        let withheld = ask(&both, &clear).await.expect_err("it is not shown");
+        assert!(withheld.contains("http://branch.example") && !withheld.contains("hidden"), "{withheld}");
+        assert!(both.cover(&repository) && both.name(&clear.url, &repository) == Some(""));
+        assert_eq!(both.who(&clear.url, &repository), Who::Anybody);
+        // Where none has it, it is as the operator wants it.
+        assert_eq!(ask(&Accounts::new(all.clone(), std::slice::from_ref(&clear)), &clear).await, Ok(true));
+
+        let pair = Credentials { username: "own".to_owned(), password: "hidden".to_owned() };
+        let own = EndpointSettings { login: Some(LoginSource::Fixed(pair)), ..clear.clone() };
+        let with_own = Accounts::new(all, &[own.clone(), secure.clone()]);
+        for (at, user) in [(&own, "own"), (&secure, "all")] {
+            let login = with_own.login(&at.url, &repository).await;
+            assert_eq!(login, Ok(Some(Login::new(user, "hidden"))), "{user}");
+            assert_eq!(with_own.who(&at.url, &repository), Who::User(user.to_owned()));
+        }
+        assert_eq!(with_own.names().collect::<Vec<_>>(), ["", "http://branch.example"]);
+        let alone = Accounts::new(Vec::new(), &[own, secure.clone()]);
+        assert_eq!(ask(&alone, &secure).await, Ok(false));
+        assert!(alone.cover(&repository), "what came by it is not for everybody");
+        assert!(!format!("{alone:?}").contains("hidden"));
+    }
+
+    #[tokio::test]
     async fn a_rejected_login_is_looked_up_anew_and_compared() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("config.json");
@@ -241,7 +319,7 @@ mod tests {
         };
         write("dTpvbmU=");
         let login = LoginSource::DockerConfig(file.clone());
-        let accounts = Accounts::new(vec![Account { prefix: String::new(), login }]);
+        let accounts = Accounts::new(vec![Account { prefix: String::new(), login }], &[]);
         let endpoint: Url = "https://registry.example".parse().expect("a URL");
         let repository: Repository = "a/b".parse().expect("a repository");
         let one = accounts.login(&endpoint, &repository).await.expect("readable").expect("an account");

@@ -25,7 +25,10 @@ impl Accounts {
     /// As whom a repository is asked for at an endpoint. Looks nothing up, so that it can be asked at any time: what only a
     /// program or an unread file could tell is named by its place in the configuration.
     pub(in crate::upstream) fn who(&self, endpoint: &Url, repository: &Repository) -> Who {
-        let Some((prefix, source)) = self.own(repository) else { return Who::Anybody };
+        let Some((prefix, source)) = self.own(endpoint, repository) else { return Who::Anybody };
+        if self.is_withheld(endpoint, repository) {
+            return Who::Anybody;
+        }
         let of = |login| Who::of(Some(login), prefix);
         match source {
             Source::Fixed(login) => of(login),
