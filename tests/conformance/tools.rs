@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use crate::go::{go, last_line, make};
 use crate::support::images::sha256;
@@ -24,6 +25,9 @@ pub(crate) fn tools() -> Option<&'static Tools> {
     static TOOLS: OnceLock<Option<Tools>> = OnceLock::new();
     TOOLS.get_or_init(build).as_ref()
 }
+
+/// How often the modules are asked for, where a network fails.
+const ATTEMPTS: u32 = 4;
 
 /// Says why a test is skipped, past the capture of the test harness; fails it where `ROADSTEAD_CONFORMANCE=required`.
 fn skip(reason: &str) {
@@ -55,10 +59,20 @@ fn build() -> Option<Tools> {
     std::fs::create_dir_all(&folder).unwrap();
     // Apart from building, so that a network that is not there is told from sources that are wrong. It fetches what is
     // built and nothing else, as building does.
-    let fetched = go(&sources, &["list", "-deps", ".", SUITE].map(OsStr::new)).unwrap();
-    if !fetched.status.success() {
-        skip(&format!("the Go modules cannot be fetched: {}", last_line(&fetched.stderr)));
-        return None;
+    for attempt in 1.. {
+        let fetched = go(&sources, &["list", "-deps", ".", SUITE].map(OsStr::new)).unwrap();
+        if fetched.status.success() {
+            break;
+        }
+        let why = last_line(&fetched.stderr);
+        if attempt == ATTEMPTS {
+            skip(&format!(
+                "the Go modules of tests/conformance/tools/go.mod cannot be fetched by `go list` (GOPROXY): {why}"
+            ));
+            return None;
+        }
+        let _ = writeln!(std::io::stderr(), "tests/conformance: asked again for the Go modules: {why}");
+        std::thread::sleep(Duration::from_secs(5));
     }
     make(&sources, &tools.registry, ".");
     make(&sources, &tools.suite, SUITE);
