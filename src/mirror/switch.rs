@@ -123,7 +123,8 @@ impl Mirror {
     }
 
     /// Switches the mode of one upstream, or, with `None`, of all, whatever was said of one before. A mode of `None` takes
-    /// back what was said. It holds at once, also for what is under way.
+    /// back what was said. It holds at once, also for what is under way. Whoever says "online" wants it to be asked: what it
+    /// has said of limits is forgotten.
     ///
     /// # Errors
     /// There is no such upstream.
@@ -146,6 +147,11 @@ impl Mirror {
             }
             let is_opened = said.turn(sites.list());
             said.turn_former(sites.list());
+            if mode == Some(Mode::Online) {
+                // A limit may be a portal's, for a day, and the portal gone.
+                let meant = |site: &&Arc<Site>| upstream.is_none_or(|name| site.name() == name);
+                sites.list().iter().filter(meant).for_each(|site| site.upstream().lift_limits());
+            }
             is_opened
         };
         self.switch().turned.send_replace(());

@@ -72,6 +72,18 @@ impl Limits {
         Self(Arc::new(Shared { clock, posts: Mutex::new(LruCache::new(KEPT)) }))
     }
 
+    /// Forgets what an upstream has said, so that it is asked, and says it again where it holds.
+    fn forget(&self, upstream: &str) {
+        let mut posts = self.posts();
+        let its: Vec<_> = posts
+            .iter()
+            .map(|(place, _)| place)
+            .filter(|place| place.upstream == upstream)
+            .cloned()
+            .collect();
+        its.iter().for_each(|place| drop(posts.pop(place)));
+    }
+
     fn now(&self) -> SystemTime {
         self.0.clock.now()
     }

@@ -105,6 +105,11 @@ impl Pass {
 }
 
 impl Upstream {
+    /// Forgets what it has said of how much we may ask: an operator knows better.
+    pub fn lift_limits(&self) {
+        self.limits.forget(&self.name);
+    }
+
     /// Asks one endpoint, unless a limit forbids it.
     pub(in crate::upstream) async fn ask_within_limits(
         &self,

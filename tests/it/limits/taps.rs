@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roadstead::mirror::Mode;
 use tokio::task::JoinSet;
 
 use crate::support::client::{Answer, Request};
@@ -267,6 +268,22 @@ async fn t62_what_is_cached_is_served_whatever_is_limited() {
     }
     assert_eq!(world.upstream.seen().len(), asked);
     clock.advance(ANOTHER_DAY);
+}
+
+#[tokio::test]
+async fn t62_a_limit_for_a_day_is_over_when_an_operator_says_so() {
+    let (clock, image) = (clock_by_hand(), image(9, &[1000]));
+    let world = World::by(&clock, "").await;
+    world.upstream.push(REPOSITORY, Some(TAG), &image);
+    world.upstream.script(on(), abuse().header("Retry-After", "86400"));
+    assert_eq!(wait(world.manifest(TAG).send().await), 86_400);
+    world.upstream.behave();
+    let asked = world.upstream.seen().len();
+    world.mirror.set_mode(None, Some(Mode::Auto));
+    assert_eq!(wait(world.manifest(TAG).send().await), 86_400);
+    assert_eq!(world.upstream.seen().len(), asked);
+    world.mirror.set_mode(None, Some(Mode::Online));
+    world.pull(&image).await;
 }
 
 #[tokio::test]
