@@ -91,8 +91,9 @@ impl Mirror {
         if self.lists().is_without_api(target) {
             return Ok(self.by_fallback_tag(target, &tag, artifact_type).await?.unwrap_or_else(none));
         }
-        // A page in place of the list may be that of somebody who stands before the registry for a moment. With no tag
-        // either it is asked for once more: only then it is known that the registry has been there in between.
+        // A page in place of the list may be that of somebody who stands before the registry for a moment. So the API is
+        // asked once more after the tag was: only then it is known that the registry has been there in between.
+        let mut tagged = None;
         for is_last in [false, true] {
             let Served { outcome, fwd_status, value } = match self.by_api(target, subject, &tag).await {
                 Ok(listed) => listed,
@@ -107,27 +108,32 @@ impl Mirror {
                 }
                 Referrers::NoApi { not_found } => *not_found,
             };
-            if is_last && !by_404 {
-                self.lists().note_without_api(target);
-            }
             if is_last {
+                if !by_404 {
+                    self.lists().note_without_api(target);
+                }
                 break;
             }
             if !by_404 {
-                // It is to be heard now that the registry is there.
+                // That there is no tag is to be heard now.
                 self.absent().forget(&tag_question(target, &tag));
             }
-            match self.by_fallback_tag(target, &tag, artifact_type).await {
-                Ok(Some(tagged)) => return Ok(tagged),
-                Ok(None) if by_404 => break,
-                Ok(None) => {}
+            tagged = match self.by_fallback_tag(target, &tag, artifact_type).await {
+                Ok(tagged) => tagged,
                 Err(refusal) => {
                     return self.by_last_known_list(target, subject, &tag, artifact_type, refusal);
                 }
+            };
+            if by_404 {
+                // With a tag it is sure. A 404 of a repository that is not there is no word on the next one of that name.
+                if tagged.as_ref().is_some_and(was_heard_now) {
+                    self.lists().note_without_api(target);
+                }
+                break;
             }
         }
         // Neither API nor tag: the specification's way to say that there are none.
-        Ok(none())
+        Ok(tagged.unwrap_or_else(none))
     }
 
     /// What upstream's API for them says, or said lately.
@@ -192,11 +198,6 @@ impl Mirror {
     ) -> Result<Option<Served<ReferrersAnswer>>, Refusal> {
         match self.manifest_by_tag(target, tag).await {
             Ok(Served { outcome, fwd_status, value }) => {
-                // Now it is sure, if the tag was heard of just now. A 404 of a repository that is not there is no word on
-                // the next one of that name.
-                if matches!(outcome, Outcome::Miss | Outcome::Join | Outcome::Revalidated) {
-                    self.lists().note_without_api(target);
-                }
                 let value = self.of_index(target, &value, artifact_type).await?;
                 Ok(Some(Served { outcome, fwd_status, value }))
             }
@@ -245,6 +246,11 @@ impl Mirror {
         let config = parsed.config.filter(|_| parsed.kind == ManifestKind::Image);
         Some(parsed.artifact_type.or_else(|| config.map(|config| config.media_type)).unwrap_or_default())
     }
+}
+
+/// Whether upstream was asked for this.
+fn was_heard_now<T>(served: &Served<T>) -> bool {
+    matches!(served.outcome, Outcome::Miss | Outcome::Join | Outcome::Revalidated)
 }
 
 /// Those of a type, by what upstream's API says of them: what it gives no type has none.

@@ -277,6 +277,21 @@ async fn t85_g10_a_page_that_is_gone_when_there_is_no_tag_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn t85_g10_a_page_does_not_make_an_old_tag_stand_for_what_the_api_lists() {
+    for page in pages() {
+        let scene = Scene::with("").await;
+        scene.list();
+        scene.tag(&index(&scene.both()[..1]));
+        scene.world.upstream.script(lists().nth(1), page);
+        scene.world.upstream.script(on().path("/login"), act().status(200).html());
+        assert_eq!(read(&scene.ask("").send().await.expect(200)), scene.both());
+        // Of another manifest, which has no tag.
+        let other = scene.path().replace(&scene.image.manifest.digest, &scene.sbom.manifest.digest);
+        assert_eq!(read(&scene.world.mirror.get(&other).send().await.expect(200)), scene.both());
+    }
+}
+
+#[tokio::test]
 async fn t85_g6_a_page_does_not_take_the_place_of_the_last_list() {
     let scene = Scene::with("tag_ttl = \"0s\"").await;
     scene.list();
@@ -340,7 +355,8 @@ async fn t69_a_redirect_to_a_web_page_means_that_there_is_no_api() {
         // It is not sent there again for other manifests.
         let other = scene.path().replace(&scene.image.manifest.digest, &scene.sbom.manifest.digest);
         assert_eq!(read(&scene.world.mirror.get(&other).send().await.expect(200)), [] as [Value; 0]);
-        assert_eq!(website.seen().len(), 1);
+        // Once more after the tag was found, because it could have been a portal.
+        assert!(website.seen().len() <= 2, "{}", website.seen().len());
     }
 }
 
