@@ -116,7 +116,8 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
     assert_eq!(local.offline, Offline { own, all: Mode::Online, miss, complete_only: true });
     assert_eq!((local.http2, &local.proxies), (plain.http2, &plain.proxies));
     let endpoint = "https://registry.corp.example:5443".parse::<url::Url>().unwrap();
-    assert_eq!(config.upstreams[2].endpoints, [Endpoint::from(endpoint)]);
+    let credentials = Some(account("", "branch", "correct horse battery staple").credentials);
+    assert_eq!(config.upstreams[2].endpoints, [Endpoint { credentials, ..Endpoint::from(endpoint) }]);
 }
 
 #[test]

@@ -109,7 +109,8 @@ impl Mirror {
                 Referrers::NoApi { not_found } => *not_found,
             };
             if is_last {
-                if !by_404 {
+                // What was here tells nothing of the registry.
+                if !by_404 && tagged.as_ref().is_none_or(was_heard_now) {
                     self.lists().note_without_api(target);
                 }
                 break;

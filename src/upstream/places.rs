@@ -169,6 +169,15 @@ mod tests {
         let local = places(&["http://10.0.0.7:5000"], &[], &[]);
         assert!(local.trusts_realm(&local.endpoints[0], &url("http://10.0.0.7:5001/auth")));
         assert!(!local.trusts_realm(&local.endpoints[0], &url("https://auth.docker.io/token")));
+        // Who is asked in clear may not have the other asked in clear.
+        let both = places(&["http://branch.example:5000", "https://registry.example"], &[], &[]);
+        for (realm, trusted) in [
+            ("http://branch.example/token", true),
+            ("https://registry.example/token", true),
+            ("http://registry.example/token", false),
+        ] {
+            assert_eq!(both.trusts_realm(&both.endpoints[0], &url(realm)), trusted, "{realm}");
+        }
     }
 
     #[test]

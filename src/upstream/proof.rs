@@ -109,10 +109,10 @@ impl Upstream {
         let answer = Box::pin(asked).await;
         let refused = answer.as_ref().ok().filter(|reply| !reply.crossed).and_then(|reply| {
             let status = reply.response.status();
-            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN).then_some(status)
+            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN).then_some(())
         });
         match refused {
-            Some(status) => standing.ended(status.as_u16()),
+            Some(()) => standing.ended(FORBIDDEN),
             None => standing.found_sound(),
         }
         if let Ok(reply) = answer {

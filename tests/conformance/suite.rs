@@ -25,7 +25,9 @@ const PULL_AND_DISCOVERY: [&str; 10] = [
 ];
 
 /// Kinds of content that pass in full beside them: other digests, what is large, what is empty, what refers to something.
-const CONTENT: [&str; 8] = [
+const CONTENT: [&str; 10] = [
+    "Blobs sha256",
+    "Blobs sha512",
     "Digest Algorithm sha512",
     "Image with Large Manifest",
     "Empty Index",
