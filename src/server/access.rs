@@ -3,7 +3,7 @@
 //! A [`Line`] is begun when a request has been read and says what it knows when it is dropped: once, whatever became of
 //! the request. It travels with the response body ([`Recorded`]), so that it knows how much was sent and whether the
 //! body came to its end. Bytes that are copied count when the HTTP server takes them, those of files that the kernel sends
-//! when it has them; what then waits in buffers, at most a few hundred KiB, may still be lost with the connection.
+//! when it has them; what then waits in buffers, at most a few MiB, may still be lost with the connection.
 //!
 //! Never in the line: the query, which may carry tokens, and any header but the three that are named here (T77).
 

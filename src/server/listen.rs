@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::Ends;
 use super::drain::{Connections, Drained};
-use super::stall;
+use super::stall::{self, UNSENT};
 
 /// How long clients may take, and how much they may say.
 #[derive(Clone, Copy, Debug)]
@@ -49,10 +49,6 @@ impl Listener for TcpListener {
         Ok((socket, Some(peer)))
     }
 }
-
-/// How much the kernel takes of what a client is not ready for. Without a limit it is megabytes for each client that takes
-/// nothing; what is on its way to a client that takes it is not limited by this.
-const UNSENT: u32 = 128 * 1024;
 
 /// The first and the longest pause after the system refused to hand out a connection.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -26,6 +27,14 @@ use super::outgoing::{Outgoing, Unsendable};
 
 /// After so many bytes of files at one go, others have their turn.
 const AT_ONE_GO: usize = 4 << 20;
+
+/// How much the kernel takes of what a client is not ready for. Without a limit it is megabytes for each client that takes
+/// nothing; what is on its way to a client that takes it is not limited by this. Files that the kernel sends are not
+/// limited: it has no copies of them, and would ask for more ten times as often.
+pub(super) const UNSENT: u32 = 128 * 1024;
+
+/// So much of what is written is a body.
+const LARGE: usize = 32 * 1024;
 
 /// A socket that can be asked, beside the runtime's readiness, whether it takes bytes at this moment.
 ///
@@ -93,6 +102,8 @@ pub(super) struct Transport<S> {
     waiting: bool,
     /// How much of files was sent at one go.
     gone: usize,
+    /// Whether [`UNSENT`] is lifted.
+    is_lifted: bool,
     /// A file that could not be sent is looked at; the connection ends with what is found.
     examined: Option<JoinHandle<io::Error>>,
 }
@@ -101,7 +112,16 @@ impl<S: Socket> Transport<S> {
     /// Wraps `socket`; must be called within a runtime.
     pub(super) fn new(socket: S, patience: Duration) -> Self {
         let timer = Box::pin(sleep(patience));
-        Self { socket, lane: None, patience, timer, waiting: false, gone: 0, examined: None }
+        Self {
+            socket,
+            lane: None,
+            patience,
+            timer,
+            waiting: false,
+            gone: 0,
+            is_lifted: false,
+            examined: None,
+        }
     }
 
     /// The same with regions of files from this lane.
@@ -155,6 +175,7 @@ impl<S: Socket> Transport<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.lift(true);
         let mut outgoing = Outgoing::new(slices, lane);
         let polled = loop {
             match self.socket.poll_writable(cx) {
@@ -186,6 +207,17 @@ impl<S: Socket> Transport<S> {
                 _ => Ok(outgoing.sent()),
             }
         })
+    }
+
+    /// Lifts the limit of [`UNSENT`], or sets it again.
+    fn lift(&mut self, lifted: bool) {
+        if self.is_lifted != lifted
+            && let Some(descriptor) = self.socket.descriptor()
+        {
+            self.is_lifted = lifted;
+            // A file socket has no such limit.
+            let _ = SockRef::from(&descriptor).set_tcp_notsent_lowat(if lifted { u32::MAX } else { UNSENT });
+        }
     }
 
     /// Looks at a file that the kernel does not send, and is let go of. Whoever has it learns of it by the read.
@@ -241,6 +273,9 @@ impl<S: Socket> AsyncWrite for Transport<S> {
                 tracing::error!(%doubt, "what is written to a connection is not what was to be sent; it is cut");
                 return Poll::Ready(Err(doubt.into()));
             }
+        }
+        if this.is_lifted && slices.iter().any(|slice| slice.len() > LARGE) {
+            this.lift(false);
         }
         let written = match slices {
             [bytes] => Pin::new(&mut this.socket).poll_write(cx, bytes),

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -110,8 +110,6 @@ async fn ask(client: &mut (impl AsyncRead + AsyncWrite + Unpin), asked: &[(&str,
     let _ended = client.read_to_end(&mut got).await;
     got
 }
-
-use tokio::io::AsyncRead;
 
 /// Takes an answer off the front, without its head.
 fn answer<'a>(got: &mut &'a [u8], len: usize) -> &'a [u8] {
