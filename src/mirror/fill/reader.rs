@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::store::{BlobFile, Ranges};
@@ -249,8 +250,11 @@ impl Filling {
                 // What is left is withheld until the digest matches, for which all of the blob has to come.
                 self.want.all();
             }
-            let mut watching = self.progress.clone();
+            let (mut watching, pause) = (self.progress.clone(), self.want.pause());
             self.waiting = Some(ReusableBoxFuture::new(async move {
+                if !pause.is_zero() {
+                    sleep(pause).await;
+                }
                 // A fill whose task is gone has told its end before; the next look finds it.
                 let _ = watching.changed().await;
                 watching

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -133,6 +134,16 @@ impl Client {
     }
 }
 
+/// How long each of so many looks away: to wake one and have him send what came costs some 20 us, and bytes come in pieces
+/// as small as 16 KiB. Few are woken for each piece; many share out no more than a processor.
+fn pause(clients: usize) -> Duration {
+    const EACH: Duration = Duration::from_micros(20);
+    const LEAST: Duration = Duration::from_millis(1);
+    const MOST: Duration = Duration::from_millis(25);
+    let pause = EACH.saturating_mul(u32::try_from(clients).unwrap_or(u32::MAX)).min(MOST);
+    if pause < LEAST { Duration::ZERO } else { pause }
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         self.touch();
@@ -165,6 +176,11 @@ impl Want {
         }
     }
 
+    /// For how long the reader lets bytes come together before he looks again. Who has nothing yet does not wait.
+    pub(super) fn pause(&self) -> Duration {
+        if self.touched { pause(self.client.wants.clients()) } else { Duration::ZERO }
+    }
+
     /// Whether this reader has received something.
     pub(super) fn touched(&self) -> bool {
         self.touched
@@ -193,6 +209,20 @@ mod tests {
         assert!(wants.is_unread() && wants.whole());
         assert!(wants.close_if_unread());
         assert!(Wants::client(&wants, false).is_none());
+    }
+
+    #[test]
+    fn few_are_woken_at_once_and_many_share_out_a_processor() {
+        for (clients, micros) in [(0, 0), (1, 0), (49, 0), (50, 1_000), (1_000, 20_000), (usize::MAX, 25_000)]
+        {
+            assert_eq!(pause(clients), Duration::from_micros(micros), "{clients}");
+        }
+        let wants = Arc::new(Wants::default());
+        let clients: Vec<_> = (0..100).map(|_| Wants::client(&wants, true).unwrap()).collect();
+        let mut want = clients[0].wants(0, 10);
+        assert_eq!(want.pause(), Duration::ZERO, "the first byte waits for nothing");
+        want.moved_to(1);
+        assert_eq!(want.pause(), Duration::from_millis(2));
     }
 
     #[test]
