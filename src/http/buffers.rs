@@ -1,20 +1,50 @@
 //! Buffers that file reads go into, used again when the bytes in them have been sent.
 //!
 //! A fresh buffer of this size is zeroed and page-faulted by the kernel every time, which costs more than the read from
-//! the page cache does. At most [`KEPT`] buffers are kept for the process; what is needed beyond that comes from the
-//! allocator and goes back to it.
+//! the page cache does. There are two sizes of them; at most [`KEPT`] of each are kept for the process. What is needed
+//! beyond that comes from the allocator and goes back to it.
 
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::region::COPY;
+use super::region::{AT_HAND, COPY};
 use super::window::Claim;
 
-/// How many idle buffers are kept: 8 MiB in all.
+/// How many idle buffers are kept: 10 MiB in all.
 const KEPT: usize = 32;
 
-static IDLE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+/// Buffers of one size that nobody uses.
+struct Shelf {
+    size: usize,
+    idle: Mutex<Vec<Box<[u8]>>>,
+}
+
+static SHELVES: [Shelf; 2] = [Shelf::of(AT_HAND), Shelf::of(COPY)];
+
+impl Shelf {
+    const fn of(size: usize) -> Self {
+        Self { size, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Where buffers are kept in which more than half is used by so many bytes. Smaller reads are those of slow clients,
+    /// who keep their buffers for long: they get what they need.
+    fn for_len(len: usize) -> Option<&'static Self> {
+        SHELVES.iter().find(|shelf| len > shelf.size / 2 && len <= shelf.size)
+    }
+
+    fn take(&self) -> Box<[u8]> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| vec![0; self.size].into_boxed_slice())
+    }
+
+    fn put(&self, room: Box<[u8]>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT {
+            idle.push(room);
+        }
+    }
+}
 
 /// Room for as many bytes as were claimed, whose former content is of no meaning.
 pub(super) struct Buffer {
@@ -27,12 +57,11 @@ impl Buffer {
     pub(super) fn new(claim: Claim) -> Self {
         let len = claim.len();
         debug_assert!(len <= COPY, "reads are cut to COPY before they come here");
-        // Smaller reads are those of slow clients, who keep their buffers for long: they get what they need.
-        if len <= COPY / 2 {
-            return Self { room: vec![0; len].into_boxed_slice(), claim };
-        }
-        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Self { room: idle.unwrap_or_else(|| vec![0; COPY].into_boxed_slice()), claim }
+        let room = match Shelf::for_len(len) {
+            Some(shelf) => shelf.take(),
+            None => vec![0; len].into_boxed_slice(),
+        };
+        Self { room, claim }
     }
 
     /// The filled buffer as bytes. It is used again, and its place is free, when the last clone of them is gone.
@@ -57,12 +86,8 @@ impl AsMut<[u8]> for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.room.len() < COPY {
-            return;
-        }
-        let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT {
-            idle.push(std::mem::take(&mut self.room));
+        if let Some(shelf) = Shelf::for_len(self.claim.len()) {
+            shelf.put(std::mem::take(&mut self.room));
         }
     }
 }
@@ -75,7 +100,7 @@ mod tests {
     #[test]
     fn bytes_outlive_their_buffer_and_idle_ones_are_bounded() {
         let full = |len: u64| Buffer::new(Window::new().claim(len));
-        for len in [0, 1, COPY as u64 / 2, COPY as u64] {
+        for len in [0, 1, AT_HAND as u64, COPY as u64 / 2, COPY as u64] {
             let mut buffer = full(len);
             buffer.as_mut().fill(7);
             let bytes = buffer.freeze();
@@ -85,6 +110,8 @@ mod tests {
         }
         let many: Vec<Bytes> = (0..2 * KEPT).map(|_| full(COPY as u64).freeze()).collect();
         drop(many);
-        assert!(IDLE.lock().expect("sound").len() <= KEPT);
+        for shelf in &SHELVES {
+            assert!(shelf.idle.lock().expect("sound").len() <= KEPT);
+        }
     }
 }

@@ -6,9 +6,9 @@
 //! - [`Region::poll_sendable`] gives the spans themselves, at most [`SENT`] bytes at a time, for a transport that has the
 //!   kernel send a file. They are in memory when they are given ([`cached`](super::cached)); what is not is brought there
 //!   on the runtime's blocking threads. Spans of [`SMALL`] bytes and less come as bytes, and so does what has no descriptor.
-//! - [`Region::poll_bytes`] copies: it reads at most [`COPY`] bytes at a time on the runtime's blocking threads, with
-//!   one read ahead, and has no more than two buffers at a time ([`window`](super::window)): the bytes of one have to be
-//!   let go before the next but one comes.
+//! - [`Region::poll_bytes`] copies. What is in memory is read at once, at most [`AT_HAND`] bytes at a time; the rest on the
+//!   runtime's blocking threads, at most [`COPY`] bytes at a time with one read ahead. It has no more than two buffers at a
+//!   time ([`window`](super::window)): the bytes of one have to be let go before the next but one comes.
 //!
 //! Both must be polled inside a tokio runtime, and may be used on one region in turn; bytes come out once and in order.
 //!
@@ -43,6 +43,10 @@ pub const SENT: u64 = 1 << 20;
 
 /// Up to so many bytes a copy is cheaper than a call of its own that sends them.
 pub const SMALL: u64 = 16 * 1024;
+
+/// The largest run of bytes that is copied at once where it needs no wait: little enough to be still in the processor's
+/// cache when it is encrypted, and for others not to wait for it.
+pub const AT_HAND: usize = 64 * 1024;
 
 /// An open file that can be read at any offset, by many readers at once. Calls block.
 pub trait ReadAt: Send + Sync {
@@ -297,6 +301,9 @@ impl Region {
                     Some(Ok(Piece::Span(span))) => {
                         self.span = Some(span);
                         ready!(self.window.poll_room(cx));
+                        if let Some(bytes) = self.copy_now() {
+                            return Poll::Ready(Some(Ok(bytes)));
+                        }
                         self.read_on();
                     }
                     Some(Ok(Piece::Bytes(bytes))) => return Poll::Ready(Some(Ok(bytes))),
@@ -361,6 +368,17 @@ impl Region {
         let lost = len + self.span.take().map_or(0, |span| span.len());
         self.promised = self.promised.map(|promised| promised + lost);
         true
+    }
+
+    /// The next bytes of the span at hand, if they can be had without a wait.
+    fn copy_now(&mut self) -> Option<Bytes> {
+        let span = self.span.as_ref().filter(|span| span.file.as_fd().is_some())?;
+        let mut buffer = Buffer::new(self.window.claim(span.len().min(AT_HAND as u64)));
+        let len = buffer.as_mut().len() as u64;
+        if !cached::read_all_now(span, buffer.as_mut()) {
+            return None;
+        }
+        self.front(len).map(|_| buffer.freeze())
     }
 
     /// Begins the next read of the span at hand, if there is something left of it.
