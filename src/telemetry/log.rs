@@ -3,16 +3,17 @@
 //! Access lines are ordinary events with the target [`ACCESS`], so that the filter can turn them off (`access=off`) or
 //! leave nothing but them (`off,access=info`).
 //!
-//! Nobody waits for the log. Lines are written by a thread of their own; where whoever reads standard error is too slow,
-//! a few thousand of them wait, and what comes then is dropped and counted ([`dropped`]).
+//! Nobody waits for the log. Lines are written by a thread of their own, many at a time; where whoever reads standard error
+//! is too slow, thousands of them wait, and what comes then is dropped and counted ([`dropped`]).
+
+mod lines;
 
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::sync::{OnceLock, mpsc};
-use std::thread;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use lines::{Lines, Writer};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -21,18 +22,15 @@ use tracing_subscriber::{Layer, Registry, reload};
 /// The target of access lines: one event a request.
 pub const ACCESS: &str = "access";
 
-/// How many lines may wait: some megabytes, and some seconds of a busy mirror.
-const WAITING: usize = 8 * 1024;
-
 /// How long the end of the process waits for its last lines to be taken.
 const FLUSH_WITHIN: Duration = Duration::from_millis(1500);
 
-static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+static LINES: OnceLock<Lines> = OnceLock::new();
 
 /// How many lines were dropped so far, because standard error did not take them in time.
 #[must_use]
 pub fn dropped() -> u64 {
-    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+    LINES.get().map_or(0, Lines::dropped)
 }
 
 /// How a line of the log looks.
@@ -61,18 +59,11 @@ impl Handle {
 /// The end of the log. Dropped, it writes what still waits, as far as that is taken within a moment.
 #[derive(Debug)]
 #[must_use]
-pub struct Flush(Option<WorkerGuard>);
+pub struct Flush(Writer);
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        let guard = self.0.take();
-        let (done, flushed) = mpsc::channel();
-        // On another thread: where nobody reads our output, this may never end.
-        thread::spawn(move || {
-            drop(guard);
-            let _ = done.send(());
-        });
-        let _ = flushed.recv_timeout(FLUSH_WITHIN);
+        self.0.end(FLUSH_WITHIN);
     }
 }
 
@@ -83,6 +74,8 @@ pub enum LogError {
     Filter(String),
     /// The process has another log already, or this one has ended.
     Taken,
+    /// The system gives no thread to write it; the text says why.
+    Thread(String),
 }
 
 impl fmt::Display for LogError {
@@ -93,6 +86,7 @@ impl fmt::Display for LogError {
                 "the log filter cannot be understood ({why}): give a level (off, error, warn, info, debug, trace) \
                  or a list such as \"info,roadstead::upstream=debug\""
             ),
+            Self::Thread(why) => write!(f, "there is no thread to write the log: {why}"),
             Self::Taken => f.write_str("the log of this process was set up before, or has ended"),
         }
     }
@@ -103,10 +97,8 @@ impl std::error::Error for LogError {}
 /// Sends the process's events to standard error from now on. May be called once a process.
 pub fn init(format: Format, filter: &str) -> Result<(Handle, Flush), LogError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let writer = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING).thread_name("log");
-    let (writer, guard) = writer.finish(io::stderr());
-    let counter = writer.error_counter();
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let (waiting, writer) = Lines::to(io::stderr()).map_err(|error| LogError::Thread(error.to_string()))?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(waiting.clone());
     let lines = match format {
         Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         Format::Json => {
@@ -114,8 +106,8 @@ pub fn init(format: Format, filter: &str) -> Result<(Handle, Flush), LogError> {
         }
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(|_| LogError::Taken)?;
-    DROPPED.get_or_init(|| counter);
-    Ok((Handle { filter: handle }, Flush(Some(guard))))
+    LINES.get_or_init(|| waiting);
+    Ok((Handle { filter: handle }, Flush(writer)))
 }
 
 fn parse(filter: &str) -> Result<Targets, LogError> {
