@@ -252,6 +252,9 @@ impl Mirror {
         if let Some(bytes) = self.memory().blob(digest) {
             return Ok(Some(Origin::Memory(bytes)));
         }
+        if let Some(file) = self.store().blob_at_hand(digest).filter(|_| size > SMALL_BLOB) {
+            return Ok(Some(Origin::Stored(file)));
+        }
         let (store, wanted) = (self.store().clone(), digest.clone());
         let opened = spawn_blocking(move || {
             let Some(file) = store.open_blob(&wanted)? else { return Ok(None) };

@@ -2,7 +2,10 @@
 //!
 //! A file is looked at when it is opened, and trusted while it is open: nobody but us writes here, and what is
 //! unlinked stays readable to those who have it. There is at most one open file per blob that somebody uses; the table
-//! holds it weakly, so that it closes with its last reader, and eviction can see who is read.
+//! holds it weakly, so that eviction can see who is read.
+//!
+//! Files that were read a moment ago are kept open for who reads them next, because to open one takes a thread that may wait
+//! for the disk. They are looked at again whenever they are given, and let go of before anything is evicted.
 
 use super::core::{Core, found};
 use super::error::StoreError;
@@ -11,9 +14,12 @@ use super::layout::Tree;
 use super::model::BlobEntry;
 use super::sidecar;
 use crate::oci::Digest;
+use lru::LruCache;
+use rustix::process::{Resource, getrlimit};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tracing::warn;
@@ -39,10 +45,20 @@ pub struct BlobInfo {
 }
 
 /// The open files, by blob.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OpenFiles {
-    table: Mutex<HashMap<Digest, Weak<BlobFile>>>,
+    table: Mutex<Table>,
 }
+
+#[derive(Debug)]
+struct Table {
+    files: HashMap<Digest, Weak<BlobFile>>,
+    /// Those that are kept open though perhaps nobody reads them.
+    kept: LruCache<Digest, Arc<BlobFile>>,
+}
+
+/// How many files are kept open, where the process may have that many many times over.
+const KEPT: usize = 2048;
 
 impl BlobFile {
     pub(super) fn new(file: Box<dyn DiskFile>, size: u64, sealed: bool) -> Self {
@@ -93,59 +109,118 @@ impl BlobFile {
     }
 }
 
+impl Default for OpenFiles {
+    fn default() -> Self {
+        let most = getrlimit(Resource::Nofile)
+            .current
+            .map_or(KEPT, |most| usize::try_from(most / 8).unwrap_or(KEPT));
+        let kept = LruCache::new(NonZeroUsize::new(most.min(KEPT)).unwrap_or(NonZeroUsize::MIN));
+        Self { table: Mutex::new(Table { files: HashMap::new(), kept }) }
+    }
+}
+
+impl Table {
+    /// Whether anybody but this table has the blob open.
+    fn is_held(&self, digest: &Digest, file: &Weak<BlobFile>) -> bool {
+        file.strong_count() > usize::from(self.kept.contains(digest))
+    }
+}
+
 impl OpenFiles {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Weak<BlobFile>>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The file of a blob that somebody reads. One that is only kept is let go of: it has to be looked at again.
     fn get(&self, digest: &Digest) -> Option<Arc<BlobFile>> {
-        self.lock().get(digest)?.upgrade()
+        let mut table = self.lock();
+        let file = table.files.get(digest)?;
+        if table.is_held(digest, file) {
+            return file.upgrade();
+        }
+        let closed = table.kept.pop(digest);
+        drop(table);
+        drop(closed);
+        None
+    }
+
+    /// Keeps a file open for who reads it next.
+    fn keep(&self, digest: &Digest, file: &Arc<BlobFile>) {
+        let closed = self.lock().kept.push(digest.clone(), Arc::clone(file));
+        drop(closed);
+    }
+
+    /// A file that is kept open.
+    fn kept(&self, digest: &Digest) -> Option<Arc<BlobFile>> {
+        self.lock().kept.get(digest).cloned()
+    }
+
+    /// Keeps a file open no more.
+    fn forget_kept(&self, digest: &Digest) {
+        let closed = self.lock().kept.pop(digest);
+        drop(closed);
+    }
+
+    /// Lets go of all files that nobody reads.
+    pub(super) fn close_idle(&self) {
+        let mut table = self.lock();
+        let most = table.kept.cap();
+        let closed = std::mem::replace(&mut table.kept, LruCache::new(most));
+        drop(table);
+        drop(closed);
     }
 
     /// Whether anybody has the blob open.
     pub(super) fn is_held(&self, digest: &Digest) -> bool {
-        self.lock().get(digest).is_some_and(|file| file.strong_count() > 0)
+        let table = self.lock();
+        table.files.get(digest).is_some_and(|file| table.is_held(digest, file))
     }
 
     /// The blobs that somebody has open.
     pub(super) fn held(&self) -> HashSet<Digest> {
         let table = self.lock();
-        let held = table.iter().filter(|(_, file)| file.strong_count() > 0);
+        let held = table.files.iter().filter(|(digest, file)| table.is_held(digest, file));
         held.map(|(digest, _)| digest.clone()).collect()
     }
 
     /// The blob whose open file this is, unless another has taken its place.
     pub(super) fn find(&self, file: &Arc<BlobFile>) -> Option<Digest> {
         let table = self.lock();
-        let found = table.iter().find(|(_, open)| std::ptr::eq(open.as_ptr(), Arc::as_ptr(file)))?;
+        let found = table.files.iter().find(|(_, open)| std::ptr::eq(open.as_ptr(), Arc::as_ptr(file)))?;
         Some(found.0.clone())
     }
 
     /// Forgets a file that loses its name; the file, where somebody may have it open.
     pub(super) fn take(&self, digest: &Digest) -> Option<Weak<BlobFile>> {
-        self.lock().remove(digest)
+        let mut table = self.lock();
+        let kept = table.kept.pop(digest);
+        let taken = table.files.remove(digest);
+        drop(table);
+        drop(kept);
+        taken
     }
 
     pub(super) fn forget(&self, digest: &Digest) {
-        self.lock().remove(digest);
+        drop(self.take(digest));
     }
 
     /// Shares a file, or gives back the one that another thread shared first.
     fn share(&self, digest: &Digest, file: Arc<BlobFile>) -> Arc<BlobFile> {
         let mut table = self.lock();
-        if let Some(first) = table.get(digest).and_then(Weak::upgrade) {
+        if let Some(first) = table.files.get(digest).and_then(Weak::upgrade) {
             return first;
         }
-        if table.len() == table.capacity() {
-            table.retain(|_, file| file.strong_count() > 0);
+        if table.files.len() == table.files.capacity() {
+            table.files.retain(|_, file| file.strong_count() > 0);
         }
-        table.insert(digest.clone(), Arc::downgrade(&file));
+        table.files.insert(digest.clone(), Arc::downgrade(&file));
         file
     }
 
     /// Shares the file of a fill that has just been committed, in place of any other.
     pub(super) fn replace(&self, digest: &Digest, file: &Arc<BlobFile>) {
-        self.lock().insert(digest.clone(), Arc::downgrade(file));
+        self.forget(digest);
+        self.lock().files.insert(digest.clone(), Arc::downgrade(file));
     }
 }
 
@@ -171,16 +246,36 @@ impl Core {
             Some(file) => Some(file),
             None => self.inspect_blob(digest)?,
         };
-        if file.is_some() {
+        if let Some(file) = &file {
+            self.open.keep(digest, file);
             self.change(|model| model.touch(digest));
         }
         Ok(file)
+    }
+
+    /// The open file of a committed blob, if it is kept open and still is, by its name and its figures, what was committed;
+    /// notes the use.
+    pub(super) fn blob_at_hand(&self, digest: &Digest) -> Option<Arc<BlobFile>> {
+        let file = self.open.kept(digest)?;
+        let used = file.file.meta_at_hand().and_then(|meta| {
+            self.change(|model| {
+                let is_same = model.blobs.peek(digest)?.is_same_file(&meta);
+                is_same.then(|| model.touch(digest))
+            })
+        });
+        if used.is_none() {
+            // It may have lost its name, and takes space for as long as it is open.
+            self.open.forget_kept(digest);
+        }
+        used.map(|()| file)
     }
 
     /// Opens a committed blob. What is not as it was committed is dropped, and is as if it had never been here; also what
     /// has lost its name while somebody has it open.
     pub(super) fn inspect_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
         let Some(entry) = self.state().model.blobs.peek(digest).cloned() else { return Ok(None) };
+        // What is only kept open is not what others share.
+        drop(self.open.get(digest));
         let path = self.layout.content(Tree::Blobs, digest);
         let opened = self.disk.open(&path, Access::Read);
         let Some(file) = found(opened, "open a blob")? else {

@@ -49,6 +49,10 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     fn forget_cached(&self, range: Range<u64>) {
         let _ = range;
     }
+    /// What the file system knows of the file, if that has a name yet and it is known without waiting for a disk.
+    fn meta_at_hand(&self) -> Option<Meta> {
+        None
+    }
     /// The operating system's file behind it, where there is one, so that the kernel can send it.
     fn as_file(&self) -> Option<&File> {
         None
@@ -203,6 +207,11 @@ impl DiskFile for RealFile {
         let length = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
         // Not every file system has such memory, or gives it up.
         let _ = rustix::fs::fadvise(&self.0, range.start, length, rustix::fs::Advice::DontNeed);
+    }
+
+    fn meta_at_hand(&self) -> Option<Meta> {
+        let meta = self.0.metadata().ok()?;
+        (meta.nlink() > 0).then(|| Meta::from(&meta))
     }
 
     fn as_file(&self) -> Option<&File> {

@@ -263,6 +263,11 @@ impl Store {
         self.core().open_blob(digest)
     }
 
+    /// The same where the file is open anyway and still is what was committed; waits for no disk.
+    pub fn blob_at_hand(&self, digest: &Digest) -> Option<Arc<BlobFile>> {
+        self.core().blob_at_hand(digest)
+    }
+
     /// As [`Store::open_blob`], but this is no use: for proofs and copies, which leave the order as it is in which others
     /// are evicted. Blocks.
     pub fn inspect_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {

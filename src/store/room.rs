@@ -211,6 +211,7 @@ impl Core {
             files += 1;
         }
         let recent = now().saturating_sub(ms(self.policy.lately));
+        self.open.close_idle();
         let mut held = self.open.held();
         held.extend(pinned.iter().cloned());
         let Choice { blobs, left, freed: chosen } =

@@ -130,6 +130,10 @@ impl DiskFile for WatchedFile {
         self.file.forget_cached(range);
     }
 
+    fn meta_at_hand(&self) -> Option<Meta> {
+        self.file.meta_at_hand()
+    }
+
     fn as_file(&self) -> Option<&File> {
         self.file.as_file()
     }

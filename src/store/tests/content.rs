@@ -95,6 +95,34 @@ fn g7_a_blob_that_is_truncated_replaced_or_gone_is_dropped_and_can_be_filled_aga
 }
 
 #[test]
+fn g7_what_is_kept_open_is_looked_at_each_time_it_is_given() {
+    let breakages: [Breakage<fn(&Path)>; 4] = [
+        ("truncated", |path| RealDisk.open(path, Access::Write).unwrap().set_len(10).unwrap()),
+        ("replaced", |path| {
+            write_file(&path.with_extension("other"), &[0; 100]);
+            RealDisk.rename(&path.with_extension("other"), path).unwrap();
+        }),
+        ("gone", |path| RealDisk.remove(path).unwrap()),
+        ("fine", |_| {}),
+    ];
+    for (what, breakage) in breakages {
+        let fixture = Fixture::new();
+        let (store, bytes) = (&fixture.store, content(3, 100));
+        let digest = commit(store, &bytes, "a");
+        assert!(store.blob_at_hand(&digest).is_none(), "nobody has read it");
+        drop(store.open_blob(&digest).unwrap().unwrap());
+        let open = store.blob_at_hand(&digest).unwrap();
+        assert!(store.core().open.is_held(&digest));
+        drop(open);
+        assert!(!store.core().open.is_held(&digest), "nobody reads it");
+        breakage(&fixture.layout().content(Tree::Blobs, &digest));
+        let is_fine = what == "fine";
+        assert_eq!(store.blob_at_hand(&digest).is_some(), is_fine, "{what}");
+        assert_eq!(read_blob(store, &digest).is_some(), is_fine, "{what}");
+    }
+}
+
+#[test]
 fn a_file_that_was_restored_from_a_backup_is_read_and_kept() {
     let fixture = Fixture::new();
     let bytes = content(3, 3 << 20);

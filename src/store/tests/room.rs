@@ -123,6 +123,17 @@ fn t36_what_has_readers_is_not_evicted_and_stays_readable_when_its_file_goes() {
 }
 
 #[test]
+fn t36_what_is_only_kept_open_is_evicted_and_closed() {
+    let (fixture, _) = store_with(1_000_000);
+    let store = &fixture.store;
+    let digest = commit(store, &content(1, 600_000), "a");
+    drop(store.open_blob(&digest).unwrap().unwrap());
+    assert!(store.blob_at_hand(&digest).is_some());
+    assert!(store.partial(&sha256(b"x"), 500_000).is_ok());
+    assert_eq!((store.blob(&digest), store.blob_at_hand(&digest).is_none()), (None, true));
+}
+
+#[test]
 fn a_look_finds_that_a_file_has_lost_its_name_while_somebody_reads_it() {
     let (fixture, _) = store_with(1_000_000);
     let store = &fixture.store;
