@@ -41,6 +41,15 @@ impl Mirror {
         if let Some(manifest) = self.stored_manifest(target, digest).await? {
             return Ok(Served::new(Outcome::Hit, manifest));
         }
+        Box::pin(self.manifest_from_elsewhere(target, digest)).await
+    }
+
+    /// A manifest by digest that memory and index do not have.
+    async fn manifest_from_elsewhere(
+        &self,
+        target: &Target,
+        digest: &Digest,
+    ) -> Result<Served<ManifestAnswer>, Refusal> {
         let question = target.question("manifests", digest);
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });

@@ -39,12 +39,22 @@ pub(super) enum Kind {
 impl Mirror {
     /// What is known of a digest whose cached bytes, or whose fill, were had `anonymous`ly.
     pub(super) fn standing_of(&self, target: &Target, digest: &Digest, anonymous: bool) -> Standing {
-        let (store, upstream) = (self.store(), target.site.name());
-        standing(
-            store.is_member(upstream, &target.repository, digest),
-            self.recent().named(store, &target.site, &target.repository, digest).is_some(),
-            anonymous,
-        )
+        let is_member = self.store().is_member(target.site.name(), &target.repository, digest);
+        self.standing_beside(is_member, target, digest, anonymous)
+    }
+
+    /// The same where it is known whether the digest is a member. Whether a manifest names it is looked up only where that
+    /// decides.
+    fn standing_beside(
+        &self,
+        is_member: bool,
+        target: &Target,
+        digest: &Digest,
+        anonymous: bool,
+    ) -> Standing {
+        let is_named =
+            || self.recent().named(self.store(), &target.site, &target.repository, digest).is_some();
+        standing(is_member, !is_member && anonymous && is_named(), anonymous)
     }
 
     /// Lets a request through to cached bytes, asking upstream once where only upstream can tell.
@@ -55,19 +65,25 @@ impl Mirror {
         kind: Kind,
         anonymous: bool,
     ) -> Result<(), Refusal> {
-        let mut standing = self.standing_of(target, digest, anonymous);
-        if standing == Standing::Stranger && !self.store().knows_manifests() {
+        let (store, upstream) = (self.store(), target.site.name());
+        let is_member = store.is_member(upstream, &target.repository, digest);
+        let mut standing = self.standing_beside(is_member, target, digest, anonymous);
+        if standing == Standing::Stranger && !store.knows_manifests() {
             self.recollect().await;
             standing = self.standing_of(target, digest, anonymous);
         }
         if standing == Standing::Member {
-            let (store, upstream) = (self.store(), target.site.name());
-            if kind == Kind::Manifest && !store.is_member(upstream, &target.repository, digest) {
+            if kind == Kind::Manifest && !is_member {
                 // It comes through this repository now, and with it what it names: that is asked for next.
                 store.add_member(upstream, &target.repository, digest);
             }
             return Ok(());
         }
+        // What is rare is not carried along by what is not.
+        Box::pin(self.ask_to_admit(target, digest, kind)).await
+    }
+
+    async fn ask_to_admit(&self, target: &Target, digest: &Digest, kind: Kind) -> Result<(), Refusal> {
         let question = target.question(kind.as_str(), digest);
         if let Some(status) = self.absent().recall(&question) {
             return Err(Refusal::SaidNo { status });

@@ -52,7 +52,8 @@ impl Mirror {
             self.recollect().await;
             binding = self.recent().binding(self.store(), target, tag);
         }
-        let Some(binding) = binding else { return self.resolve_unknown(target, tag).await };
+        // What waits for upstream has its own place, and is not carried along by what is answered from here.
+        let Some(binding) = binding else { return Box::pin(self.resolve_unknown(target, tag)).await };
         let contact = target.site.contact();
         let outlook = match contact {
             Contact::Open => target.site.upstream().outlook(&target.repository),
@@ -67,14 +68,14 @@ impl Mirror {
                 drop(self.ask_whether_it_moved(target, tag, &binding));
                 self.serve_bound(target, tag, binding, Outcome::Stale, None).await
             }
-            Decision::Ask { covered } => self.revalidate(target, tag, binding, covered).await,
-            Decision::Kept { ask: true } => self.revalidate(target, tag, binding, true).await,
+            Decision::Ask { covered } => Box::pin(self.revalidate(target, tag, binding, covered)).await,
+            Decision::Kept { ask: true } => Box::pin(self.revalidate(target, tag, binding, true)).await,
             Decision::Kept { ask: false } => {
                 self.serve_bound(target, tag, binding, Outcome::Stale, Some(NOT_FOUND)).await
             }
             Decision::Gone => {
                 self.forget_tag(target, tag);
-                self.resolve_unknown(target, tag).await
+                Box::pin(self.resolve_unknown(target, tag)).await
             }
         }
     }
@@ -114,7 +115,7 @@ impl Mirror {
     ) -> Result<Served<ManifestAnswer>, Refusal> {
         match self.manifest_by_digest(target, &binding.digest).await {
             // The manifest was evicted, and upstream has it no more: the tag must have moved.
-            Err(Refusal::SaidNo { .. }) => self.revalidate(target, tag, binding, true).await,
+            Err(Refusal::SaidNo { .. }) => Box::pin(self.revalidate(target, tag, binding, true)).await,
             Ok(Served { outcome: Outcome::Hit, value, .. }) => Ok(Served { outcome, fwd_status, value }),
             served => served,
         }

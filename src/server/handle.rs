@@ -59,7 +59,7 @@ impl Service {
         let (head, body) = received.into_parts();
         let client = self.inner.access.behind(client, &head.headers);
         let mut line = Line::begin(&head, &client, self.inner.metrics.clone());
-        let body = (!head.headers.contains_key(EXPECT)).then_some(body);
+        let body = Some(body).filter(|body| !body.is_end_stream() && !head.headers.contains_key(EXPECT));
         let parsed = Request::parse(&head);
         let ns = parsed.as_ref().ok().and_then(|request| request.query.ns.clone());
         let answered = in_time(body, self.answer(&client, &head.headers, parsed, &mut line)).await;
@@ -107,7 +107,7 @@ async fn dispatch(
             mirror.select_ping(ns, before).map_err(Rejection::Select)?;
             subject.by_ns = ns.is_some();
             return match request.route.call {
-                Call::Ping if has_to_give_way(inner, request).await => Err(Rejection::Loop),
+                Call::Ping if Box::pin(has_to_give_way(inner, request)).await => Err(Rejection::Loop),
                 Call::Ping => {
                     Ok(Reply::new(StatusCode::OK, Outcome::Ping, b"{}".to_vec()).content_type(JSON))
                 }
@@ -141,16 +141,19 @@ async fn dispatch(
             Call::Manifest { reference, .. } => {
                 manifests::manifest(mirror, request, &target, reference).await
             }
-            Call::Blob { digest, .. } => blobs::blob(mirror, request, &target, digest).await,
-            Call::Referrers { digest, .. } => lists::referrers(mirror, request, &target, digest).await,
-            _ => lists::tags(mirror, request, &target, name).await,
+            // Each has a place of its own: what is asked for most is not to carry the others along.
+            Call::Blob { digest, .. } => Box::pin(blobs::blob(mirror, request, &target, digest)).await,
+            Call::Referrers { digest, .. } => {
+                Box::pin(lists::referrers(mirror, request, &target, digest)).await
+            }
+            _ => Box::pin(lists::tags(mirror, request, &target, name)).await,
         }
     };
     let answered = match request.route.call.object() {
         Some(path) if !request.passed.is_empty() => tokio::select! {
             biased;
             answered = answering => answered,
-            () = mirror.has_to_give_way(&target, &path) => Err(Rejection::Loop),
+            () = Box::pin(mirror.has_to_give_way(&target, &path)) => Err(Rejection::Loop),
         },
         _ => answering.await,
     };
