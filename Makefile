@@ -3,7 +3,7 @@
 # demo and test are self-contained: on a machine with the Rust toolchain they fetch, build and set up what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full kills soak crowd check bench image deb
+.PHONY: help demo serve test test-full kills soak crowd check bench bench-check image deb
 
 CARGO ?= cargo
 # Further arguments of `make serve` and `make demo`, as in: make serve ARGS="--config my.toml"
@@ -55,6 +55,9 @@ check: ## Formatting and lints, warnings denied; licences and bans too where car
 
 bench: ## Benchmarks: what a request costs, how long a large cold pull takes, hits beside nginx (fifteen minutes)
 	benches/with-servers $(CARGO) bench --locked
+
+bench-check: ## Instructions that a hit takes, held against the recorded ones (needs valgrind; two minutes)
+	$(CARGO) bench --locked --bench instructions
 
 image: ## The container image roadstead:VERSION, for this machine's architecture; pulls nothing
 	$(CARGO) build --locked --release
