@@ -108,6 +108,14 @@ impl Rules {
         }
     }
 
+    /// Whether anybody may have this, as far as rules that are for everybody say.
+    #[must_use]
+    pub fn open_to_anybody(&self, what: &What<'_>) -> bool {
+        let about = self.list.iter().filter(|rule| rule.is_about(what));
+        let mut until_closed = about.take_while(|rule| rule.verb == Verb::Allow || !rule.is_for_everybody());
+        self.list.is_empty() || until_closed.any(|rule| rule.verb == Verb::Allow)
+    }
+
     fn without_rules(&self, who: &Who<'_>) -> Decision {
         match who.user.is_some() || who.certificate.is_some() {
             _ if !self.logins && !self.certificates => Decision::Allow(By::Anybody),
@@ -148,6 +156,10 @@ impl Rule {
 
     fn is_about_everything(&self) -> bool {
         self.upstreams.is_empty() && self.repositories.is_empty()
+    }
+
+    fn is_for_everybody(&self) -> bool {
+        self.users.is_empty() && self.certificates.is_empty() && self.networks.is_empty()
     }
 
     fn is_for(&self, who: &Who<'_>) -> bool {

@@ -103,6 +103,9 @@ pub struct Gap {
     /// The platform that it is for, where it is for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
+    /// The tag, where the gap is that it would not be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// Why it would not be given to a client.
     pub why: GapReason,
 }
@@ -119,6 +122,10 @@ pub enum GapKind {
     Layer,
     /// A signature, an attestation, an SBOM, or something else that was attached to it.
     Referrer,
+    /// A tag; the digest is that of what it stands for.
+    Tag,
+    /// The list of what is attached to the digest.
+    List,
 }
 
 /// Why an object would not be given to a client.
@@ -131,4 +138,43 @@ pub enum GapReason {
     Unfinished,
     /// It is here, but only upstream can tell whether this repository has it.
     NoMember,
+    /// It is here, but nobody has confirmed it for longer than `max_stale` allows.
+    TooOld,
+    /// It is here, but upstream has deleted it, and it is kept no longer.
+    Deleted,
+    /// It is here, but its upstream is configured no more.
+    NoUpstream,
+    /// It is here, but `complete_only` keeps it back.
+    NotWhole,
+    /// It is here, but the rules give it to nobody.
+    Denied,
+}
+
+impl GapReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Absent,
+        Self::Unfinished,
+        Self::NoMember,
+        Self::TooOld,
+        Self::Deleted,
+        Self::NoUpstream,
+        Self::NotWhole,
+        Self::Denied,
+    ];
+
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Unfinished => "unfinished",
+            Self::NoMember => "no_member",
+            Self::TooOld => "too_old",
+            Self::Deleted => "deleted",
+            Self::NoUpstream => "no_upstream",
+            Self::NotWhole => "not_whole",
+            Self::Denied => "denied",
+        }
+    }
 }

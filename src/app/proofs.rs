@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::api::{Desk, ProblemCode, Verified, Verify};
+use crate::api::{Desk, GapReason, ProblemCode, Verified, Verify};
 use crate::config::{self, Proven};
 use crate::oci::Platforms;
 use crate::telemetry::Metrics;
@@ -56,13 +56,19 @@ async fn prove(desk: &Arc<dyn Desk>, settings: &config::Verify, metrics: &Metric
     };
     let incomplete: Vec<_> = verified.images.iter().filter(|image| !image.whole).collect();
     for image in incomplete.iter().take(NAMED) {
-        let gaps = image.gaps.len();
+        let (gaps, first) = (image.gaps.len(), image.gaps.first().map(|gap| gap.why.as_str()));
         tracing::warn!(
             image = image.reference,
             gaps,
+            first,
             "an image could not be pulled from here while upstream is away"
         );
     }
     let ended = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    metrics.verified(verified.images.len() as u64, incomplete.len() as u64, ended);
+    let lacking = |reason| {
+        let gaps = verified.images.iter().flat_map(|image| &image.gaps);
+        gaps.filter(|gap| gap.why == reason).count() as u64
+    };
+    let gaps = GapReason::ALL.map(|reason| (reason.as_str(), lacking(reason)));
+    metrics.verified(verified.images.len() as u64, incomplete.len() as u64, &gaps, ended);
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Desk;
 use crate::clock::Clock;
 use crate::config::{self, Changes, Config};
-use crate::desk::{Office, trouble};
+use crate::desk::{Given, Office, trouble};
 use crate::http::window;
 use crate::mirror::{Contact, Ending, Job, Mirror, Mode, Options, UpstreamMode, Verdict};
 use crate::server::admin::{AdminState, Phase, Readiness};
@@ -369,7 +369,13 @@ impl Running {
             path: config.store.path.clone(),
             started: self.started,
             draining: Arc::clone(&self.draining),
+            given: self.given(),
         })
+    }
+
+    fn given(&self) -> Given {
+        let access = self.doors.access();
+        Given(Arc::new(move |upstream, repository| access.gives_to_anybody(upstream, repository)))
     }
 
     /// Proves again and again what is here, when the configuration says so.

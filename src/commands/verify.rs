@@ -97,7 +97,10 @@ fn all(desk: &dyn Desk, args: &VerifyArgs) -> Result<Verified, Problem> {
 }
 
 fn fix(desk: &dyn Desk, args: &VerifyArgs, verified: &Verified) -> Result<(), Problem> {
-    let images = verified.images.iter().filter(|image| !image.whole).map(by_digest).collect();
+    let images: Vec<String> = verified.images.iter().flat_map(to_ask_for).collect();
+    if images.is_empty() {
+        return Ok(());
+    }
     let asked = Warm {
         images,
         newest: None,
@@ -109,12 +112,27 @@ fn fix(desk: &dyn Desk, args: &VerifyArgs, verified: &Verified) -> Result<(), Pr
     bring(desk, &asked, args.json).map(drop)
 }
 
-/// The image that was looked at, whatever its tag stands for upstream by now.
-fn by_digest(image: &VerifiedImage) -> String {
-    match &image.digest {
+/// What is asked for to mend an image: what was looked at, whatever its tag stands for upstream by now; and, where it is the
+/// tag that nobody has confirmed, the tag. What no upstream can help is not asked for.
+fn to_ask_for(image: &VerifiedImage) -> Vec<String> {
+    let is_lacking = |reasons: &[GapReason]| image.gaps.iter().any(|gap| reasons.contains(&gap.why));
+    let is_of_no_use =
+        |gap: &Gap| matches!(gap.why, GapReason::NoUpstream | GapReason::NotWhole | GapReason::Denied);
+    if image.whole || is_lacking(&[GapReason::NoUpstream]) {
+        return Vec::new();
+    }
+    let by_digest = match &image.digest {
         Some(digest) if !image.reference.contains('@') => format!("{}@{digest}", image.reference),
         _ => image.reference.clone(),
-    }
+    };
+    let is_unconfirmed = is_lacking(&[GapReason::TooOld, GapReason::Deleted]);
+    let is_by_digest =
+        !image.gaps.iter().all(|gap| is_of_no_use(gap) || gap.kind == GapKind::Tag) || image.gaps.is_empty();
+    let mut asked = Vec::new();
+    asked.extend(is_unconfirmed.then(|| image.reference.clone()));
+    asked.extend(is_by_digest.then_some(by_digest));
+    asked.dedup();
+    asked
 }
 
 fn told(verified: &Verified) -> String {
@@ -155,13 +173,21 @@ fn of_gap(gap: &Gap) -> String {
         GapKind::Config => "config",
         GapKind::Layer => "layer",
         GapKind::Referrer => "referrer",
+        GapKind::Tag => "tag",
+        GapKind::List => "list of what is attached to",
     };
     let why = match gap.why {
         GapReason::Absent => "is not here",
         GapReason::Unfinished => "is here in part",
         GapReason::NoMember => "is here, but not known to be of this repository",
+        GapReason::TooOld => "is here, but was confirmed too long ago (max_stale)",
+        GapReason::Deleted => "is here, but upstream has deleted it, and it is kept no longer",
+        GapReason::NoUpstream => "is here, but its upstream is configured no more",
+        GapReason::NotWhole => "is here, but is kept back as not whole (complete_only)",
+        GapReason::Denied => "is here, but the rules of access give it to nobody",
     };
     let size = gap.size.map(|size| format!(", {}", show::bytes(size))).unwrap_or_default();
     let platform = gap.platform.as_ref().map(|platform| format!(" for {platform}")).unwrap_or_default();
-    format!("{kind} {}{platform}{size} {why}", gap.digest)
+    let tag = gap.tag.as_ref().map(|tag| format!("{tag}, ")).unwrap_or_default();
+    format!("{kind} {tag}{}{platform}{size} {why}", gap.digest)
 }

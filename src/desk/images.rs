@@ -61,9 +61,7 @@ impl Office {
             for digest in self.store.untagged(&upstream, &repository) {
                 // What is attached to an image is listed with it, but for whoever asks for it by name.
                 let attached = || self.store.kept(&digest).is_some_and(|kept| kept.subject.is_some());
-                let by_name =
-                    matches!(selection, Selection::Digest(_) | Selection::One { digest: Some(_), .. });
-                if selection.means_untagged(&digest) && (by_name || !attached()) {
+                if selection.means_untagged(&digest) && (selection.is_by_digest() || !attached()) {
                     let (upstream, repository) = (upstream.clone(), repository.clone());
                     found.push(Found { upstream, repository, tagged: None, digest });
                 }
@@ -206,5 +204,6 @@ pub(super) fn gap(needed: &Needed) -> Option<Gap> {
         Standing::NoMember => GapReason::NoMember,
     };
     let size = Some(needed.size).filter(|size| *size > 0);
-    Some(Gap { digest: needed.digest.to_string(), kind, size, platform: needed.platform.clone(), why })
+    let (digest, platform) = (needed.digest.to_string(), needed.platform.clone());
+    Some(Gap { digest, kind, size, platform, tag: None, why })
 }

@@ -17,6 +17,7 @@ mod usage;
 mod verify;
 mod warm;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -51,6 +52,18 @@ pub struct Office {
     pub started: SystemTime,
     /// Whether it was told to stop.
     pub draining: Arc<AtomicBool>,
+    /// What the rules give to anybody.
+    pub given: Given,
+}
+
+/// What the rules give to anybody, as they are now: asked with the upstream and the repository.
+#[derive(Clone)]
+pub struct Given(pub Arc<dyn Fn(&str, &str) -> bool + Send + Sync>);
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Given")
+    }
 }
 
 impl Desk for Office {

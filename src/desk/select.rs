@@ -53,6 +53,11 @@ impl Selection {
         }
     }
 
+    /// Whether it is by a digest that something is meant.
+    pub(super) fn is_by_digest(&self) -> bool {
+        matches!(self, Self::Digest(_) | Self::One { digest: Some(_), .. })
+    }
+
     /// Whether what has no tag in such a repository is meant.
     pub(super) fn means_untagged(&self, digest: &Digest) -> bool {
         match self {

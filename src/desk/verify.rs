@@ -6,9 +6,11 @@ use std::time::{Duration, Instant, SystemTime};
 use super::Office;
 use super::images::{Found, gap};
 use super::select::Selection;
-use crate::api::{Problem, ProblemCode, Verified, VerifiedImage, Verify, VerifyProgress};
-use crate::mirror::{Abandoned, Proof};
-use crate::oci::{Digest, Platform, Platforms, Reference};
+use crate::api::{
+    Gap, GapKind, GapReason, Problem, ProblemCode, Verified, VerifiedImage, Verify, VerifyProgress,
+};
+use crate::mirror::{Abandoned, Proof, Withheld};
+use crate::oci::{Digest, Platform, Platforms, Reference, Tag};
 use crate::store::{Closure, Kind, Pin, Standing, Wanted};
 
 /// How often it is told how far a proof is.
@@ -29,6 +31,8 @@ impl Office {
         }
         if asked.pinned {
             (found, unknown) = self.pinned_among(found, &selection);
+        } else if selection.is_by_digest() {
+            found = without_tags(found);
         }
         // That nothing lacks anything would be true of nothing as well, and whoever asks wants to know something else.
         if found.is_empty() && unknown.is_empty() {
@@ -102,12 +106,24 @@ impl Office {
                 Problem::new(ProblemCode::Unavailable, "nobody waits for the proof any more")
             })?;
             let closure = Closure { unoffered: self.unoffered(&one.digest, &closure, wanted), ..closure };
-            images.push(told(reference, &one.digest, &closure));
+            let withheld = self.withheld(one, &closure);
+            images.push(told(reference, &one.digest, &closure, withheld));
         }
         let (all, read) = (found.len() as u64, proof.read());
         // All of it is done, whether anybody still wants to know or not.
         (watch.watch)(&VerifyProgress { images: all, finished: all, image: None, bytes, read });
         Ok(images)
+    }
+
+    /// What of an image is here and would still not be given.
+    fn withheld(&self, found: &Found, closure: &Closure) -> Vec<Gap> {
+        let Found { upstream, repository, digest, .. } = found;
+        let withheld = self.mirror.withheld((upstream, repository), found.tag(), closure);
+        let mut gaps: Vec<Gap> = withheld.into_iter().map(|withheld| kept_back(withheld, digest)).collect();
+        if !(self.given.0)(upstream, repository.as_str()) {
+            gaps.push(of_image(digest, GapReason::Denied));
+        }
+        gaps
     }
 
     /// Which of the wanted machines an image is not for: by its index, or, where it has none, by its configuration.
@@ -150,16 +166,46 @@ impl<'a> Now<'a> {
     }
 }
 
-fn told(reference: String, digest: &Digest, closure: &Closure) -> VerifiedImage {
+fn told(reference: String, digest: &Digest, closure: &Closure, withheld: Vec<Gap>) -> VerifiedImage {
     VerifiedImage {
         reference,
         digest: Some(digest.to_string()),
-        whole: closure.is_whole() && closure.unoffered.is_empty(),
+        whole: closure.is_whole() && closure.unoffered.is_empty() && withheld.is_empty(),
         objects: closure.objects.len() as u64,
         bytes: closure.bytes(),
-        gaps: closure.gaps().filter_map(gap).collect(),
+        gaps: closure.gaps().filter_map(gap).chain(withheld).collect(),
         unoffered: closure.unoffered.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// A gap that is about an image as a whole.
+fn of_image(image: &Digest, why: GapReason) -> Gap {
+    let (kind, digest) = (GapKind::Manifest, image.to_string());
+    Gap { digest, kind, size: None, platform: None, tag: None, why }
+}
+
+fn kept_back(withheld: Withheld, image: &Digest) -> Gap {
+    let of_tag = |tag: &Tag, digest: &Digest, why| Gap {
+        kind: GapKind::Tag,
+        tag: Some(tag.to_string()),
+        ..of_image(digest, why)
+    };
+    match withheld {
+        Withheld::NoUpstream => of_image(image, GapReason::NoUpstream),
+        Withheld::TooOld { tag, digest } => of_tag(&tag, &digest, GapReason::TooOld),
+        Withheld::Deleted { tag, digest } => of_tag(&tag, &digest, GapReason::Deleted),
+        Withheld::NotWhole(manifest) => of_image(&manifest, GapReason::NotWhole),
+        Withheld::Unlisted(subject) => Gap { kind: GapKind::List, ..of_image(&subject, GapReason::TooOld) },
+    }
+}
+
+/// The same images, each once, for who asks for them by their digests: what their tags are is nothing to him.
+fn without_tags(mut found: Vec<Found>) -> Vec<Found> {
+    let key = |found: &Found| (found.upstream.clone(), found.repository.clone(), found.digest.clone());
+    found.iter_mut().for_each(|found| found.tagged = None);
+    found.sort_by_key(key);
+    found.dedup_by_key(|found| key(found));
+    found
 }
 
 /// Whether an image is what a pin names.

@@ -34,6 +34,7 @@ mod tags;
 mod tests;
 mod warm;
 mod whole;
+mod withheld;
 
 pub use crate::store::BlobFile;
 pub use crate::upstream::{Trail, gives_way};
@@ -50,3 +51,4 @@ pub use tag_list::TagList;
 pub use tag_rules::{Deleted, TagPolicy, TagRule, TagRules};
 pub use tags::Refreshed;
 pub use warm::{Ending, Job, Lack, Ledger, Regular, Snapshot, TooMany, UnderWay, Verdict, Warmed, Warming};
+pub use withheld::Withheld;

@@ -20,6 +20,7 @@ use super::answer::{ManifestAnswer, Refusal, Served};
 use super::lists::stale;
 use super::site::{Mirror, Target};
 use super::tags::tag_question;
+use super::withheld::lists_what_is_stored;
 
 /// How many stored manifests are read to list them.
 const MOST_STORED: usize = 256;
@@ -53,8 +54,7 @@ impl Mirror {
             Err(refusal) if refusal.may_be_covered() => {
                 let policy =
                     target.site.policy().tags.of_referrers(&target.repository, &Tag::of_referrers(subject));
-                if policy.max_stale.is_some() {
-                    // Nobody knows how old what is stored is as a list.
+                if !lists_what_is_stored(&policy, target.site.silence()) {
                     return Err(refusal);
                 }
                 let stored = self.stored_referrers(target, subject).await;

@@ -32,6 +32,17 @@ pub(super) enum Resolution {
     Failed(Refusal),
 }
 
+/// What becomes of a tag while upstream says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// What it stood for is served.
+    Covered,
+    /// That is too old to be served.
+    TooOld,
+    /// Upstream has deleted it, and it is kept no longer.
+    Deleted,
+}
+
 /// What upstream said of a tag when it was asked out of turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refreshed {
@@ -82,11 +93,24 @@ impl Mirror {
 
     /// What a tag stood for when upstream last said so, as far as that may stand in for an answer now.
     pub(super) fn standing_in(&self, target: &Target, tag: &Tag) -> Option<Binding> {
+        let (binding, silence) = self.in_silence(target, tag)?;
+        (silence == Silence::Covered).then_some(binding)
+    }
+
+    /// What a tag stood for when upstream last said so, and what becomes of it while upstream says nothing.
+    pub(super) fn in_silence(&self, target: &Target, tag: &Tag) -> Option<(Binding, Silence)> {
         let binding = self.recent().binding(self.store(), target, tag)?;
-        match self.decision(target, tag, &binding, target.site.silence(), Outlook::default()) {
-            Decision::Ask { .. } | Decision::Gone => None,
-            _ => Some(binding),
-        }
+        let decided = self.decision(target, tag, &binding, target.site.silence(), Outlook::default());
+        let silence = match decided {
+            Decision::Ask { .. } => Silence::TooOld,
+            Decision::Gone => Silence::Deleted,
+            Decision::Fresh
+            | Decision::Stale
+            | Decision::StaleMeanwhile
+            | Decision::Offline
+            | Decision::Kept { .. } => Silence::Covered,
+        };
+        Some((binding, silence))
     }
 
     fn decision(

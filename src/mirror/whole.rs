@@ -55,6 +55,12 @@ impl Mirror {
         timeout(target.site.policy().revalidate_timeout, asked).await.is_ok_and(|answer| answer.is_ok())
     }
 
+    /// Whether the image of a stored manifest could be served whole. Blocks.
+    pub(super) fn is_stored_whole(&self, target: &Target, digest: &Digest) -> bool {
+        let here = Here { mirror: self, target };
+        here.manifest(digest).is_some_and(|manifest| is_whole(&manifest, &here, DEEPEST))
+    }
+
     async fn is_whole(&self, target: &Target, manifest: &ManifestAnswer) -> bool {
         let (mirror, target, manifest) = (self.clone(), target.clone(), manifest.clone());
         // Manifests that are not in memory are read.
@@ -102,7 +108,7 @@ impl Servable for Here<'_> {
             return parsed.ok().filter(|_| self.is_member(digest, kept.anonymous));
         }
         let anonymous = self.mirror.store().is_manifest_anonymous(digest)?;
-        let stored = self.mirror.store().manifest(digest).ok().flatten()?;
+        let stored = self.mirror.store().inspect_manifest(digest).ok().flatten()?;
         let parsed = Manifest::parse(&stored.media_type, &stored.bytes);
         parsed.ok().filter(|_| self.is_member(digest, anonymous))
     }

@@ -69,6 +69,12 @@ impl Access {
         Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether the rules give this to anybody.
+    #[must_use]
+    pub fn gives_to_anybody(&self, upstream: &str, repository: &str) -> bool {
+        self.now().rules.open_to_anybody(&What { upstream, repository })
+    }
+
     /// Whether a connection from there is let in at all.
     pub(super) fn lets_in(&self, address: Option<IpAddr>) -> bool {
         let now = self.now();

@@ -1,5 +1,7 @@
 //! `roadstead verify`: what could be pulled from here, were upstream gone.
 
+mod withheld;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -208,6 +208,11 @@ impl Mirror {
         self.running.as_ref().expect("a mirror that runs").mirror()
     }
 
+    /// Where operators ask it.
+    pub fn desk(&self) -> Arc<dyn roadstead::api::Desk> {
+        self.running.as_ref().expect("a mirror that runs").desk()
+    }
+
     /// A `GET`, to be sent or bent first.
     pub fn get(&self, target: &str) -> Request {
         client::get(self.address, target)

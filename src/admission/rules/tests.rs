@@ -182,3 +182,22 @@ fn a_decision_says_its_reason() {
     assert_eq!(said(user("bob"), OWN), "denied (403): by rule 2 (line 2): deny, user bob");
     assert_eq!(said(user("eve"), OWN), "denied (403): no rule matches, and what no rule allows is denied");
 }
+
+#[test]
+fn what_rules_give_to_nobody_is_known_without_anybody_asking() {
+    for (lines, hub, own) in [
+        (&[][..], true, true),
+        (&["allow"], true, true),
+        (&["deny"], false, false),
+        (&["deny", "allow"], false, false),
+        (&["allow u:docker.io"], true, false),
+        (&["deny r:team/**", "allow"], true, false),
+        (&["deny r:team/** n:bob", "allow"], true, true),
+        (&["deny r:team/** f:10.0.0.0/8", "allow n:alice u:registry.corp"], false, true),
+        (&["allow n:alice u:docker.io", "deny u:docker.io", "allow c:node-*"], true, true),
+        (&["deny n:alice", "deny c:node-*"], false, false),
+    ] {
+        let rules = rules(lines);
+        assert_eq!((rules.open_to_anybody(&HUB), rules.open_to_anybody(&OWN)), (hub, own), "{lines:?}");
+    }
+}

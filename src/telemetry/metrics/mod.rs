@@ -26,6 +26,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::Outcome;
+use clients::ByReason;
 pub use clients::{Handshake, LoginResult, Refused, Watched, Way};
 pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
@@ -117,6 +118,7 @@ struct Ahead {
     warm_incomplete: Family<ByList, Gauge>,
     verify_images: Gauge,
     verify_incomplete: Gauge,
+    verify_gaps: Family<ByReason, Gauge>,
     verify_ended: Gauge,
 }
 
@@ -330,9 +332,13 @@ impl Metrics {
         self.inner.ahead.warm_incomplete.remove(&ByList { list: list.to_owned() });
     }
 
-    /// What the proof came to that is made again and again, at this many seconds after 1970.
-    pub fn verified(&self, images: u64, incomplete: u64, ended: u64) {
+    /// What the proof came to that is made again and again, at this many seconds after 1970. Of gaps there are so many for
+    /// each reason.
+    pub fn verified(&self, images: u64, incomplete: u64, gaps: &[(&'static str, u64)], ended: u64) {
         let ahead = &self.inner.ahead;
+        for &(reason, gaps) in gaps {
+            ahead.verify_gaps.get_or_create(&ByReason { reason }).set(signed(gaps));
+        }
         ahead.verify_images.set(signed(images));
         ahead.verify_incomplete.set(signed(incomplete));
         ahead.verify_ended.set(signed(ended));
@@ -489,6 +495,7 @@ fn register_ahead(registry: &mut Registry) -> Ahead {
     table::WARM_INCOMPLETE.register(registry, ahead.warm_incomplete.clone());
     table::VERIFY_IMAGES.register(registry, ahead.verify_images.clone());
     table::VERIFY_INCOMPLETE.register(registry, ahead.verify_incomplete.clone());
+    table::VERIFY_GAPS.register(registry, ahead.verify_gaps.clone());
     table::VERIFY_ENDED.register(registry, ahead.verify_ended.clone());
     ahead
 }

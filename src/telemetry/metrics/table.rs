@@ -219,6 +219,10 @@ metrics! {
         "verify_incomplete",
         "Images that could not be pulled from here, whole, were upstream gone, by the last proof",
     );
+    VERIFY_GAPS = gauge(
+        "verify_gaps",
+        "What images that could not be pulled lack, by the last proof, each as often as an image lacks it",
+    ).by(&["reason"]);
     VERIFY_ENDED = gauge("verify_ended", "When the last proof ended, since 1970; 0 before the first").seconds();
     LOG_LINES_DROPPED = counter("log_lines_dropped", "Lines of the log that standard error did not take in time");
     BUILD_INFO = gauge("build_info", "1; its label says which version this is").by(&["version"]);
