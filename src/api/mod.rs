@@ -34,7 +34,7 @@ pub use time::Time;
 pub use usage::{RepositoryUsage, Usage};
 pub use verify::{Verified, VerifiedImage, Verify, VerifyLine, VerifyProgress};
 pub use warm::{
-    StopWarming, Warm, WarmBlob, WarmJob, WarmJobs, WarmLack, WarmProgress, WarmState, WarmVerdict,
+    StopWarming, Warm, WarmBlob, WarmJob, WarmJobs, WarmLack, WarmList, WarmProgress, WarmState, WarmVerdict,
     WarmedImage,
 };
 

@@ -40,6 +40,25 @@ pub struct StopWarming {
 pub struct WarmJobs {
     /// In the order in which they began.
     pub jobs: Vec<WarmJob>,
+    /// The lists of the configuration.
+    #[serde(default)]
+    pub lists: Vec<WarmList>,
+}
+
+/// A list of the configuration, which is brought in again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarmList {
+    /// What it is called.
+    pub name: String,
+    /// How many images were looked at, each by the last run that could ask upstream for it.
+    pub images: u64,
+    /// Of how many of them something was missing then.
+    pub incomplete: u64,
+    /// When the last run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+    /// The upstreams that cannot be asked, and are waited for.
+    pub waits_for: Vec<String>,
 }
 
 /// A warming, at one moment.

@@ -18,13 +18,13 @@ use crate::clock::Clock;
 use crate::config::{self, Changes, Config};
 use crate::desk::{Given, Office, trouble};
 use crate::http::window;
-use crate::mirror::{Contact, Ending, Job, Mirror, Mode, Options, UpstreamMode, Verdict};
+use crate::mirror::{Contact, Ending, Job, Mirror, Mode, Options, RoundState, UpstreamMode};
 use crate::server::admin::{AdminState, Phase, Readiness};
 use crate::server::api::Api;
 use crate::server::{self, Crowd, Door, Drained, FileSocket, Sending, Service, SocketError, Terms, TlsError};
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
-use crate::telemetry::{Metrics, StoreFigures};
+use crate::telemetry::{Metrics, StoreFigures, Warmed};
 
 use super::admin;
 use super::build::{self, Shared};
@@ -406,10 +406,16 @@ impl Running {
             metrics.files_sent_by_kernel(sending.by_kernel());
             let (used, budget) = mirror.memory_in_use();
             metrics.memory(&used, budget);
-            for (name, job) in mirror.regular_warmings() {
-                if job.ended().is_some() {
-                    metrics.warmed(&name, incomplete(&job));
-                }
+            for round in mirror.rounds_of_warming() {
+                let ended = round.ended.and_then(|ended| ended.duration_since(SystemTime::UNIX_EPOCH).ok());
+                metrics.warmed(
+                    &round.name,
+                    &Warmed {
+                        incomplete: round.incomplete,
+                        ended: ended.map(|ended| ended.as_secs()),
+                        waits: !round.waits_for.is_empty(),
+                    },
+                );
             }
             metrics.encode()
         };
@@ -498,8 +504,10 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
             pins(stats.pins, stats.pinned_bytes, stats.max_bytes, stats.pins_lost),
         ));
     }
-    for (name, job) in mirror.regular_warmings() {
-        parts.push((format!("warm {name}"), warmed(&job)));
+    let jobs = mirror.regular_warmings();
+    for round in mirror.rounds_of_warming() {
+        let job = jobs.iter().find(|(name, _)| *name == round.name).map(|(_, job)| &**job);
+        parts.extend(warmed(&round, job).map(|told| (format!("warm {}", round.name), told)));
     }
     let (limits, away, refused) = (mirror.limits(), mirror.away(), mirror.refused_accounts());
     for UpstreamMode { upstream: name, mode, contact, .. } in mirror.modes() {
@@ -514,21 +522,19 @@ fn parts(store: &Store, mirror: &Mirror) -> Vec<(String, String)> {
     parts
 }
 
-/// What the last run of a regular warming came to.
-fn warmed(job: &Job) -> String {
-    let look = job.ledger.look();
-    let lacking = incomplete(job);
-    match job.ended() {
-        None => format!("goes on, {} of {} images", look.finished, look.images),
-        Some((Ending::Stopped, _)) => "was stopped".to_owned(),
-        Some(_) => format!("{} images, {lacking} of them incomplete", look.images),
+/// How a regular warming is; nothing before the first run has begun.
+fn warmed(round: &RoundState, job: Option<&Job>) -> Option<String> {
+    let proven = format!("{} images, {} of them incomplete", round.images, round.incomplete);
+    let came_to = match job.map(|job| (job.ended(), job.ledger.look())) {
+        Some((None, look)) => Some(format!("goes on, {} of {} images", look.finished, look.images)),
+        Some((Some((Ending::Stopped, _)), _)) => Some("was stopped".to_owned()),
+        _ => round.ended.map(|_| proven),
+    };
+    let waits = (!round.waits_for.is_empty()).then(|| format!("waits for {}", round.waits_for.join(", ")));
+    match (waits, came_to) {
+        (Some(waits), Some(came_to)) => Some(format!("{waits}; {came_to}")),
+        (waits, came_to) => waits.or(came_to),
     }
-}
-
-/// How many images a warming did not bring in whole.
-fn incomplete(job: &Job) -> u64 {
-    let finished = job.ledger.finished_since(0);
-    finished.iter().filter(|warmed| warmed.verdict == Verdict::Missing).count() as u64
 }
 
 /// Whether an upstream is asked, for people.

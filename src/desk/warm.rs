@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::Office;
 use crate::api::{
-    Problem, ProblemCode, Warm, WarmBlob, WarmJob, WarmJobs, WarmLack, WarmProgress, WarmState, WarmVerdict,
-    WarmedImage,
+    Problem, ProblemCode, Warm, WarmBlob, WarmJob, WarmJobs, WarmLack, WarmList, WarmProgress, WarmState,
+    WarmVerdict, WarmedImage,
 };
-use crate::mirror::{Ending, Job, Snapshot, Verdict, Warmed, Warming};
+use crate::mirror::{Ending, Job, RoundState, Snapshot, Verdict, Warmed, Warming};
 use crate::oci::{Images, Platform, Platforms};
 
 /// How many images one request may name.
@@ -32,7 +32,17 @@ impl Office {
     }
 
     pub(super) fn list_warmings(&self) -> WarmJobs {
-        WarmJobs { jobs: self.mirror.warmings().iter().map(|job| describe(job, usize::MAX)).collect() }
+        let list = |round: RoundState| WarmList {
+            name: round.name,
+            images: round.images,
+            incomplete: round.incomplete,
+            ended: round.ended.map(Into::into),
+            waits_for: round.waits_for,
+        };
+        WarmJobs {
+            jobs: self.mirror.warmings().iter().map(|job| describe(job, usize::MAX)).collect(),
+            lists: self.mirror.rounds_of_warming().into_iter().map(list).collect(),
+        }
     }
 
     pub(super) fn end_warming(&self, id: u64) -> Result<WarmJob, Problem> {

@@ -50,5 +50,7 @@ pub use switch::{UnknownUpstream, UpstreamMode};
 pub use tag_list::TagList;
 pub use tag_rules::{Deleted, TagPolicy, TagRule, TagRules};
 pub use tags::Refreshed;
-pub use warm::{Ending, Job, Lack, Ledger, Regular, Snapshot, TooMany, UnderWay, Verdict, Warmed, Warming};
+pub use warm::{
+    Ending, Job, Lack, Ledger, Regular, RoundState, Snapshot, TooMany, UnderWay, Verdict, Warmed, Warming,
+};
 pub use withheld::Withheld;

@@ -11,6 +11,7 @@ mod outcome;
 
 pub use metrics::{
     Counted, Counts, Described, FillGuard, FillResult, Handshake, Kind, LABELS, LoginResult, Metrics,
-    ReaderGuard, Refused, StoreFigures, TABLE, TextFormat, Up, UpstreamMetrics, UpstreamResult, Watched, Way,
+    ReaderGuard, Refused, StoreFigures, TABLE, TextFormat, Up, UpstreamMetrics, UpstreamResult, Warmed,
+    Watched, Way,
 };
 pub use outcome::Outcome;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use http::header::RETRY_AFTER;
 use http::{Response, StatusCode, Uri};
 use tokio::time::{sleep, timeout};
@@ -205,6 +206,12 @@ impl Upstream {
     #[must_use]
     pub fn is_left_alone(&self) -> bool {
         self.endpoints.iter().all(|endpoint| !endpoint.health.is_well())
+    }
+
+    /// Waits until not all endpoints are left alone. Sends nothing.
+    pub async fn until_asked(&self) {
+        let waits = self.endpoints.iter().map(|endpoint| Box::pin(endpoint.health.until_well()));
+        select_all(waits).await;
     }
 
     /// Waits for an endpoint that is left alone, by who has nowhere else to go: to the end of a short rest, and for the

@@ -312,6 +312,12 @@ impl Health {
         settled.is_ok_and(|breaker| breaker.is_closed())
     }
 
+    /// Waits until requests may go there.
+    pub(super) async fn until_well(&self) {
+        // The sender is our own: the wait does not end with it.
+        let _ = self.breaker.subscribe().wait_for(Breaker::is_closed).await;
+    }
+
     /// What the breaker went to, if it opened (false) or closed (true).
     fn change(&self, change: impl FnOnce(&mut Breaker, Instant)) -> Option<bool> {
         let mut went = None;

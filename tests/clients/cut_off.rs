@@ -142,7 +142,8 @@ impl Site {
             // That nothing is attached to the others is what nobody can confirm at the moment.
             let has_referrers = *digest == *self.scene.images.quay.digest();
             let referrers = has_referrers.then(|| ("GET", format!("referrers/{digest}")));
-            let questions: Vec<_> = manifests.into_iter().chain(blobs).chain(referrers).collect();
+            let list = [("GET", "tags/list".to_owned())];
+            let questions: Vec<_> = manifests.into_iter().chain(blobs).chain(referrers).chain(list).collect();
             for (method, what) in &questions {
                 for _ in 0..REPEATS {
                     let target = format!("/v2/{REPOSITORY}/{what}?ns={upstream}");
@@ -214,9 +215,14 @@ impl Site {
             // Of a machine that does other things as well the worst says nothing; that each of them waits, the median does.
             assert!(median <= AT_ONCE_MS, "{act}: {kind} takes {median} ms, {worst} ms at the worst");
         }
-        for kind in
-            ["GET manifest by tag 200", "GET manifest by digest 200", "GET blob 200", "GET referrers 200"]
-        {
+        for kind in [
+            "GET manifest by tag 200",
+            "HEAD manifest by tag 200",
+            "GET manifest by digest 200",
+            "GET blob 200",
+            "GET referrers 200",
+            "GET list of tags 200",
+        ] {
             assert!(kinds.get(kind).is_some_and(|times| times.len() >= REPEATS), "{act}: no {kind}");
         }
         Some(())
@@ -277,6 +283,7 @@ fn kind(line: &Served) -> String {
         "manifests" => "manifest by tag",
         "blobs" => "blob",
         "referrers" => "referrers",
+        "tags" => "list of tags",
         _ => "ping",
     };
     format!("{} {what} {}", line.method, line.status)
@@ -340,10 +347,13 @@ fn g6_a_site_whose_uplink_swallows_every_packet_pulls_everything_at_once_and_is_
 #[test]
 fn g6_a_site_that_is_told_to_be_offline_pulls_everything_at_once_and_sends_nothing() {
     let Some(mut site) = Site::set() else { return };
+    // As an operator says it, while the mirror runs.
+    assert_eq!(site.offline(), 0);
+    let told = site.must(&["mode", "offline"]);
+    assert!(told.contains("offline"), "{told}");
+    assert_eq!(site.offline(), 2);
     // The way is open: whoever took it would be counted.
     let before = site.passed();
-    site.restart("offline");
-    assert_eq!(site.offline(), 2);
     let Some(()) = site.serve_all_at_once("offline") else { return };
     site.must(&["verify", "--all"]);
     assert_eq!(site.passed(), before, "something was sent to an upstream that is offline");

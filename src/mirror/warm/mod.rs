@@ -8,7 +8,7 @@
 //!
 //! Rooms: `errand` is one list of images, `walk` one image, `bring` one object, `patience` what is done after a refusal,
 //! `ledger` what can be seen meanwhile, `tally` what it came to; `jobs` are lists that go on in the background, `regular`
-//! those that come again and again.
+//! those that come again and again, `proven` what all their runs have shown.
 
 mod bring;
 mod errand;
@@ -16,6 +16,7 @@ mod expand;
 mod jobs;
 mod ledger;
 mod patience;
+mod proven;
 mod regular;
 mod tally;
 mod walk;
@@ -27,8 +28,8 @@ use crate::oci::{Images, Platforms};
 pub(super) use jobs::Jobs;
 pub use jobs::{Ending, Job, TooMany};
 pub use ledger::{Ledger, Snapshot, UnderWay};
-pub use regular::Regular;
 pub(super) use regular::Rounds;
+pub use regular::{Regular, RoundState};
 pub use tally::{Lack, Verdict, Warmed};
 
 /// What is to be brought in.

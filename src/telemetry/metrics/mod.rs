@@ -116,10 +116,23 @@ struct Store {
 #[derive(Debug, Default)]
 struct Ahead {
     warm_incomplete: Family<ByList, Gauge>,
+    warm_ended: Family<ByList, Gauge>,
+    warm_waiting: Family<ByList, Gauge>,
     verify_images: Gauge,
     verify_incomplete: Gauge,
     verify_gaps: Family<ByReason, Gauge>,
     verify_ended: Gauge,
+}
+
+/// How a list of the configuration is that is brought in again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warmed {
+    /// How many of its images were not whole when upstream was last asked for them.
+    pub incomplete: u64,
+    /// When the last run ended, in seconds since 1970.
+    pub ended: Option<u64>,
+    /// Whether it waits for an upstream that cannot be asked.
+    pub waits: bool,
 }
 
 /// The store's figures at a moment, as whoever watches it reads them off. Totals count from the start of the process.
@@ -321,15 +334,22 @@ impl Metrics {
         }
     }
 
-    /// So many images of a list of the configuration were not brought in whole the last time.
-    pub fn warmed(&self, list: &str, incomplete: u64) {
-        let by = ByList { list: list.to_owned() };
-        self.inner.ahead.warm_incomplete.get_or_create(&by).set(signed(incomplete));
+    /// How a list of the configuration is. Before its first run has ended, what that is to come to is not there.
+    pub fn warmed(&self, list: &str, now: &Warmed) {
+        let (by, ahead) = (ByList { list: list.to_owned() }, &self.inner.ahead);
+        ahead.warm_waiting.get_or_create(&by).set(i64::from(now.waits));
+        if let Some(ended) = now.ended {
+            ahead.warm_incomplete.get_or_create(&by).set(signed(now.incomplete));
+            ahead.warm_ended.get_or_create(&by).set(signed(ended));
+        }
     }
 
     /// The configuration has this list no more.
     pub fn unwarmed(&self, list: &str) {
-        self.inner.ahead.warm_incomplete.remove(&ByList { list: list.to_owned() });
+        let (by, ahead) = (ByList { list: list.to_owned() }, &self.inner.ahead);
+        for family in [&ahead.warm_incomplete, &ahead.warm_ended, &ahead.warm_waiting] {
+            family.remove(&by);
+        }
     }
 
     /// What the proof came to that is made again and again, at this many seconds after 1970. Of gaps there are so many for
@@ -493,6 +513,8 @@ fn register_store(registry: &mut Registry) -> Store {
 fn register_ahead(registry: &mut Registry) -> Ahead {
     let ahead = Ahead::default();
     table::WARM_INCOMPLETE.register(registry, ahead.warm_incomplete.clone());
+    table::WARM_ENDED.register(registry, ahead.warm_ended.clone());
+    table::WARM_WAITING.register(registry, ahead.warm_waiting.clone());
     table::VERIFY_IMAGES.register(registry, ahead.verify_images.clone());
     table::VERIFY_INCOMPLETE.register(registry, ahead.verify_incomplete.clone());
     table::VERIFY_GAPS.register(registry, ahead.verify_gaps.clone());

@@ -212,7 +212,12 @@ metrics! {
     MEMORY_BUDGET = gauge("memory_budget", "Bytes that they may take").bytes();
     WARM_INCOMPLETE = gauge(
         "warm_incomplete",
-        "Images of a list of the configuration that were not brought in whole the last time",
+        "Images of a list of the configuration that were not whole when upstream was last asked for them",
+    ).by(&["list"]);
+    WARM_ENDED = gauge("warm_ended", "When a list of the configuration was last brought in, since 1970").seconds().by(&["list"]);
+    WARM_WAITING = gauge(
+        "warm_waiting",
+        "Whether a list of the configuration waits (1) for an upstream that cannot be asked; what is said of it is of before",
     ).by(&["list"]);
     VERIFY_IMAGES = gauge("verify_images", "Images that the last proof looked at");
     VERIFY_INCOMPLETE = gauge(

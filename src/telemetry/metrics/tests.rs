@@ -154,7 +154,7 @@ fn used() -> Metrics {
         ..StoreFigures::default()
     });
     metrics.memory(&[("blob", 1)], 2);
-    metrics.warmed("nightly", 0);
+    metrics.warmed("nightly", &Warmed { incomplete: 0, ended: Some(1), waits: false });
     metrics
 }
 

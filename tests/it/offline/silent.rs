@@ -35,18 +35,18 @@ async fn g6_offline_the_mirror_does_nothing_upstream_of_its_own_accord_or_at_an_
     for _ in 0..3 {
         expect_all(&world, &here, "hit; detail=offline").await;
     }
-    // The warming comes again and again, and so does the proof.
+    // The warming waits, and the proof comes again and again.
     let runs = async {
         let told =
             async || String::from_utf8(world.mirror.admin("/readyz?verbose").await.expect(200).body).unwrap();
-        while !told().await.contains("warm ours: 1 images, 1 of them incomplete") {
+        while !told().await.contains("warm ours: waits for registry.test\n") {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         while world.mirror.metric("roadstead_verify_ended_seconds", &[]).await == 0.0 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    soon("a run of each", runs).await;
+    soon("both", runs).await;
     // An operator's words: to bring an image in, as `verify --fix` does too, and to look whether a tag has moved.
     let inner = world.mirror.inner();
     for tag in [TAG, "v2"] {
