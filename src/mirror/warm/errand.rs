@@ -96,7 +96,8 @@ impl Errand {
                 if let Some(why) = expanded.lack {
                     self.ledger.expect(1);
                     let lacks = vec![Lack { what: "list of tags".to_owned(), why }];
-                    self.ledger.finish(Warmed { lacks, ..Warmed::of(glob.to_string()) }.judged());
+                    let warmed = Warmed { lacks, unanswered: true, ..Warmed::of(glob.to_string()) };
+                    self.ledger.finish(warmed.judged());
                 }
                 let at_once = self.warming.at_once.max(1);
                 stream::iter(expanded.images).for_each_concurrent(at_once, |image| self.one(image)).await;

@@ -32,7 +32,8 @@ impl Proven {
         for warmed in warmed {
             let is_missing = warmed.verdict == Verdict::Missing;
             let before = self.images.get(&warmed.image).copied();
-            let known = if is_missing && !was_asked(&warmed.image) { before } else { Some(is_missing) };
+            let is_unknown = is_missing && (warmed.unanswered || !was_asked(&warmed.image));
+            let known = if is_unknown { before } else { Some(is_missing) };
             images.insert(warmed.image.clone(), known.unwrap_or(is_missing));
         }
         // What was left out stays; so does what a pattern of an upstream meant that did not list its tags.
@@ -70,19 +71,24 @@ mod tests {
         use Verdict::{AlreadyHere, Done, Missing};
         let (at, mut proven) = (SystemTime::UNIX_EPOCH, Proven::default());
         let away = |image: &str| !image.starts_with("away");
-        let mut takes = |warmed: &[(&str, Verdict)], all: bool, is_away: bool| {
+        let takes = |proven: &mut Proven, warmed: &[(&str, Verdict)], all: bool, is_away: bool| {
             proven.take(&run(warmed), |image| !is_away || away(image), all, at);
             (proven.images(), proven.incomplete())
         };
-        assert_eq!(takes(&[("away/a:1", Done), ("here/b:1", Missing)], true, false), (2, 1));
+        let proven = &mut proven;
+        assert_eq!(takes(proven, &[("away/a:1", Done), ("here/b:1", Missing)], true, false), (2, 1));
         // Nobody confirms the tag of what is here; what is not here is missing.
         let unconfirmed = [("away/a:1", Missing), ("away/c:1", Missing), ("here/b:1", AlreadyHere)];
-        assert_eq!(takes(&unconfirmed, true, true), (3, 1));
+        assert_eq!(takes(proven, &unconfirmed, true, true), (3, 1));
         // What is left out altogether stays as it was.
-        assert_eq!(takes(&[("here/b:1", Missing)], false, true), (3, 2));
+        assert_eq!(takes(proven, &[("here/b:1", Missing)], false, true), (3, 2));
         // What came to be whole without a word counts.
-        assert_eq!(takes(&[("away/c:1", AlreadyHere), ("here/b:1", Done)], true, true), (3, 0));
+        assert_eq!(takes(proven, &[("away/c:1", AlreadyHere), ("here/b:1", Done)], true, true), (3, 0));
+        // A word that did not come says nothing, also where nothing else is known against upstream.
+        let warmed = Warmed { verdict: Missing, unanswered: true, ..Warmed::of("here/b:1".to_owned()) };
+        proven.take(&[Arc::new(warmed)], |_| true, false, at);
+        assert_eq!((proven.images(), proven.incomplete()), (3, 0));
         // What no pattern means any more goes with the next run that asked.
-        assert_eq!(takes(&[("away/a:1", Done)], true, false), (1, 0));
+        assert_eq!(takes(proven, &[("away/a:1", Done)], true, false), (1, 0));
     }
 }

@@ -23,6 +23,8 @@ pub struct Warmed {
     pub fetched: u64,
     /// The bytes that were fetched, for it or together with another image.
     pub fetched_bytes: u64,
+    /// Whether something is missing because upstream said nothing: what is missing is not known then.
+    pub unanswered: bool,
 }
 
 /// Warming an image in one word.
@@ -58,6 +60,7 @@ impl Warmed {
             bytes: 0,
             fetched: 0,
             fetched_bytes: 0,
+            unanswered: false,
         }
     }
 

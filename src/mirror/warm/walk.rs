@@ -70,6 +70,8 @@ struct Found {
     digest: Option<Digest>,
     lacks: Vec<Lack>,
     notes: Vec<String>,
+    /// Upstream said nothing.
+    unanswered: bool,
 }
 
 impl Errand {
@@ -93,6 +95,7 @@ impl Errand {
             warmed.digest = warmed.digest.or(found.digest);
             warmed.lacks.extend(found.lacks);
             warmed.notes.extend(found.notes);
+            warmed.unanswered |= found.unanswered;
             for work in found.more {
                 if met.insert(work.key()) {
                     running.push(self.work(&target, &name, work).boxed());
@@ -202,7 +205,8 @@ impl Errand {
             Ok(attached) => attached,
             Err(refusal) => {
                 let what = format!("list of referrers of {subject}");
-                return Found { lacks: vec![Lack { what, why: why(&refusal) }], ..Found::default() };
+                let lacks = vec![Lack { what, why: why(&refusal) }];
+                return Found { lacks, unanswered: is_silence(&refusal), ..Found::default() };
             }
         };
         let mut found = Found::default();
@@ -229,8 +233,14 @@ impl Errand {
 
 impl Found {
     fn lacking(what: What, name: &dyn std::fmt::Display, refusal: &Refusal) -> Self {
-        Self { lacks: vec![Lack::of(what, name, why(refusal))], ..Self::default() }
+        let lacks = vec![Lack::of(what, name, why(refusal))];
+        Self { lacks, unanswered: is_silence(refusal), ..Self::default() }
     }
+}
+
+/// Whether it is no word of upstream's.
+fn is_silence(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::DidNotAnswer { .. } | Refusal::OutOfTime { .. } | Refusal::Offline { .. })
 }
 
 impl Lack {
