@@ -43,6 +43,12 @@ pub trait Content: Send + Sync {
 
     /// Shows what was put, all at once, if everything of it is here.
     fn show(&self, asked: &Show) -> Result<Shown, Problem>;
+
+    /// What there is room for.
+    fn room(&self, asked: &RoomAsked) -> Result<Room, Problem>;
+
+    /// What was evicted since a moment, by whomever.
+    fn evicted(&self, since: u64) -> Result<Evicted, Problem>;
 }
 
 /// What upstreams are called.
@@ -161,6 +167,9 @@ pub struct Kept {
 pub struct Show {
     /// Of each repository.
     pub repositories: Vec<ShowIn>,
+    /// Whether tags that have moved on from what is brought are moved back.
+    #[serde(default)]
+    pub move_back: bool,
 }
 
 /// What is to be shown of one repository.
@@ -187,10 +196,62 @@ pub struct ShowTag {
 }
 
 /// What is shown now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
     /// How many tags.
     pub tags: u64,
     /// How many manifests and blobs.
     pub members: u64,
+    /// Tags that stood for something else.
+    #[serde(default)]
+    pub moved: Vec<TagMoved>,
+    /// Tags that have moved on from what was brought, and stay.
+    #[serde(default)]
+    pub kept: Vec<TagMoved>,
+}
+
+/// A tag that stood for something else than was brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagMoved {
+    /// The upstream.
+    pub upstream: String,
+    /// The repository there.
+    pub repository: String,
+    /// The tag.
+    pub tag: String,
+    /// What it stood for.
+    pub from: String,
+    /// What was brought.
+    pub to: String,
+    /// Whether it has stood for what was brought before, and for something later since.
+    pub back: bool,
+}
+
+/// Room that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoomAsked {
+    /// Blobs that have to stay.
+    #[serde(default)]
+    pub keep: Vec<String>,
+}
+
+/// What there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Bytes that nothing takes.
+    pub free_bytes: u64,
+    /// Bytes that would be evicted for others: what is neither pinned nor read, nor has to stay.
+    pub evictable_bytes: u64,
+    /// This moment, to ask what was evicted since.
+    pub mark: u64,
+}
+
+/// What was evicted since a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// The images that were whole then, and are not any more.
+    pub images: Vec<String>,
+    /// Whether there were more, and nobody remembers which.
+    pub and_more: bool,
 }

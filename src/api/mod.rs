@@ -20,8 +20,8 @@ mod verify;
 mod warm;
 
 pub use content::{
-    BlobKnown, Content, ContentImage, ContentImages, Digests, Kept, ManifestContent, Member, Names, NewBlob,
-    NewManifest, Show, ShowIn, ShowTag, Shown, Spot, UpstreamNames,
+    BlobKnown, Content, ContentImage, ContentImages, Digests, Evicted, Kept, ManifestContent, Member, Names,
+    NewBlob, NewManifest, Room, RoomAsked, Show, ShowIn, ShowTag, Shown, Spot, TagMoved, UpstreamNames,
 };
 pub use images::{Gap, GapKind, GapReason, Image, Images, Missing, Platform, State};
 pub use modes::{Contact, Mode, ModeSwitch, Modes, SaidBy, UpstreamMode};

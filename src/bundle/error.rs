@@ -71,6 +71,15 @@ pub enum Error {
     VolumeTooSmall(u64),
     /// Nothing is in it.
     Empty(PathBuf),
+    /// There is no room for it, whatever were evicted.
+    NoRoom {
+        /// The bytes that would be written.
+        needed: u64,
+        /// Those that nothing takes.
+        free: u64,
+        /// Those that could be evicted.
+        evictable: u64,
+    },
 }
 
 /// What is wrong with an entry of an archive.
@@ -204,6 +213,11 @@ impl fmt::Display for Error {
                 write!(f, "a volume has {least} bytes at least; ask for larger ones")
             }
             Self::Empty(path) => write!(f, "{} holds no image", path.display()),
+            Self::NoRoom { needed, free, evictable } => write!(
+                f,
+                "there is no room for {needed} bytes: {free} are free, and {evictable} could be evicted; raise \
+                 store.max_bytes, or remove or unpin what is not needed"
+            ),
         }
     }
 }

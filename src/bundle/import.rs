@@ -13,7 +13,9 @@ use super::error::Error;
 use super::naming::{Naming, NamingError};
 use super::progress::Progress;
 use super::read::{self, Contents, Limits, Loss, Root, Source};
-use super::side::{Destination, Document, Held, Image, Place, Shown, SideError};
+use super::side::{
+    Committed, Destination, Document, Held, Image, Lost, Place, Room, Shown, SideError, TagChange,
+};
 use super::verify::Verified;
 
 /// How an archive is understood.
@@ -23,6 +25,8 @@ pub struct ImportOptions {
     pub naming: Naming,
     /// What it may cost.
     pub limits: Limits,
+    /// Whether tags that have moved on from what is brought are moved back.
+    pub move_back: bool,
 }
 
 /// What an import has brought.
@@ -38,6 +42,10 @@ pub struct Imported {
     pub already: usize,
     /// What is to be known about it.
     pub warnings: Vec<Warning>,
+    /// Tags that stood for something else and were moved, and those that were not.
+    pub tags: Committed,
+    /// What was evicted meanwhile to make room.
+    pub lost: Lost,
 }
 
 /// What somebody who imports should know.
@@ -90,8 +98,10 @@ pub fn import(
     let missing = missing(&contents, destination)?;
     let mut imported = Imported { images, ..Imported::default() };
     imported.already = contents.blobs.values().filter(|blob| blob.path.is_some()).count() - missing.len();
+    let needed = missing.iter().map(|digest| contents.blobs[digest].size).sum();
+    let mark = make_sure_of_room(&contents, &missing, needed, destination)?;
 
-    progress.begin(missing.len(), missing.iter().map(|digest| contents.blobs[digest].size).sum());
+    progress.begin(missing.len(), needed);
     blobs(&source, &contents, &missing, &shown, destination, progress, &mut imported)?;
     // A store that is too small for all of it may have given up the first for the last.
     let gone = self::missing(&contents, destination)?;
@@ -99,7 +109,16 @@ pub fn import(
         return Err(Error::side("keep", digest)(SideError::NoSpace));
     }
     manifests(&contents, &shown, destination)?;
-    destination.commit(&shown).map_err(Error::side("show", "what was imported"))?;
+    let committed = destination.commit(&shown, options.move_back);
+    imported.tags = committed.map_err(Error::side("show", "what was imported"))?;
+    let stays = |image: &Image| {
+        let is_kept = |kept: &TagChange| image.place == kept.place && image.tag.as_ref() == Some(&kept.tag);
+        imported.tags.kept.iter().any(is_kept)
+    };
+    imported.images.retain(|image| !stays(image));
+    if let Some(mark) = mark {
+        imported.lost = destination.lost_since(mark).map_err(Error::side("ask for", "what was evicted"))?;
+    }
 
     imported.warnings.extend(contents.loss.map(|loss| match loss {
         Loss::Made => Warning::ManifestsMade,
@@ -107,6 +126,24 @@ pub fn import(
     }));
     imported.warnings.extend((contents.sparse > 0).then_some(Warning::Sparse(contents.sparse)));
     Ok(imported)
+}
+
+/// Refuses what cannot fit, before anything has to go for it. Gives the moment before the first byte.
+fn make_sure_of_room(
+    contents: &Contents,
+    missing: &[Digest],
+    needed: u64,
+    destination: &mut dyn Destination,
+) -> Result<Option<u64>, Error> {
+    let here: Vec<Digest> =
+        contents.blobs.keys().filter(|digest| missing.binary_search(digest).is_err()).cloned().collect();
+    let room = destination.room(&here).map_err(Error::side("ask for", "room"))?;
+    match room {
+        Some(Room { free, evictable, .. }) if needed > free.saturating_add(evictable) => {
+            Err(Error::NoRoom { needed, free, evictable })
+        }
+        room => Ok(room.map(|room| room.mark)),
+    }
 }
 
 /// Which repository gets what, and what can then be asked for.

@@ -33,6 +33,8 @@ pub use naming::{Naming, NamingError};
 pub use over::OverDesk;
 pub use progress::{Progress, Silent};
 pub use read::{Limits, is_foreign};
-pub use side::{Destination, Document, Held, Image, Origin, Place, Shown, SideError};
+pub use side::{
+    Committed, Destination, Document, Held, Image, Lost, Origin, Place, Room, Shown, SideError, TagChange,
+};
 pub use store::{FromStore, IntoStore};
 pub use verify::Verified;

@@ -9,7 +9,9 @@ use crate::api::{self, Content, ManifestContent, NewBlob, NewManifest, Problem, 
 use crate::oci::{Digest, Namespace};
 
 use super::naming::Naming;
-use super::side::{Destination, Document, Held, Image, Origin, Place, Shown, SideError};
+use super::side::{
+    Committed, Destination, Document, Held, Image, Lost, Origin, Place, Room, Shown, SideError, TagChange,
+};
 
 /// See the module.
 #[derive(Clone, Copy)]
@@ -110,7 +112,7 @@ impl Destination for OverDesk<'_> {
         Ok(())
     }
 
-    fn commit(&mut self, shown: &[Shown]) -> Result<(), SideError> {
+    fn commit(&mut self, shown: &[Shown], move_back: bool) -> Result<Committed, SideError> {
         let tag = |(tag, digest): &(crate::oci::Tag, Digest)| api::ShowTag {
             tag: tag.to_string(),
             digest: digest.to_string(),
@@ -121,9 +123,33 @@ impl Destination for OverDesk<'_> {
             members: shown.members.iter().map(ToString::to_string).collect(),
             tags: shown.tags.iter().map(tag).collect(),
         };
-        self.0.show(&api::Show { repositories: shown.iter().map(of).collect() })?;
-        Ok(())
+        let asked = api::Show { repositories: shown.iter().map(of).collect(), move_back };
+        let api::Shown { moved, kept, .. } = self.0.show(&asked)?;
+        let read = |changes: Vec<api::TagMoved>| changes.into_iter().map(change).collect::<Result<_, _>>();
+        Ok(Committed { moved: read(moved)?, kept: read(kept)? })
     }
+
+    fn room(&mut self, keep: &[Digest]) -> Result<Option<Room>, SideError> {
+        let keep = keep.iter().map(ToString::to_string).collect();
+        let api::Room { free_bytes, evictable_bytes, mark } = self.0.room(&api::RoomAsked { keep })?;
+        Ok(Some(Room { free: free_bytes, evictable: evictable_bytes, mark }))
+    }
+
+    fn lost_since(&mut self, mark: u64) -> Result<Lost, SideError> {
+        let api::Evicted { images, and_more } = self.0.evicted(mark)?;
+        Ok(Lost { images, and_more })
+    }
+}
+
+fn change(told: api::TagMoved) -> Result<TagChange, SideError> {
+    let place = Place { upstream: told.upstream, repository: read(&told.repository)? };
+    Ok(TagChange {
+        place,
+        tag: read(&told.tag)?,
+        from: read(&told.from)?,
+        to: read(&told.to)?,
+        back: told.back,
+    })
 }
 
 fn known(content: &dyn Content, digest: &Digest) -> Result<Option<Held>, SideError> {

@@ -60,6 +60,50 @@ pub struct Shown {
     pub tags: Vec<(Tag, Digest)>,
 }
 
+/// What a destination has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that nothing takes.
+    pub free: u64,
+    /// Bytes that it would evict for others.
+    pub evictable: u64,
+    /// This moment, for [`Destination::lost_since`].
+    pub mark: u64,
+}
+
+/// What a destination has evicted since a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// The images that were whole then, by their names.
+    pub images: Vec<String>,
+    /// There were more, and nobody remembers which.
+    pub and_more: bool,
+}
+
+/// A tag that stood for something else than is brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TagChange {
+    /// Where.
+    pub place: Place,
+    /// Which.
+    pub tag: Tag,
+    /// What it stood for.
+    pub from: Digest,
+    /// What is brought.
+    pub to: Digest,
+    /// It has stood for what is brought before, and for something later since.
+    pub back: bool,
+}
+
+/// What became of tags that stood for something else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// They stand for what was brought.
+    pub moved: Vec<TagChange>,
+    /// They stay.
+    pub kept: Vec<TagChange>,
+}
+
 /// Why one of the sides could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SideError {
@@ -105,8 +149,17 @@ pub trait Destination {
     ) -> Result<(), SideError>;
     /// Takes a verified manifest, as one of a repository, without a tag. What it names has been put before.
     fn put_manifest(&mut self, digest: &Digest, document: &Document, place: &Place) -> Result<(), SideError>;
-    /// Everything is there: shows it, all at once, and makes it durable.
-    fn commit(&mut self, shown: &[Shown]) -> Result<(), SideError>;
+    /// Everything is there: shows it, all at once, and makes it durable. A tag that has moved on from what is brought stays
+    /// where it is, unless it is to be moved back.
+    fn commit(&mut self, shown: &[Shown], move_back: bool) -> Result<Committed, SideError>;
+    /// What it has room for where these blobs stay; none where nobody can tell.
+    fn room(&mut self, _keep: &[Digest]) -> Result<Option<Room>, SideError> {
+        Ok(None)
+    }
+    /// What it has evicted since a moment.
+    fn lost_since(&mut self, _mark: u64) -> Result<Lost, SideError> {
+        Ok(Lost::default())
+    }
 }
 
 impl fmt::Display for Place {

@@ -4,10 +4,12 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::oci::Digest;
-use crate::store::{BlobFile, Partial, Seen, Store, StoreError, StoredManifest};
+use crate::oci::{Digest, Tag};
+use crate::store::{self, BlobFile, Partial, Seen, Store, StoreError, StoredManifest};
 
-use super::side::{Destination, Document, Held, Image, Origin, Place, Shown, SideError};
+use super::side::{
+    Committed, Destination, Document, Held, Image, Lost, Origin, Place, Room, Shown, SideError, TagChange,
+};
 
 /// How much is read before it is written.
 const BUFFER: usize = 1 << 20;
@@ -96,19 +98,64 @@ impl Read for Content {
 }
 
 /// A store that content goes into.
-#[derive(Clone, Debug)]
-pub struct IntoStore(Store);
+#[derive(Clone)]
+pub struct IntoStore {
+    store: Store,
+    due: Due,
+}
+
+/// When a tag that nobody but an archive speaks of counts as confirmed.
+type Due = Arc<dyn Fn(&Place, &Tag) -> SystemTime + Send + Sync>;
 
 impl IntoStore {
-    /// Into this one.
+    /// Into this one. A tag that is brought counts as confirmed at this moment.
     pub fn new(store: Store) -> Self {
-        Self(store)
+        Self { store, due: Arc::new(|_: &Place, _: &Tag| SystemTime::now()) }
+    }
+
+    /// The same, with another moment for each tag.
+    #[must_use]
+    pub fn due_by(self, due: impl Fn(&Place, &Tag) -> SystemTime + Send + Sync + 'static) -> Self {
+        Self { due: Arc::new(due), ..self }
+    }
+}
+
+impl std::fmt::Debug for IntoStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IntoStore").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a tag that is brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It was not known, or stood for the same.
+    Bound,
+    /// It stood for something else.
+    Moved {
+        /// What it stood for came after what is brought.
+        back: bool,
+    },
+    /// It stays where it is.
+    Kept,
+}
+
+/// What a tag stands for, what it has stood for before that, and what is brought. Archives have no time that could be
+/// believed: what a tag has stood for here before is older, and anything else newer.
+fn fate(stands_for: Option<&Digest>, before: &[Digest], brought: &Digest, move_back: bool) -> Fate {
+    match stands_for {
+        None => Fate::Bound,
+        Some(digest) if digest == brought => Fate::Bound,
+        Some(_) => match before.contains(brought) {
+            true if !move_back => Fate::Kept,
+            back => Fate::Moved { back },
+        },
     }
 }
 
 impl Destination for IntoStore {
     fn blob(&mut self, digest: &Digest) -> Result<Option<Held>, SideError> {
-        let info = self.0.adopt_blob(digest)?;
+        let info = self.store.adopt_blob(digest)?;
         Ok(info.map(|info| Held { size: info.size, anonymous: info.anonymous }))
     }
 
@@ -119,7 +166,7 @@ impl Destination for IntoStore {
         place: &Place,
         content: &mut dyn Read,
     ) -> Result<(), SideError> {
-        let partial = self.0.partial(digest, held.size)?;
+        let partial = self.store.partial(digest, held.size)?;
         match write(&partial, content) {
             Ok(()) => Ok(partial.commit(held.anonymous, &place.upstream, &place.repository)?),
             Err(error) => {
@@ -133,24 +180,55 @@ impl Destination for IntoStore {
         let Document { media_type, bytes, anonymous } = document;
         let Place { upstream, repository } = place.clone();
         let seen = Seen { upstream, repository, tag: None };
-        Ok(self.0.put_manifest(digest, media_type, bytes, *anonymous, &seen)?)
+        Ok(self.store.put_manifest(digest, media_type, bytes, *anonymous, &seen)?)
     }
 
-    fn commit(&mut self, shown: &[Shown]) -> Result<(), SideError> {
-        let now = SystemTime::now();
+    fn commit(&mut self, shown: &[Shown], move_back: bool) -> Result<Committed, SideError> {
         let members = shown.iter().flat_map(|shown| {
             let Place { upstream, repository } = &shown.place;
             shown.members.iter().map(move |digest| (upstream.as_str(), repository, digest))
         });
-        let bindings = shown.iter().flat_map(|shown| {
-            let Place { upstream, repository } = &shown.place;
-            shown.tags.iter().map(move |(tag, digest)| (upstream.as_str(), repository, tag, digest))
-        });
-        self.0.enter(members, bindings, now);
-        match self.0.flush() {
-            true => Ok(()),
+        let (mut bindings, mut committed) = (Vec::new(), Committed::default());
+        for Shown { place, tags, .. } in shown {
+            let Place { upstream, repository } = place;
+            for (tag, digest) in tags {
+                let bound = self.store.binding(upstream, repository, tag);
+                let history = self.store.history(upstream, repository, tag).into_iter();
+                let before: Vec<Digest> = history.map(|change| change.digest).collect();
+                let fate = fate(bound.as_ref().map(|bound| &bound.digest), &before, digest, move_back);
+                let mut confirmed = (self.due)(place, tag);
+                if let Some(bound) = bound {
+                    let (place, tag, from, to) = (place.clone(), tag.clone(), bound.digest, digest.clone());
+                    match fate {
+                        // Upstream may have said so later.
+                        Fate::Bound => confirmed = confirmed.max(bound.confirmed),
+                        Fate::Moved { back } => {
+                            committed.moved.push(TagChange { place, tag, from, to, back });
+                        }
+                        Fate::Kept => {
+                            committed.kept.push(TagChange { place, tag, from, to, back: true });
+                            continue;
+                        }
+                    }
+                }
+                bindings.push((upstream.as_str(), repository, tag, digest, confirmed));
+            }
+        }
+        self.store.enter(members, bindings);
+        match self.store.flush() {
+            true => Ok(committed),
             false => Err(SideError::Failed("the index cannot be written; look at the disk".to_owned())),
         }
+    }
+
+    fn room(&mut self, keep: &[Digest]) -> Result<Option<Room>, SideError> {
+        let store::Room { free, evictable, mark } = self.store.room_beside(&keep.iter().cloned().collect());
+        Ok(Some(Room { free, evictable, mark }))
+    }
+
+    fn lost_since(&mut self, mark: u64) -> Result<Lost, SideError> {
+        let store::Lost { images, and_more } = self.store.lost_since(mark);
+        Ok(Lost { images, and_more })
     }
 }
 
@@ -176,6 +254,31 @@ impl From<StoreError> for SideError {
             StoreError::TooLarge => Self::TooLarge,
             StoreError::Busy => Self::Busy,
             StoreError::Io { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Algorithm;
+
+    #[test]
+    fn a_tag_that_has_moved_on_stays_unless_it_is_to_be_moved_back() {
+        let digest = |name: &str| Digest::of(Algorithm::Sha256, name.as_bytes());
+        let [first, second, third] = ["first", "second", "third"].map(digest);
+        for (stands_for, before, brought, move_back, expected) in [
+            (None, &[][..], &first, false, Fate::Bound),
+            // It was forgotten, and nothing is in the way.
+            (None, &[first.clone()], &first, false, Fate::Bound),
+            (Some(&first), &[first.clone()], &first, false, Fate::Bound),
+            (Some(&first), &[first.clone()], &second, false, Fate::Moved { back: false }),
+            (Some(&first), &[first.clone()], &second, true, Fate::Moved { back: false }),
+            (Some(&second), &[first.clone(), second.clone()], &first, false, Fate::Kept),
+            (Some(&second), &[first.clone(), second.clone()], &first, true, Fate::Moved { back: true }),
+            (Some(&second), &[first.clone(), second.clone()], &third, false, Fate::Moved { back: false }),
+        ] {
+            assert_eq!(fate(stands_for, before, brought, move_back), expected);
         }
     }
 }

@@ -27,8 +27,12 @@ pub(crate) struct Bars {
 
 impl Bars {
     pub(crate) fn new(what: &'static str) -> Self {
-        let bars = io::stderr().is_terminal().then(|| {
-            let both = MultiProgress::new();
+        Self::over(what, io::stderr().is_terminal().then(MultiProgress::new))
+    }
+
+    /// Bars there, or lines where there is no place for them.
+    fn over(what: &'static str, place: Option<MultiProgress>) -> Self {
+        let bars = place.map(|both| {
             let bar = || {
                 let bar = both.add(ProgressBar::new(0));
                 let template =
@@ -93,5 +97,40 @@ impl Progress for Bars {
     fn done(&mut self, _digest: &Digest) {
         self.done = self.end;
         self.show();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::ProgressDrawTarget;
+    use roadstead::oci::Algorithm;
+
+    use super::*;
+
+    #[test]
+    fn a_bar_shows_the_present_blob_and_one_all_that_is_done() {
+        let hidden = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        let mut bars = Bars::over("import", Some(hidden));
+        let (blob, all) = bars.bars.clone().unwrap();
+        let digests = ["a", "b"].map(|text| Digest::of(Algorithm::Sha256, text.as_bytes()));
+        let state = || ((blob.position(), blob.length()), (all.position(), all.length()));
+        bars.begin(2, 300);
+        assert_eq!((state().1, all.prefix()), ((0, Some(300)), "import".to_owned()));
+        bars.blob(&digests[0], 100);
+        bars.bytes(40);
+        assert_eq!(state(), ((40, Some(100)), (40, Some(300))));
+        assert_eq!(blob.prefix(), digests[0].to_string()[..SHORT]);
+        bars.bytes(60);
+        bars.done(&digests[0]);
+        // It was there already: nothing of it is read.
+        bars.blob(&digests[1], 200);
+        assert_eq!(
+            (state(), blob.prefix()),
+            (((0, Some(200)), (100, Some(300))), digests[1].to_string()[..SHORT].to_owned())
+        );
+        bars.done(&digests[1]);
+        assert_eq!(state().1, (300, Some(300)));
+        bars.end();
+        assert!(blob.is_finished() && all.is_finished());
     }
 }

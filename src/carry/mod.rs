@@ -65,6 +65,9 @@ pub(crate) struct Import {
     /// How many bytes may come out of each packed one, before it is taken for a bomb
     #[arg(long, value_name = "N", default_value_t = Limits::default().ratio)]
     max_ratio: u64,
+    /// Move tags back that have stood for what is brought, and for something later since; without it they stay
+    #[arg(long)]
+    move_back: bool,
     /// Print one JSON object to standard output, in place of text
     #[arg(long)]
     json: bool,
@@ -107,7 +110,7 @@ pub(crate) fn import(args: &Import) -> Result<(), Failure> {
         };
         let limits = Limits { ratio: args.max_ratio, ..Limits::default() };
         let mut bars = Bars::new("import");
-        let options = ImportOptions { naming, limits };
+        let options = ImportOptions { naming, limits, move_back: args.move_back };
         let imported = bundle::import(&args.paths, &mut desk, &options, &mut bars);
         bars.end();
         Ok::<_, Problem>(imported.map_err(failed))

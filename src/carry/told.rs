@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use roadstead::bundle::{Exported, Image, Imported};
+use roadstead::bundle::{Exported, Image, Imported, TagChange};
 use serde_json::{Value, json};
 
 use crate::{Failure, failed};
@@ -53,16 +53,40 @@ pub(super) fn imported(imported: &Imported, as_json: bool) -> Result<(), Failure
     if as_json {
         return print(&line(&json!({
             "images": images(&imported.images), "blobs": imported.blobs, "bytes": imported.bytes,
-            "already": imported.already, "warnings": warnings,
+            "already": imported.already, "warnings": warnings, "moved": changes(&imported.tags.moved),
+            "kept": changes(&imported.tags.kept), "evicted": imported.lost.images,
+            "evicted_more": imported.lost.and_more,
         })));
     }
     for warning in &warnings {
         let _ = writeln!(io::stderr(), "warning: {warning}");
     }
     let mut text = named(&imported.images);
-    let Imported { blobs, bytes, already, .. } = imported;
+    let Imported { blobs, bytes, already, tags, lost, .. } = imported;
+    for TagChange { place, tag, from, to, back } in &tags.moved {
+        let way = if *back { "moved back" } else { "moved" };
+        let _ = writeln!(text, "{way}: {place}:{tag} from {from} to {to}");
+    }
+    for TagChange { place, tag, from, to, .. } in &tags.kept {
+        let _ = writeln!(
+            io::stderr(),
+            "warning: {place}:{tag} stays at {from}: it has stood for {to}, which was brought, before that; --move-back moves it"
+        );
+    }
+    for image in &lost.images {
+        let _ =
+            writeln!(io::stderr(), "warning: {image} is not whole any more: parts were evicted to make room");
+    }
+    if lost.and_more {
+        let _ = writeln!(io::stderr(), "warning: others are not whole any more either");
+    }
     let _ = writeln!(text, "{blobs} blobs, {bytes} bytes written; {already} were here");
     print(&text)
+}
+
+fn changes(changes: &[TagChange]) -> Value {
+    let change = |TagChange { place, tag, from, to, back }: &TagChange| json!({"name": format!("{place}:{tag}"), "from": from.to_string(), "to": to.to_string(), "back": back});
+    changes.iter().map(change).collect()
 }
 
 fn images(images: &[Image]) -> Value {

@@ -72,10 +72,10 @@ pub(super) struct Hand {
 }
 
 impl Hand {
-    /// Passes the next piece on. `false`: there is no more to do.
+    /// Passes the next piece on. `false`: there is no more to do. That nothing is taken for so long is an error.
     ///
     /// The content is read to where it says that it is at its end, and only then does the last piece leave.
-    pub(super) async fn next(&mut self, content: &mut dyn Read) -> io::Result<bool> {
+    pub(super) async fn next(&mut self, content: &mut dyn Read, patience: Duration) -> io::Result<bool> {
         let Some(pieces) = self.pieces.take() else { return Ok(false) };
         let mut piece = vec![0; usize::try_from(self.left).unwrap_or(usize::MAX).min(PIECE)];
         content.read_exact(&mut piece)?;
@@ -84,7 +84,13 @@ impl Hand {
             return Err(io::Error::other("there is more of it than was said"));
         }
         // Whoever does not take any more has said why, or is about to.
-        if piece.is_empty() || pieces.send(piece.into()).await.is_err() || self.left == 0 {
+        if piece.is_empty() {
+            return Ok(false);
+        }
+        let Ok(taken) = timeout(patience, pieces.send(piece.into())).await else {
+            return Err(io::ErrorKind::TimedOut.into());
+        };
+        if taken.is_err() || self.left == 0 {
             return Ok(false);
         }
         self.pieces = Some(pieces);

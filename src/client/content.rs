@@ -4,8 +4,8 @@ use std::io::{self, Read};
 
 use super::Remote;
 use crate::api::{
-    BlobKnown, Content, ContentImages, Digests, Kept, ManifestContent, Member, Names, NewBlob, NewManifest,
-    Problem, Show, Shown, Spot,
+    BlobKnown, Content, ContentImages, Digests, Evicted, Kept, ManifestContent, Member, Names, NewBlob,
+    NewManifest, Problem, Room, RoomAsked, Show, Shown, Spot,
 };
 
 /// The most that a manifest has.
@@ -66,6 +66,14 @@ impl Content for Remote {
 
     fn show(&self, asked: &Show) -> Result<Shown, Problem> {
         self.post("/api/v1/content/show", asked)
+    }
+
+    fn room(&self, asked: &RoomAsked) -> Result<Room, Problem> {
+        self.post("/api/v1/content/room", asked)
+    }
+
+    fn evicted(&self, since: u64) -> Result<Evicted, Problem> {
+        self.get("/api/v1/content/evicted", &[("since", Some(&since.to_string()))])
     }
 }
 

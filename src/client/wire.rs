@@ -36,8 +36,9 @@ const ANSWERING: Duration = Duration::from_secs(120);
 /// How long a probe may take.
 const PROBING: Duration = Duration::from_secs(10);
 
-/// How long the answer to content may take that was brought: all of it has to come and to be made durable.
-const KEEPING: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long nothing may be taken of content that is brought, and how long the answer may take when all of it was: it has to
+/// be made durable, on a disk that may be slow.
+const KEEPING: Duration = Duration::from_secs(15 * 60);
 
 /// The types of what is sent.
 const JSON: &str = "application/json";
@@ -51,6 +52,7 @@ pub struct Remote {
     server: Server,
     token: Option<String>,
     runtime: Arc<Runtime>,
+    keeping: Duration,
 }
 
 /// Why a server was not reached.
@@ -76,7 +78,7 @@ impl Remote {
             }
         });
         match connected {
-            Ok(()) => Ok(Self { server, token, runtime: Arc::new(runtime) }),
+            Ok(()) => Ok(Self { server, token, runtime: Arc::new(runtime), keeping: KEEPING }),
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) =>
             {
@@ -143,15 +145,18 @@ impl Remote {
     ) -> Result<T, Problem> {
         self.runtime.block_on(async {
             let (leaving, mut hand) = leaving(size);
-            let mut asking = pin!(self.send(Method::POST, target, leaving, BYTES, KEEPING));
+            // As long as some of it is taken there is no end to wait for.
+            let mut asking = pin!(self.send(Method::POST, target, leaving, BYTES, Duration::MAX));
+            let idle = || self.broken(format!("it has taken nothing more for {} s", self.keeping.as_secs()));
             // Whoever refuses it says so before all of it has gone.
             let answer = loop {
                 tokio::select! {
                     biased;
                     answer = &mut asking => break answer?,
-                    taken = hand.next(content) => match taken {
+                    taken = hand.next(content, self.keeping) => match taken {
                         Ok(true) => {}
-                        Ok(false) => break asking.await?,
+                        Ok(false) => break timeout(self.keeping, asking).await.map_err(|_| idle())??,
+                        Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(idle()),
                         Err(error) => return Err(Problem::bad_request(format!("it cannot be read: {error}"))),
                     },
                 }
@@ -319,5 +324,47 @@ where
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::thread::spawn;
+
+    use super::*;
+
+    /// Brings so much to a server that takes it as this says, and answers nothing.
+    fn brought(size: u64, take: impl FnOnce(TcpStream, Receiver<()>) + Send + 'static) -> Problem {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (leaves, gone) = channel();
+        let server = spawn(move || {
+            // The first is only to see whether somebody is there.
+            drop(listener.accept().unwrap());
+            take(listener.accept().unwrap().0, gone);
+        });
+        let mut remote = Remote::find(Server::Http(address.to_string()), None).unwrap();
+        remote.keeping = Duration::from_millis(200);
+        let told = remote.bring::<Value>("/x", size, &mut io::repeat(0).take(size)).unwrap_err();
+        drop((remote, leaves));
+        server.join().unwrap();
+        told
+    }
+
+    #[test]
+    fn whoever_takes_nothing_more_or_never_answers_is_not_waited_for_for_long() {
+        let told = brought(1 << 30, |mut stream, gone| {
+            let _ = stream.read(&mut [0; 16]);
+            // Until the other side is.
+            let _ = gone.recv();
+        });
+        assert!(told.to_string().contains("has taken nothing more"), "{told}");
+        let told = brought(1000, |mut stream, _| {
+            // All of it, and the end of the connection.
+            let _ = io::copy(&mut stream, &mut io::sink());
+        });
+        assert!(told.to_string().contains("has taken nothing more"), "{told}");
     }
 }

@@ -32,15 +32,16 @@ impl Bars {
         if quiet {
             Self::Nothing
         } else if io::stderr().is_terminal() {
-            let all = MultiProgress::new();
-            let total = all.add(ProgressBar::new(0));
-            total.set_style(style(
-                "{wide_bar} {percent:>3} %  {bytes} of {total_bytes}  {bytes_per_sec}  {msg}",
-            ));
-            Self::Terminal { all, total, blobs: HashMap::new() }
+            Self::over(MultiProgress::new())
         } else {
             Self::Lines { told: Instant::now() }
         }
+    }
+
+    fn over(all: MultiProgress) -> Self {
+        let total = all.add(ProgressBar::new(0));
+        total.set_style(style("{wide_bar} {percent:>3} %  {bytes} of {total_bytes}  {bytes_per_sec}  {msg}"));
+        Self::Terminal { all, total, blobs: HashMap::new() }
     }
 
     /// Shows how things stand.
@@ -136,4 +137,70 @@ fn line(image: &WarmedImage) -> String {
 /// What is missing of an image, a line each.
 pub(crate) fn lacks(image: &WarmedImage) -> impl Iterator<Item = String> {
     image.missing.iter().map(|WarmLack { what, why }| format!("{}: {what}: {why}", image.image))
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::ProgressDrawTarget;
+    use roadstead::api::{WarmProgress, WarmState};
+
+    use super::*;
+
+    /// A warming with so many bytes present, and these blobs on their way: each with its size and what of it is here.
+    fn job(present: u64, under_way: &[(&str, u64, u64)], waits: &[&str]) -> WarmJob {
+        let blob = |&(digest, size, present): &(&str, u64, u64)| WarmBlob {
+            digest: format!("sha256:{digest}"),
+            image: "a:1".to_owned(),
+            size,
+            present,
+        };
+        let progress = WarmProgress {
+            images: 3,
+            finished: 1,
+            blobs: 9,
+            bytes: 1000,
+            present,
+            fetched: 0,
+            under_way: under_way.iter().map(blob).collect(),
+            waits: waits.iter().map(|&wait| wait.to_owned()).collect(),
+        };
+        let started = std::time::SystemTime::UNIX_EPOCH.into();
+        WarmJob {
+            job: 1,
+            name: None,
+            state: WarmState::Running,
+            started,
+            ended: None,
+            progress,
+            images: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_blob_on_its_way_has_a_bar_and_all_have_one_together() {
+        let mut bars = Bars::over(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()));
+        let shown = |bars: &Bars| {
+            let Bars::Terminal { total, blobs, .. } = bars else { panic!("no bars") };
+            let mut own: Vec<_> =
+                blobs.values().map(|bar| (bar.prefix(), bar.position(), bar.length())).collect();
+            own.sort();
+            (total.position(), total.length(), total.message(), own)
+        };
+        bars.draw(&job(300, &[("aa", 400, 100), ("bb", 500, 0)], &[]));
+        let short = |digest: &str| show::short(&format!("sha256:{digest}")).to_owned();
+        let own = vec![(short("aa"), 100, Some(400)), (short("bb"), 0, Some(500))];
+        assert_eq!(shown(&bars), (300, Some(1000), "1 of 3 images".to_owned(), own));
+        // One is over, and somebody waits.
+        bars.draw(&job(700, &[("bb", 500, 250)], &["docker.io: a limit"]));
+        let own = vec![(short("bb"), 250, Some(500))];
+        assert_eq!(
+            shown(&bars),
+            (700, Some(1000), "1 of 3 images; waits: docker.io: a limit".to_owned(), own)
+        );
+        let names: Vec<String> = (10..30).map(|number| number.to_string()).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), 5, 1)).collect();
+        bars.draw(&job(800, &many, &[]));
+        assert_eq!(shown(&bars).3.len(), MOST_BARS);
+        bars.end();
+    }
 }

@@ -31,15 +31,18 @@ impl ProofBar {
         if quiet {
             Self::Nothing
         } else if io::stderr().is_terminal() {
-            let bar = ProgressBar::new(0);
-            // The template is a constant; were it wrong, the default one would do.
-            if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}") {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            Self::Terminal(bar)
+            Self::over(ProgressBar::new(0))
         } else {
             Self::Lines { told: Instant::now() }
         }
+    }
+
+    fn over(bar: ProgressBar) -> Self {
+        // The template is a constant; were it wrong, the default one would do.
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self::Terminal(bar)
     }
 
     /// Shows how far it is. It goes on in any case: who wants an end to it ends this process.
@@ -97,5 +100,20 @@ mod tests {
         progress = VerifyProgress { image: Some("a:1".to_owned()), bytes: 2_000, read: 1_000, ..progress };
         let expected = format!("1 of 4 images, {} of {}: a:1", show::bytes(1_000), show::bytes(2_000));
         assert_eq!((share(&progress), words(&progress)), ((1_000, 2_000), expected));
+    }
+
+    #[test]
+    fn the_bar_is_where_the_proof_is() {
+        let bar = ProgressBar::hidden();
+        let mut view = ProofBar::over(bar.clone());
+        for (progress, at) in [
+            (VerifyProgress { images: 4, finished: 1, ..VerifyProgress::default() }, (1, Some(4))),
+            (VerifyProgress { images: 4, finished: 2, bytes: 900, read: 300, image: None }, (300, Some(900))),
+        ] {
+            assert!(view.draw(&progress));
+            assert_eq!((bar.position(), bar.length(), bar.message()), (at.0, at.1, words(&progress)));
+        }
+        view.end();
+        assert!(bar.is_finished());
     }
 }

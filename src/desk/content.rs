@@ -3,6 +3,7 @@
 //! Whoever brings something is not believed: bytes have to have their digest, a manifest has to be one whose blobs are here,
 //! and what is to be shown has to be whole.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,13 +12,16 @@ use bytes::Bytes;
 
 use super::Office;
 use crate::api::{
-    BlobKnown, Content, ContentImage, ContentImages, Digests, Kept, ManifestContent, Member, Names, NewBlob,
-    NewManifest, Problem, ProblemCode, Show, ShowIn, Shown, Spot, UpstreamNames,
+    BlobKnown, Content, ContentImage, ContentImages, Digests, Evicted, Kept, ManifestContent, Member, Names,
+    NewBlob, NewManifest, Problem, ProblemCode, Room, RoomAsked, Show, ShowIn, Shown, Spot, TagMoved,
+    UpstreamNames,
 };
 use crate::bundle::{
-    self, Destination, Document, FromStore, Held, IntoStore, Origin, Place, SideError, Silent, Verified,
+    self, Committed, Destination, Document, FromStore, Held, IntoStore, Origin, Place, SideError, Silent,
+    TagChange, Verified,
 };
 use crate::oci::{Digest, Manifest, Tag};
+use crate::store;
 
 /// How long it is waited for somebody else who brings the same blob, and how often it is looked.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -122,11 +126,41 @@ impl Content for Office {
 
     fn show(&self, asked: &Show) -> Result<Shown, Problem> {
         let shown: Vec<_> = asked.repositories.iter().map(|of| self.shown(of)).collect::<Result<_, _>>()?;
-        self.destination().commit(&shown).map_err(problem)?;
+        let mirror = self.mirror.clone();
+        let mut destination = self
+            .destination()
+            .due_by(move |place, tag| mirror.to_be_asked_next(&place.upstream, &place.repository, tag));
+        let Committed { moved, kept } = destination.commit(&shown, asked.move_back).map_err(problem)?;
         self.mirror.forget_absences();
+        for change in &moved {
+            self.mirror.let_go(&change.place.upstream, &change.place.repository, &change.tag);
+        }
         let count = |each: fn(&bundle::Shown) -> usize| shown.iter().map(each).sum::<usize>() as u64;
-        Ok(Shown { tags: count(|shown| shown.tags.len()), members: count(|shown| shown.members.len()) })
+        Ok(Shown {
+            tags: count(|shown| shown.tags.len()) - kept.len() as u64,
+            members: count(|shown| shown.members.len()),
+            moved: moved.into_iter().map(told).collect(),
+            kept: kept.into_iter().map(told).collect(),
+        })
     }
+
+    fn room(&self, asked: &RoomAsked) -> Result<Room, Problem> {
+        let keep: HashSet<Digest> =
+            asked.keep.iter().map(|digest| digest_of(digest)).collect::<Result<_, _>>()?;
+        let store::Room { free, evictable, mark } = self.store.room_beside(&keep);
+        Ok(Room { free_bytes: free, evictable_bytes: evictable, mark })
+    }
+
+    fn evicted(&self, since: u64) -> Result<Evicted, Problem> {
+        let store::Lost { images, and_more } = self.store.lost_since(since);
+        Ok(Evicted { images, and_more })
+    }
+}
+
+fn told(change: TagChange) -> TagMoved {
+    let TagChange { place: Place { upstream, repository }, tag, from, to, back } = change;
+    let (repository, tag) = (repository.to_string(), tag.to_string());
+    TagMoved { upstream, repository, tag, from: from.to_string(), to: to.to_string(), back }
 }
 
 impl Office {

@@ -52,7 +52,7 @@ impl Office {
                 continue;
             }
             for tagged in self.store.tagged(&upstream, &repository) {
-                if selection.means_tag(&repository, &tagged.tag, &tagged.digest) {
+                if selection.means_tag(&repository, &tagged.tag, Some(&tagged.digest)) {
                     let digest = tagged.digest.clone();
                     let (upstream, repository) = (upstream.clone(), repository.clone());
                     found.push(Found { upstream, repository, tagged: Some(tagged), digest });

@@ -43,10 +43,11 @@ impl Office {
                 named.contains(&(pin.upstream.clone(), pin.repository.clone(), pin.reference.clone()))
             }
             (false, Reference::Tag(tag)) => {
+                // What is pinned need not be here.
                 let bound = self.store.binding(&pin.upstream, &pin.repository, tag);
-                let means = |digest| selection.means_tag(&pin.repository, tag, &digest);
+                let digest = bound.as_ref().map(|bound| &bound.digest);
                 selection.may_be_in(&pin.upstream, &pin.repository)
-                    && bound.is_some_and(|bound| means(bound.digest))
+                    && selection.means_tag(&pin.repository, tag, digest)
             }
             (false, Reference::Digest(digest)) => {
                 selection.may_be_in(&pin.upstream, &pin.repository) && selection.means_untagged(digest)

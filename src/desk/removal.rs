@@ -1,11 +1,11 @@
 //! `rm`: what an operator takes away.
 
 use super::Office;
-use super::images::{Found, is_on_disk};
+use super::images::Found;
 use super::select::Selection;
 use crate::api::{Problem, ProblemCode, Removal, Removed, Stayed, Taken};
 use crate::oci::{Digest, Reference};
-use crate::store::{ForgetError, Wanted};
+use crate::store::{ForgetError, Forgotten};
 
 impl Office {
     pub(super) fn take_away(&self, removal: &Removal) -> Result<Removed, Problem> {
@@ -50,21 +50,22 @@ impl Office {
         });
         let taken = |tag_only| Taken { reference: image.reference(), digest: digest.to_string(), tag_only };
         if removed.dry_run {
-            if self.is_kept(image) {
-                removed
-                    .kept
-                    .push(Stayed { reference: image.reference(), why: ForgetError::Pinned.to_string() });
-                return Ok(());
+            // A tag that is pinned stays, and what it stands for with it.
+            let would = match self.is_kept(image) {
+                true => Err(ForgetError::Pinned),
+                false if stays_by_a_tag => Ok(Forgotten::default()),
+                false => self.store.would_forget_image(upstream, repository, digest),
+            };
+            match would {
+                Ok(would) => {
+                    removed.objects += would.objects;
+                    removed.bytes += would.bytes;
+                    removed.removed.push(taken(stays_by_a_tag));
+                }
+                Err(why) => {
+                    removed.kept.push(Stayed { reference: image.reference(), why: why.to_string() });
+                }
             }
-            if !stays_by_a_tag {
-                let closure = self.closure(image, digest, &Wanted::ALL);
-                let here = closure.objects.iter().filter(|needed| is_on_disk(needed));
-                let bytes: u64 = here.clone().map(|needed| needed.size).sum();
-                let (stay, stay_bytes) = self.store.shared(upstream, repository, &closure);
-                removed.objects += (here.count() as u64).saturating_sub(stay);
-                removed.bytes += bytes.saturating_sub(stay_bytes);
-            }
-            removed.removed.push(taken(stays_by_a_tag));
             return Ok(());
         }
         let forgotten = match image.tag() {

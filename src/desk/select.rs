@@ -41,12 +41,12 @@ impl Selection {
         }
     }
 
-    /// Whether a tag of such a repository is meant, which stands for this digest.
-    pub(super) fn means_tag(&self, repository: &Repository, tag: &Tag, digest: &Digest) -> bool {
+    /// Whether a tag of such a repository is meant, which stands for this digest; none: nobody here knows for which.
+    pub(super) fn means_tag(&self, repository: &Repository, tag: &Tag, digest: Option<&Digest>) -> bool {
         match self {
             // Signatures belong to their images.
             Self::All | Self::Upstream(_) => !tag.is_attached(),
-            Self::Digest(meant) | Self::One { digest: Some(meant), .. } => meant == digest,
+            Self::Digest(meant) | Self::One { digest: Some(meant), .. } => Some(meant) == digest,
             Self::One { tag: Some(meant), .. } => meant == tag,
             Self::One { .. } => !tag.is_attached(),
             Self::Matching(_, glob) => glob.matches(repository, tag),
@@ -179,7 +179,7 @@ mod tests {
             (glob("quay.io/team/*:*.sig"), true, false, true, false),
         ] {
             assert_eq!(selection.may_be_in("quay.io", &repository), here, "{selection:?}");
-            let means = |tag: &str| selection.means_tag(&repository, &tag.parse().unwrap(), &digest);
+            let means = |tag: &str| selection.means_tag(&repository, &tag.parse().unwrap(), Some(&digest));
             assert_eq!((means("v1"), means("sha256-aa.sig")), (tag, attached), "{selection:?}");
             assert_eq!(selection.means_untagged(&digest), untagged, "{selection:?}");
         }

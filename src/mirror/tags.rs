@@ -4,7 +4,7 @@
 //! digest's manifest is here; until then the old binding stands. Pulls count against rate limits and HEADs do not, so a
 //! tag that did not move costs no GET (T11).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
@@ -226,6 +226,14 @@ impl Mirror {
             Resolution::Bound(manifest) => Ok(Refreshed { before, digest: manifest.digest }),
             Resolution::Failed(refusal) => Err(refusal),
         }
+    }
+
+    /// When a tag counts as confirmed that somebody else than upstream speaks of: upstream is asked when it is next wanted, and
+    /// how long it is served without upstream's word is counted from now.
+    pub fn to_be_asked_next(&self, upstream: &str, repository: &Repository, tag: &Tag) -> SystemTime {
+        let ttl = self.site(upstream).map(|site| site.policy().tags.of_tag(repository, tag).ttl);
+        let now = self.now();
+        now.checked_sub(ttl.unwrap_or_default()).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
     /// Forgets of a tag what is only in memory, because an operator has taken it away.

@@ -11,6 +11,7 @@ use super::doubt::Turns;
 use super::fs::{self, Disk, Space};
 use super::health::Health;
 use super::layout::{Layout, Tree, flat};
+use super::losses::Losses;
 use super::model::{BlobEntry, Model, now};
 use super::policy::Policy;
 use super::watched::Watched;
@@ -52,6 +53,8 @@ pub(super) struct Core {
     manifests_known: AtomicBool,
     pub(super) stopping: AtomicBool,
     pub(super) counters: Counters,
+    /// Images that have lost something to make room.
+    pub(super) losses: Mutex<Losses>,
     /// Whether records of present ranges were removed and that may not be durable; so it is at start.
     pub(super) records_removed: AtomicBool,
     /// Directories of content that were made in this run or found to be there.
@@ -105,6 +108,7 @@ impl Core {
             manifests_known: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
+            losses: Mutex::default(),
             records_removed: AtomicBool::new(true),
             shelves: Mutex::default(),
             thinned: Mutex::default(),

@@ -34,6 +34,7 @@ mod health;
 mod index;
 mod layout;
 mod lock;
+mod losses;
 mod manifests;
 mod model;
 mod partial;
@@ -54,10 +55,12 @@ pub use catalogue::{
     Change, Closure, ForgetError, Forgotten, Kept, Kind, Needed, Pin, PinError, Standing, Tagged, Wanted, Why,
 };
 pub use error::{OpenError, StoreError};
+pub use losses::Lost;
 pub use manifests::{Seen, StoredManifest};
 pub use model::{Binding, Link, PinRule, Role};
 pub use partial::{Partial, Recorded};
 pub use ranges::Ranges;
+pub use room::Room;
 pub use scrub::Scrub;
 
 use self::core::Core;
@@ -67,6 +70,7 @@ use fs::Disk;
 use layout::Layout;
 use lock::Lock;
 use policy::Policy;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -369,20 +373,29 @@ impl Store {
         });
     }
 
-    /// Notes what digests belong to repositories, and what tags stand for, all at once: the index has all of it or nothing.
-    /// Durable within a second.
+    /// What there is room for where these blobs have to stay. Asks the disk.
+    pub fn room_beside(&self, keep: &HashSet<Digest>) -> Room {
+        self.core().room_beside(keep)
+    }
+
+    /// Which images have lost something to make room since the moment that [`Room::mark`] tells.
+    pub fn lost_since(&self, mark: u64) -> Lost {
+        self.core().losses().since(mark)
+    }
+
+    /// Notes what digests belong to repositories, and what tags stand for, confirmed then, all at once: the index has all of
+    /// it or nothing. Durable within a second.
     pub fn enter<'a>(
         &self,
         members: impl IntoIterator<Item = (&'a str, &'a Repository, &'a Digest)>,
-        bindings: impl IntoIterator<Item = (&'a str, &'a Repository, &'a Tag, &'a Digest)>,
-        confirmed: SystemTime,
+        bindings: impl IntoIterator<Item = (&'a str, &'a Repository, &'a Tag, &'a Digest, SystemTime)>,
     ) {
         self.core().change(|model| {
             for (upstream, repository, digest) in members {
                 let repo = model.intern(upstream, repository);
                 model.add_member(repo, digest);
             }
-            for (upstream, repository, tag, digest) in bindings {
+            for (upstream, repository, tag, digest, confirmed) in bindings {
                 let repo = model.intern(upstream, repository);
                 model.bind(repo, tag, digest, model::millis(confirmed));
             }

@@ -11,13 +11,14 @@ use super::error::{StoreError, is_full};
 use super::fs::{self, Access, Space};
 use super::health::{Answer, Kind};
 use super::layout::Tree;
-use super::model::{Model, now};
+use super::losses::Losses;
+use super::model::{Model, Role, now};
 use crate::oci::Digest;
 use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use tracing::info;
 
 /// Left free on the disk for what is not counted: the file system's own, the index as it grows.
@@ -49,6 +50,19 @@ pub(super) struct Evicted {
     /// Those of them that are manifests.
     pub(super) manifests: u64,
     pub(super) bytes: u64,
+    /// The images that were whole and are not any more.
+    pub(super) images: Vec<String>,
+}
+
+/// What there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that nothing takes.
+    pub free: u64,
+    /// Bytes that could be evicted.
+    pub evictable: u64,
+    /// This moment, for [`Store::lost_since`](super::Store::lost_since).
+    pub mark: u64,
 }
 
 impl Evicted {
@@ -111,6 +125,28 @@ impl Core {
             let _ = self.make_room(model, 0, limit, None, &mut evicted);
         });
         self.remove_evicted(&evicted);
+    }
+
+    /// What there is room for where these blobs have to stay. Asks the disk.
+    pub(super) fn room_beside(&self, keep: &HashSet<Digest>) -> Room {
+        let limit = self.limit().now;
+        let mut held = self.open.held();
+        held.extend(keep.iter().cloned());
+        let recent = now().saturating_sub(ms(self.policy.lately));
+        let mark = self.losses().mark();
+        let mut state = self.state();
+        let model = &mut state.model;
+        model.settle_pins();
+        held.extend(model.pinned().into_keys());
+        let quarantined: u64 = model.quarantine.iter().map(|(_, taken)| taken).sum();
+        let blobs = choose(model, &held, None, u64::MAX, recent).freed;
+        let manifests: u64 = self.spare_manifests(model, &held).iter().map(|(_, taken)| taken).sum();
+        let free = limit.saturating_sub(model.ledger.used());
+        Room { free, evictable: quarantined + blobs + manifests, mark }
+    }
+
+    pub(super) fn losses(&self) -> MutexGuard<'_, Losses> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How much may be pinned. Asks the disk.
@@ -228,6 +264,7 @@ impl Core {
                 evicted.files.push(self.layout.quarantined(&name));
             }
         }
+        evicted.images.extend(model.images_losing(&blobs));
         for digest in left {
             model.end_unfinished(&digest);
             evicted.unfinished.push(digest);
@@ -275,6 +312,9 @@ impl Core {
     fn remove_evicted(&self, evicted: &Evicted) {
         self.remove_files(evicted);
         self.counters.evicted_unfinished.fetch_add(evicted.unfinished.len() as u64, Ordering::Relaxed);
+        if !evicted.images.is_empty() {
+            self.losses().note(evicted.images.clone());
+        }
         if evicted.objects > 0 {
             self.counters.evicted_manifests.fetch_add(evicted.manifests, Ordering::Relaxed);
             self.counters.evicted.fetch_add(evicted.objects, Ordering::Relaxed);
@@ -298,6 +338,32 @@ impl Core {
 }
 
 impl Model {
+    /// The names of the images that are whole, and would not be without these blobs.
+    fn images_losing(&self, blobs: &[Digest]) -> Vec<String> {
+        let naming = |digest: &Digest| self.parents.get(digest).into_iter().flatten();
+        let is_whole = |manifest: &&Digest| {
+            let links = self.manifests.peek(*manifest).map(|entry| &entry.graph.blobs);
+            links.is_some_and(|links| {
+                links.iter().all(|link| link.role == Role::Foreign || self.blobs.contains(&link.digest))
+            })
+        };
+        let losing: HashSet<&Digest> = blobs.iter().flat_map(naming).filter(is_whole).collect();
+        // What an index lists is pulled by the tags of the index.
+        let named = losing.iter().flat_map(|&digest| std::iter::once(digest).chain(naming(digest)));
+        let mut names: Vec<String> = named.flat_map(|digest| self.names_of(digest)).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// By what images with this manifest are pulled.
+    fn names_of(&self, digest: &Digest) -> Vec<String> {
+        let place =
+            |repo| self.names.get(repo).map(|(upstream, repository)| format!("{upstream}/{repository}"));
+        let tags = self.tags_everywhere(digest).into_iter();
+        tags.filter_map(|(repo, tag)| Some(format!("{}:{tag}", place(repo)?))).collect()
+    }
+
     fn unfinished_is_filling(&self, digest: Option<&Digest>) -> bool {
         digest.and_then(|digest| self.unfinished.get(digest)).is_some_and(|entry| entry.filling)
     }

@@ -3,7 +3,9 @@
 mod delta;
 mod hostile;
 mod killed;
+mod room;
 mod running;
+mod tags;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

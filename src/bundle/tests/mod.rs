@@ -21,7 +21,7 @@ fn naming() -> Naming {
 }
 
 fn import_options() -> ImportOptions {
-    ImportOptions { naming: naming(), limits: Limits::default() }
+    ImportOptions { naming: naming(), limits: Limits::default(), move_back: false }
 }
 
 fn export_options() -> ExportOptions {

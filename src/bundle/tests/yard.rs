@@ -1,6 +1,6 @@
 //! A yard: images in memory, as either side of a bundle.
 
-use super::super::{Destination, Document, Held, Image, Origin, Place, Shown, SideError};
+use super::super::{Committed, Destination, Document, Held, Image, Origin, Place, Shown, SideError};
 use crate::oci::{Algorithm, Digest, Manifest, Tag};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -253,7 +253,7 @@ impl Destination for Yard {
         Ok(())
     }
 
-    fn commit(&mut self, shown: &[Shown]) -> Result<(), SideError> {
+    fn commit(&mut self, shown: &[Shown], _move_back: bool) -> Result<Committed, SideError> {
         for Shown { place, members, tags } in shown {
             self.members.extend(members.iter().map(|digest| (place.clone(), digest.clone())));
             for (tag, digest) in tags {
@@ -261,6 +261,6 @@ impl Destination for Yard {
                 self.tags.insert((place.clone(), tag.clone()), digest.clone());
             }
         }
-        Ok(())
+        Ok(Committed::default())
     }
 }

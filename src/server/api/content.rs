@@ -68,6 +68,14 @@ pub(super) fn show(asking: &Asking) -> Result<Answer, Problem> {
     Answer::of(&asking.desk.show(&asking.content()?)?)
 }
 
+pub(super) fn room(asking: &Asking) -> Result<Answer, Problem> {
+    Answer::of(&asking.desk.room(&asking.content()?)?)
+}
+
+pub(super) fn evicted(asking: &Asking) -> Result<Answer, Problem> {
+    Answer::of(&asking.desk.evicted(asking.query(&["since"])?.must_number("since")?)?)
+}
+
 fn spot(query: &Query) -> Result<Spot, Problem> {
     let must = |name| query.must(name).map(str::to_owned);
     Ok(Spot { upstream: must("upstream")?, repository: must("repository")?, digest: must("digest")? })

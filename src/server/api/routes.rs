@@ -99,6 +99,8 @@ const ROUTES: &[Route] = &[
     Route { path: "/api/v1/content/blob", run: Run::Take(content::put_blob) },
     read("/api/v1/content/blob/bytes", content::blob_bytes),
     Route { path: "/api/v1/content/show", run: Run::Write(content::show, LARGE) },
+    Route { path: "/api/v1/content/room", run: Run::Write(content::room, LARGE) },
+    read("/api/v1/content/evicted", content::evicted),
     write("/api/v1/verify", |asking| Answer::of(&asking.desk.verify(&asking.content()?, &mut |_| true)?)),
     write("/api/v1/verify/watch", watch_proof),
 ];

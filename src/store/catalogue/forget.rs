@@ -78,17 +78,32 @@ impl Store {
         repository: &Repository,
         root: &Digest,
     ) -> Result<Forgotten, ForgetError> {
-        self.core().forget(|model| {
-            let Some(repo) = model.names.find(upstream, repository) else { return Ok(Plan::default()) };
-            let pinned: HashSet<Digest> = model.pinned().into_keys().collect();
-            let leaving = Rack::new(model, repo).leaving(root, &pinned);
-            let is_pinned = |tag: &Tag| model.pins.is_pinned(repo, tag);
-            let named = model.pins.by_name.contains_key(&(repo, Reference::Digest(root.clone())));
-            if named || pinned.contains(root) || leaving.tags.iter().any(is_pinned) {
-                return Err(ForgetError::Pinned);
+        self.core().forget(|model| plan_of_image(model, upstream, repository, root))
+    }
+
+    /// What [`Store::forget_image`] would take away. From memory.
+    pub fn would_forget_image(
+        &self,
+        upstream: &str,
+        repository: &Repository,
+        root: &Digest,
+    ) -> Result<Forgotten, ForgetError> {
+        let state = self.core().state();
+        let model = &state.model;
+        let plan = plan_of_image(model, upstream, repository, root)?;
+        let mut would = Forgotten::default();
+        for digest in &plan.leaving.objects {
+            let blob = model.blobs.peek(digest).map(|entry| entry.size);
+            let manifest = model.manifests.peek(digest).map(|entry| entry.size);
+            for size in blob.into_iter().chain(manifest) {
+                would.objects += 1;
+                would.bytes += size;
             }
-            Ok(Plan { repo: Some(repo), leaving })
-        })
+        }
+        would
+            .tags
+            .extend(plan.leaving.tags.into_iter().map(|tag| (upstream.to_owned(), repository.clone(), tag)));
+        Ok(would)
     }
 
     /// Forgets a blob or a manifest everywhere, whoever needs it; of a manifest the tags as well. Blocks.
@@ -100,6 +115,24 @@ impl Store {
             Ok(Plan { repo: None, leaving: Leaving { objects: vec![digest.clone()], ..Leaving::default() } })
         })
     }
+}
+
+/// What goes with an image, unless it is pinned.
+fn plan_of_image(
+    model: &Model,
+    upstream: &str,
+    repository: &Repository,
+    root: &Digest,
+) -> Result<Plan, ForgetError> {
+    let Some(repo) = model.names.find(upstream, repository) else { return Ok(Plan::default()) };
+    let pinned: HashSet<Digest> = model.pinned().into_keys().collect();
+    let leaving = Rack::new(model, repo).leaving(root, &pinned);
+    let is_pinned = |tag: &Tag| model.pins.is_pinned(repo, tag);
+    let named = model.pins.by_name.contains_key(&(repo, Reference::Digest(root.clone())));
+    if named || pinned.contains(root) || leaving.tags.iter().any(is_pinned) {
+        return Err(ForgetError::Pinned);
+    }
+    Ok(Plan { repo: Some(repo), leaving })
 }
 
 impl Core {
@@ -224,7 +257,7 @@ impl Model {
     }
 
     /// The tags that stand for a manifest, in whatever repository.
-    fn tags_everywhere(&self, digest: &Digest) -> Vec<(RepoId, Tag)> {
+    pub(in crate::store) fn tags_everywhere(&self, digest: &Digest) -> Vec<(RepoId, Tag)> {
         let repos = self.members.get(digest).into_iter().flatten();
         let tags =
             repos.flat_map(|&repo| self.tags(repo, digest).into_iter().map(move |(tag, _)| (repo, tag)));

@@ -185,13 +185,8 @@ impl Store {
     /// How many bytes of an image that are here would stay if it went away from its repository: because another image
     /// needs them, or another repository has them.
     pub fn shared_bytes(&self, upstream: &str, repository: &Repository, closure: &Closure) -> u64 {
-        self.shared(upstream, repository, closure).1
-    }
-
-    /// How many objects that are, and how many bytes.
-    pub fn shared(&self, upstream: &str, repository: &Repository, closure: &Closure) -> (u64, u64) {
         let state = self.core().state();
-        let Some(rack) = Rack::of(&state.model, upstream, repository) else { return (0, 0) };
-        rack.shared(closure).fold((0, 0), |(objects, bytes), needed| (objects + 1, bytes + needed.size))
+        let Some(rack) = Rack::of(&state.model, upstream, repository) else { return 0 };
+        rack.shared(closure).map(|needed| needed.size).sum()
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::here::pull;
 use super::wire::{get, post};
-use crate::support::images::{image, image_of, layer};
+use crate::support::images::{Image, image, image_of, index, layer};
 use crate::support::mirror::{REGISTRY, Setup};
 use crate::support::upstream::Upstream;
 
@@ -95,6 +95,75 @@ async fn what_is_pinned_is_listed_and_not_taken_away() {
     assert_eq!(status, 404);
     let (_, removed) = post(&mirror, "/api/v1/images/remove", of).await;
     assert_eq!(names(&removed["removed"]), ["registry.test/team/app:v1"]);
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn pins_of_what_is_not_here_go_by_a_pattern_too() {
+    let mirror = Setup::of(&Upstream::start().await).start().await;
+    for tag in ["v1", "v2", "other"] {
+        let of = format!("{REGISTRY}/team/later:{tag}");
+        assert_eq!(post(&mirror, "/api/v1/pins", json!({ "of": of })).await.0, 200);
+    }
+    let remove = async |of: &str| post(&mirror, "/api/v1/pins/remove", json!({ "of": of })).await;
+    let (_, gone) = remove("registry.test/team/*:v*").await;
+    assert_eq!(names(&gone["pins"]), ["registry.test/team/later:v1", "registry.test/team/later:v2"]);
+    assert_eq!(remove(&image(1, &[10]).manifest.digest).await.0, 404, "nobody knows what it stands for");
+    let (_, gone) = remove(REGISTRY).await;
+    assert_eq!(names(&gone["pins"]), ["registry.test/team/later:other"]);
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn what_would_go_is_what_goes_where_a_part_of_an_image_is_pinned() {
+    let upstream = Upstream::start().await;
+    let (kept, other) = (image(1, &[5000]), image(2, &[7000]));
+    let index = index(&[&kept, &other]);
+    let mirror = Setup::of(&upstream).start().await;
+    for image in [&kept, &other] {
+        upstream.push("team/app", None, image);
+        pull(&mirror, "team/app", &image.manifest.digest, image).await;
+    }
+    let whole = Image { manifest: index.clone(), ..kept.clone() };
+    upstream.push("team/app", Some("v1"), &whole);
+    pull(&mirror, "team/app", "v1", &whole).await;
+    let part = json!({ "of": format!("{REGISTRY}/team/app@{}", kept.manifest.digest) });
+    assert_eq!(post(&mirror, "/api/v1/pins", part).await.0, 200);
+    let goes = index.size() + other.manifest.size() + other.blobs().map(|blob| blob.size()).sum::<u64>();
+    for dry_run in [true, false] {
+        let asked = json!({ "of": format!("{REGISTRY}/team/app:v1"), "dry_run": dry_run });
+        let (_, removed) = post(&mirror, "/api/v1/images/remove", asked).await;
+        assert_eq!((&removed["objects"], &removed["bytes"]), (&json!(4), &json!(goes)), "{removed}");
+    }
+    mirror.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_brings_much_may_ask_for_room_and_what_went_for_it() {
+    let upstream = Upstream::start().await;
+    let (old, new) = (image(1, &[8_000_000]), image(2, &[10_000_000]));
+    for (tag, image) in [("old", &old), ("new", &new)] {
+        upstream.push("team/app", Some(tag), image);
+    }
+    let mirror = Setup::of(&upstream).set("store", "max_bytes = \"16MiB\"").start().await;
+    pull(&mirror, "team/app", "old", &old).await;
+    let room = async |keep: Value| {
+        let (status, room) = post(&mirror, "/api/v1/content/room", json!({ "keep": keep })).await;
+        assert_eq!(status, 200, "{room}");
+        let figure = |name: &str| room[name].as_u64().unwrap();
+        (figure("free_bytes"), figure("evictable_bytes"), figure("mark"))
+    };
+    let (free, evictable, mark) = room(json!([])).await;
+    assert!(free < 8_700_000 && evictable >= 8_000_000, "{free} {evictable}");
+    let (same, beside, _) = room(json!([old.layers[0].digest])).await;
+    assert_eq!(same, free);
+    assert!(evictable - beside >= 8_000_000, "{evictable} {beside}");
+    assert_eq!(post(&mirror, "/api/v1/content/room", json!({ "keep": ["x"] })).await.0, 400);
+    let evicted = async || get(&mirror, &format!("/api/v1/content/evicted?since={mark}")).await.1;
+    assert_eq!(evicted().await, json!({ "images": [], "and_more": false }));
+    pull(&mirror, "team/app", "new", &new).await;
+    let gone = json!({ "images": [format!("{REGISTRY}/team/app:old")], "and_more": false });
+    assert_eq!(evicted().await, gone);
     mirror.stop().await;
 }
 

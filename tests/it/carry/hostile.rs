@@ -14,8 +14,8 @@ use crate::support::mirror::{REGISTRY, files_under};
 use crate::world::REPOSITORY;
 
 const GB: u64 = 1 << 30;
-/// What the process may map, its threads and its index with it. None of the bombs would fit.
-const ADDRESS_SPACE_KIB: u64 = 1 << 20;
+/// What the process may map, its threads and its index with it; half of it has been seen to do. None of the bombs would fit.
+const ADDRESS_SPACE_KIB: u64 = 1 << 19;
 /// What it may write into one file, in blocks of 512 bytes: an index is smaller.
 const FILE_BLOCKS: u64 = 32 << 11;
 /// What an empty store takes.

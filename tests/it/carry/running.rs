@@ -134,7 +134,7 @@ async fn what_is_brought_is_seen_when_it_is_shown_and_shown_when_it_is_whole() {
     assert!(!brought.is_shown().await);
     assert_eq!(
         brought.show(&[manifest, layer, config], manifest).await,
-        (200, json!({"tags": 1, "members": 3}))
+        (200, json!({"tags": 1, "members": 3, "moved": [], "kept": []}))
     );
     brought.mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&manifest.bytes);
     brought.mirror.get(&blob_path(&layer.digest)).send().await.expect_bytes(&layer.bytes);
