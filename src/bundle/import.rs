@@ -1,8 +1,9 @@
 //! Import: from whatever holds images to a destination, verified, in two phases.
 //!
 //! First everything is read that says what there is, and refused for whatever is wrong with it, before anything is
-//! written. Then blobs, then manifests from the leaves up, and when all are there, what shows them: so that a stop at any
-//! moment leaves content that nobody sees, which the next try finds and does not write again.
+//! written. Then blobs, then whose they are, then manifests from the leaves up, and when all are there, what shows them:
+//! so that a stop at any moment leaves content that nobody sees, which the next try finds and does not write again, or by
+//! its digest sees whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -108,6 +109,8 @@ pub fn import(
     if let Some(digest) = gone.first() {
         return Err(Error::side("keep", digest)(SideError::NoSpace));
     }
+    // Before their manifests: each of those can be asked for by its digest from the moment it is there.
+    destination.add_members(&parts(&contents, &shown)).map_err(Error::side("keep", "what was imported"))?;
     manifests(&contents, &shown, destination)?;
     let committed = destination.commit(&shown, options.move_back);
     imported.tags = committed.map_err(Error::side("show", "what was imported"))?;
@@ -144,6 +147,15 @@ fn make_sure_of_room(
         }
         room => Ok(room.map(|room| room.mark)),
     }
+}
+
+/// The blobs of what is to be shown.
+fn parts(contents: &Contents, shown: &[Shown]) -> Vec<Shown> {
+    let blobs = |shown: &Shown| {
+        let members = shown.members.iter().filter(|digest| !contents.manifests.contains_key(*digest));
+        Shown { place: shown.place.clone(), members: members.cloned().collect(), tags: Vec::new() }
+    };
+    shown.iter().map(blobs).filter(|part| !part.members.is_empty()).collect()
 }
 
 /// Which repository gets what, and what can then be asked for.

@@ -112,6 +112,11 @@ impl Destination for OverDesk<'_> {
         Ok(())
     }
 
+    fn add_members(&mut self, parts: &[Shown]) -> Result<(), SideError> {
+        // What has no tag is not shown by that.
+        self.commit(parts, false).map(drop)
+    }
+
     fn commit(&mut self, shown: &[Shown], move_back: bool) -> Result<Committed, SideError> {
         let tag = |(tag, digest): &(crate::oci::Tag, Digest)| api::ShowTag {
             tag: tag.to_string(),

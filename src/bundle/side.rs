@@ -147,6 +147,9 @@ pub trait Destination {
         place: &Place,
         content: &mut dyn Read,
     ) -> Result<(), SideError>;
+    /// Blobs that are here belong to these repositories from now on, durably. That shows nothing yet: no manifest of theirs
+    /// need be there.
+    fn add_members(&mut self, parts: &[Shown]) -> Result<(), SideError>;
     /// Takes a verified manifest, as one of a repository, without a tag. What it names has been put before.
     fn put_manifest(&mut self, digest: &Digest, document: &Document, place: &Place) -> Result<(), SideError>;
     /// Everything is there: shows it, all at once, and makes it durable. A tag that has moved on from what is brought stays

@@ -183,6 +183,10 @@ impl Destination for IntoStore {
         Ok(self.store.put_manifest(digest, media_type, bytes, *anonymous, &seen)?)
     }
 
+    fn add_members(&mut self, parts: &[Shown]) -> Result<(), SideError> {
+        self.commit(parts, false).map(drop)
+    }
+
     fn commit(&mut self, shown: &[Shown], move_back: bool) -> Result<Committed, SideError> {
         let members = shown.iter().flat_map(|shown| {
             let Place { upstream, repository } = &shown.place;

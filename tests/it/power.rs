@@ -7,6 +7,7 @@
 //! `ROADSTEAD_TEST_FULL` counts writes too, and takes many more images.
 
 mod image;
+mod import;
 mod story;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

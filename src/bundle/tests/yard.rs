@@ -247,10 +247,20 @@ impl Destination for Yard {
                 "{digest} was put before its blob {}",
                 blob.digest
             );
+            assert!(
+                self.members.contains(&(place.clone(), blob.digest.clone())),
+                "{digest} was put before {} belonged to {place}",
+                blob.digest
+            );
         }
         self.manifests.insert(digest.clone(), document.clone());
         self.members.insert((place.clone(), digest.clone()));
         Ok(())
+    }
+
+    fn add_members(&mut self, parts: &[Shown]) -> Result<(), SideError> {
+        assert!(parts.iter().all(|part| part.tags.is_empty()), "nothing is shown yet");
+        self.commit(parts, false).map(drop)
     }
 
     fn commit(&mut self, shown: &[Shown], _move_back: bool) -> Result<Committed, SideError> {

@@ -16,7 +16,7 @@ use roadstead::mirror::Mode;
 use super::{Pulled, command, cut_off, runs, text};
 use crate::support::client;
 use crate::support::dice::Dice;
-use crate::support::images::{Image, Object, image};
+use crate::support::images::{Image, image};
 use crate::support::mirror::{REGISTRY, Setup, files_under};
 use crate::support::upstream::Upstream;
 use crate::world::{REPOSITORY, blob_path, manifest_path};
@@ -85,32 +85,12 @@ async fn seen(mirror: SocketAddr, images: &[(&str, &Image)]) -> usize {
             }
             answer.expect_bytes(&image.manifest.bytes);
             for blob in image.blobs() {
-                have(mirror, blob).await;
+                client::get(mirror, &blob_path(&blob.digest)).send().await.expect_bytes(&blob.bytes);
             }
             tagged += usize::from(reference == *tag);
         }
     }
     tagged
-}
-
-/// A blob is there; just after a crash a client may be told to ask again.
-async fn have(mirror: SocketAddr, blob: &Object) {
-    let began = Instant::now();
-    loop {
-        let answer = client::get(mirror, &blob_path(&blob.digest)).send().await;
-        if answer.status == 200 {
-            answer.expect_bytes(&blob.bytes);
-            return;
-        }
-        assert_eq!(answer.status, 503, "{}", blob.digest);
-        let (size, waited) = (blob.size(), began.elapsed());
-        assert!(
-            waited < Duration::from_secs(30),
-            "{} of {size} bytes is not here after {waited:?}",
-            blob.digest
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 /// The same at a mirror over this store, which asks nobody.
