@@ -28,7 +28,7 @@ Examples:
   roadstead tags nginx
   roadstead tags ghcr.io/org/app:latest --history
 
-Each change of a tag that this mirror has seen is kept: the last 32 of a tag, some ten thousand of all.";
+Each change of a tag that this mirror has seen is kept: the last 32 of a tag, 65,536 of all.";
 
 pub(crate) fn tags(args: &Tags) -> Result<(), Failure> {
     let tags = at_desk(&args.reach, |desk| desk.tags(&args.of))?;

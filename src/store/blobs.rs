@@ -318,15 +318,25 @@ impl Core {
         let entry = BlobEntry::of(&meta, through.is_none());
         let info = BlobInfo::from(&entry);
         self.change(|model| {
+            // Unless another thread was faster.
             if !model.blobs.contains(digest) {
-                model.insert_blob(digest, entry);
-            }
-            for (upstream, repository) in through.into_iter().flatten() {
-                let repo = model.intern(&upstream, &repository);
-                model.add_member(repo, digest);
+                model.insert_blob_of(digest, entry, through.as_deref().unwrap_or_default());
             }
         });
         Ok(Some(info))
+    }
+
+    /// Writes anew the mark of a private blob that belongs to other repositories than it says. For who has the right to
+    /// take names away.
+    pub(super) fn refresh_mark(&self, digest: &Digest) -> io::Result<()> {
+        let through = {
+            let state = self.state();
+            if !state.model.is_private(digest) {
+                return Ok(());
+            }
+            state.model.repositories_of(digest)
+        };
+        sidecar::write_private(&*self.disk, &self.layout.private(digest), &through)
     }
 }
 

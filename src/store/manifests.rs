@@ -77,7 +77,10 @@ impl Core {
     ) -> Result<(), StoreError> {
         let confirmed = now();
         let mut written = None;
-        if !self.state().model.manifests.contains(digest) {
+        // What a crash has left of it says where else it was seen; written anew it would not.
+        let known = self.state().model.manifests.contains(digest)
+            || (!self.knows_manifests() && self.adopt_manifest(digest).unwrap_or(false));
+        if !known {
             let space = ManifestEntry::space_for(bytes.len() as u64);
             // Counted while its files are made; what is not entered in the end gives it back.
             self.reserve(space, None, |model| {
@@ -149,7 +152,8 @@ impl Core {
         Ok(true)
     }
 
-    /// Writes anew the sidecar of a manifest that was seen in more places or under other tags than it says.
+    /// Writes anew the sidecar of a manifest that was seen in more places or under other tags than it says. For who has
+    /// the right to take names away.
     pub(super) fn refresh_sidecar(&self, digest: &Digest) -> io::Result<()> {
         let Some(sidecar) = sidecar_of(&self.state().model, digest) else { return Ok(()) };
         sidecar.write(&*self.disk, &self.layout.sidecar(digest))

@@ -140,17 +140,16 @@ impl Partial {
         let core = self.core.clone();
         let anonymous = anonymous && self.former_anonymous;
         self.file.seal(true);
-        let meta = self.settle(anonymous, upstream, repository).inspect_err(|_| self.file.seal(false))?;
+        let through = core.through(&self.digest, upstream, repository);
+        let meta = self.settle(anonymous, &through).inspect_err(|_| self.file.seal(false))?;
 
         core.drop_record(&self.digest);
         core.open.replace(&self.digest, &self.file);
         core.change(|model| {
             // In this order: what is neither stored nor unfinished loses the repositories that are known to have it.
-            model.insert_blob(&self.digest, BlobEntry::of(&meta, anonymous));
+            model.insert_blob_of(&self.digest, BlobEntry::of(&meta, anonymous), &through);
             model.end_unfinished(&self.digest);
             model.dirty.committed.push((self.digest.clone(), meta.len));
-            let repo = model.intern(upstream, repository);
-            model.add_member(repo, &self.digest);
         });
         self.ended = true;
         core.sync_partials();
@@ -159,12 +158,7 @@ impl Partial {
     }
 
     /// Gives the file its name among the blobs.
-    fn settle(
-        &self,
-        anonymous: bool,
-        upstream: &str,
-        repository: &Repository,
-    ) -> Result<fs::Meta, StoreError> {
+    fn settle(&self, anonymous: bool, through: &[(String, Repository)]) -> Result<fs::Meta, StoreError> {
         let core = &*self.core;
         self.file.sync().map_err(StoreError::io("sync a blob"))?;
         let meta = self.file.meta().map_err(StoreError::io("look at a blob"))?;
@@ -173,8 +167,7 @@ impl Partial {
         core.on_shelf(Tree::Blobs, &self.digest, |shelf| {
             if !anonymous {
                 // Durable before the blob is: a blob without this marker is anybody's.
-                let through = [(upstream.to_owned(), repository.clone())];
-                sidecar::write_private(&*core.disk, &core.layout.private(&self.digest), &through)?;
+                sidecar::write_private(&*core.disk, &core.layout.private(&self.digest), through)?;
                 core.disk.sync_dir(shelf)?;
             }
             core.disk.rename(&from, &to)?;
@@ -319,6 +312,16 @@ fn start(core: &Core, digest: &Digest, size: u64) -> Result<Box<dyn fs::DiskFile
 }
 
 impl Core {
+    /// The repositories that a blob belongs to: the one it came through, and those that are known besides.
+    fn through(&self, digest: &Digest, upstream: &str, repository: &Repository) -> Vec<(String, Repository)> {
+        let own = (upstream.to_owned(), repository.clone());
+        let mut through = self.state().model.repositories_of(digest);
+        if !through.contains(&own) {
+            through.push(own);
+        }
+        through
+    }
+
     /// Removes the record of what is present; it may come back after a power loss until the directory is synced.
     pub(super) fn remove_record(&self, digest: &Digest) -> io::Result<()> {
         let path = self.layout.ranges(digest);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `manifests/…/<hex>.json` | media type of a manifest, whether it came without credentials, where it was seen |
 //! | `partial/<digest>.ranges` | which bytes of an unfinished blob are present, whether they came without credentials, and which repositories upstream has said yes for |
-//! | `blobs/…/<hex>.private` | the repositories a blob came through, if it came with credentials |
+//! | `blobs/…/<hex>.private` | the repositories a blob belongs to, if it came with credentials |
 //!
 //! Each is replaced as a whole, so that it is the old one or the new one, and one that cannot be read is as good as
 //! none. They are JSON, pinned by golden tests; a change that an older program would misread needs another VERSION.

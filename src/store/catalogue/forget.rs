@@ -13,7 +13,6 @@ use crate::store::core::Core;
 use crate::store::layout::Tree;
 use crate::store::model::{Model, RepoId};
 use crate::store::room::Evicted;
-use crate::store::sidecar;
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
@@ -216,24 +215,20 @@ impl Core {
 
     /// Writes anew what files of surviving objects say of the repository and its tags.
     fn rewrite_outdated(&self, outdated: &HashSet<Digest>) -> io::Result<()> {
-        let (manifests, marks) = {
-            let state = self.state();
-            let model = &state.model;
-            let stays = |digest: &&Digest| model.manifests.contains(*digest);
-            let manifests: Vec<Digest> = outdated.iter().filter(stays).cloned().collect();
-            let private = |digest: &&Digest| model.blobs.peek(*digest).is_some_and(|entry| !entry.anonymous);
-            let marks = outdated.iter().filter(private);
-            let marks: Vec<_> = marks.map(|digest| (digest.clone(), model.repositories_of(digest))).collect();
-            (manifests, marks)
-        };
         let mut shelves = HashSet::new();
-        for digest in manifests {
-            self.refresh_sidecar(&digest)?;
-            shelves.insert(self.layout.shelf(Tree::Manifests, &digest));
-        }
-        for (digest, through) in marks {
-            sidecar::write_private(&*self.disk, &self.layout.private(&digest), &through)?;
-            shelves.insert(self.layout.shelf(Tree::Blobs, &digest));
+        for digest in outdated {
+            let (manifest, mark) = {
+                let model = &self.state().model;
+                (model.manifests.contains(digest), model.is_private(digest))
+            };
+            if manifest {
+                self.refresh_sidecar(digest)?;
+                shelves.insert(self.layout.shelf(Tree::Manifests, digest));
+            }
+            if mark {
+                self.refresh_mark(digest)?;
+                shelves.insert(self.layout.shelf(Tree::Blobs, digest));
+            }
         }
         shelves.iter().try_for_each(|shelf| self.disk.sync_dir(shelf))
     }

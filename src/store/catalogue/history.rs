@@ -15,7 +15,7 @@ pub struct Change {
 
 impl Store {
     /// What a tag is known to have stood for, the oldest first, and what it stands for now at the end, where it does. So
-    /// much is kept: the last 32 changes of a tag, some ten thousand of all. That a tag was away for a while does
+    /// much is kept: the last 32 changes of a tag, 65,536 of all. That a tag was away for a while does
     /// not show.
     pub fn history(&self, upstream: &str, repository: &Repository, tag: &Tag) -> Vec<Change> {
         let state = self.core().state();

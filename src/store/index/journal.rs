@@ -149,9 +149,11 @@ fn done(core: &Core, index: Option<&Index>, work: Work) {
         info!(target: "roadstead::store", %digest, size, "committed");
     }
     for digest in work.dirty.sidecars {
-        if let Err(error) = core.refresh_sidecar(&digest) {
+        // What loses its name meanwhile would leave its sidecar behind.
+        let _room = core.room();
+        if let Err(error) = core.refresh_sidecar(&digest).and_then(|()| core.refresh_mark(&digest)) {
             // It is used only when the index is lost; the next change of it is the next try.
-            debug!(target: "roadstead::store", %digest, %error, "cannot write the sidecar of a manifest");
+            debug!(target: "roadstead::store", %digest, %error, "cannot write what is kept beside content");
         }
     }
 }

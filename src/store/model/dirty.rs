@@ -16,7 +16,7 @@ pub(crate) struct Dirty {
     pub(in crate::store) manifests: HashSet<Digest>,
     pub(in crate::store) blobs: HashSet<Digest>,
     pub(in crate::store) access: HashSet<Digest>,
-    /// Manifests whose sidecar no longer says what is known of them.
+    /// Manifests and private blobs whose sidecar no longer says what is known of them.
     pub(in crate::store) sidecars: HashSet<Digest>,
     /// Tags of whose changes there is more, or less, to tell.
     pub(in crate::store) history: HashSet<(RepoId, Tag)>,

@@ -274,10 +274,16 @@ impl Model {
         }
     }
 
-    fn outdate_sidecar(&mut self, digest: &Digest) {
-        if self.manifests.contains(digest) {
+    /// What the file beside a manifest or a private blob says of it is no longer all that is known.
+    pub(in crate::store) fn outdate_sidecar(&mut self, digest: &Digest) {
+        if self.manifests.contains(digest) || self.is_private(digest) {
             self.dirty.sidecars.insert(digest.clone());
         }
+    }
+
+    /// Whether it is a stored blob that came with credentials.
+    pub(in crate::store) fn is_private(&self, digest: &Digest) -> bool {
+        self.blobs.peek(digest).is_some_and(|entry| !entry.anonymous)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::partials::{BLOCK, space_of};
 use super::{Graph, Millis, Model, RepoId, now};
-use crate::oci::{Digest, Tag};
+use crate::oci::{Digest, Repository, Tag};
 use crate::store::fs::Meta;
 
 /// How much later than the last noted use the next one is worth noting.
@@ -67,6 +67,24 @@ impl Model {
         }
         self.dirty.blobs.insert(digest.clone());
         self.dirty.access.insert(digest.clone());
+    }
+
+    /// Enters a blob that belongs to these repositories, which its mark says too where it is private.
+    pub(in crate::store) fn insert_blob_of(
+        &mut self,
+        digest: &Digest,
+        entry: BlobEntry,
+        through: &[(String, Repository)],
+    ) {
+        for (upstream, repository) in through {
+            let repo = self.intern(upstream, repository);
+            self.add_member(repo, digest);
+        }
+        self.insert_blob(digest, entry);
+        // It may have been known as a member elsewhere before.
+        if self.members.get(digest).is_some_and(|known| known.len() > through.len()) {
+            self.outdate_sidecar(digest);
+        }
     }
 
     pub(in crate::store) fn remove_blob(&mut self, digest: &Digest) -> Option<BlobEntry> {

@@ -122,6 +122,92 @@ fn g8_an_index_that_is_lost_is_made_again_from_the_files() {
 }
 
 #[test]
+fn g9_a_private_blob_belongs_to_all_its_repositories_also_when_the_index_is_lost() {
+    let fixture = Fixture::new();
+    let (others, told) = ([repo("x"), repo("y")], ["ghcr.io", "quay.io"]);
+    // One is known before the blob is whole, one comes after.
+    let (secret, partial) = fill(&fixture.store, b"secret").unwrap();
+    fixture.store.add_member(told[0], &others[0], &secret);
+    partial.commit(false, "ghcr.io", &repo("private")).unwrap();
+    fixture.store.add_member(told[1], &others[1], &secret);
+    let check = |store: &Store, what: &str| {
+        assert!(!store.blob(&secret).expect("the blob is there").anonymous, "{what}");
+        assert!(store.is_member("ghcr.io", &repo("private"), &secret), "{what}");
+        for (upstream, repository) in told.iter().zip(&others) {
+            assert!(store.is_member(upstream, repository, &secret), "{what}: {repository}");
+        }
+        assert!(!store.is_member("docker.io", &others[0], &secret), "{what}");
+    };
+    check(&fixture.store, "at first");
+    let mut fixture = fixture;
+    for what in ["without an index", "without the next one"] {
+        fixture = fixture.broken(|layout| RealDisk.remove(&layout.index()).unwrap());
+        check(&fixture.store, what);
+    }
+    // Whoever is no member any more does not come back with the files.
+    fixture.store.core().change(|model| {
+        let repo = model.intern(told[1], &others[1]);
+        model.remove_member(repo, &secret);
+    });
+    let fixture = fixture.broken(|layout| RealDisk.remove(&layout.index()).unwrap());
+    assert!(!fixture.store.is_member(told[1], &others[1], &secret));
+    assert!(fixture.store.is_member(told[0], &others[0], &secret));
+}
+
+#[test]
+fn g8_a_private_blob_that_was_just_committed_is_found_with_all_its_repositories() {
+    let fixture = Fixture::new();
+    let (secret, partial) = fill(&fixture.store, b"secret").unwrap();
+    fixture.store.add_member("ghcr.io", &repo("b"), &secret);
+    partial.commit(false, "ghcr.io", &repo("a")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    copy(fixture.dir.path(), dir.path());
+    RealDisk.remove(&Layout::new(dir.path()).index()).unwrap();
+    let store = open(dir.path());
+    for name in ["a", "b"] {
+        assert!(store.is_member("ghcr.io", &repo(name), &secret), "{name}");
+    }
+}
+
+#[test]
+fn g8_a_manifest_that_comes_again_while_a_crash_is_read_back_loses_no_repository_and_no_tag() {
+    let fixture = Fixture::new();
+    commit(&fixture.store, b"the index has something", "a");
+    fixture.store.flush();
+    let bytes = image(&[]);
+    let digest = put(&fixture.store, &bytes, "a", Some("t"));
+    // As a crash leaves it before the index hears of that.
+    let dir = tempfile::tempdir().unwrap();
+    copy(fixture.dir.path(), dir.path());
+    let disk = FaultDisk::new();
+    let (held, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    disk.set(move |op, path| {
+        if op == Op::List && path.ends_with("manifests/sha256") {
+            // Until the test lets it go on.
+            let _ = gate.lock().unwrap().recv();
+        }
+        None
+    });
+    let store = Store::open(Arc::new(disk), options(dir.path(), 64 << 20)).unwrap();
+    assert!(!store.knows_manifests());
+    put(&store, &bytes, "b", Some("t"));
+    drop(held);
+    wait_for_settled(&store);
+    let expect = |store: &Store, what: &str| {
+        for name in ["a", "b"] {
+            let binding = store.binding("docker.io", &repo(name), &tag("t"));
+            assert_eq!(binding.map(|binding| binding.digest), Some(digest.clone()), "{name} {what}");
+        }
+    };
+    expect(&store, "when all is read");
+    store.close();
+    drop(store);
+    RealDisk.remove(&Layout::new(dir.path()).index()).unwrap();
+    expect(&open(dir.path()), "without an index");
+}
+
+#[test]
 fn an_index_that_cannot_be_used_is_put_aside_and_made_again() {
     let breakages: [Breakage<fn(&Layout)>; 4] = [
         ("garbage", |layout| write_file(&layout.index(), &content(1, 100_000))),
