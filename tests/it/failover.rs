@@ -265,6 +265,43 @@ async fn g2_a_blob_whose_size_nobody_tells_as_before_is_begun_anew() {
     .await;
 }
 
+/// How often what begins here or behind it was asked for.
+fn asked_from(upstream: &Upstream, start: u64) -> usize {
+    let begins = |range: &str| range.strip_prefix("bytes=")?.split('-').next()?.parse::<u64>().ok();
+    let seen = upstream.seen();
+    let ranges = seen.iter().filter_map(|seen| seen.asked.header("range"));
+    ranges.filter(|range| begins(range).is_some_and(|begin| begin >= start)).count()
+}
+
+#[tokio::test]
+async fn g2_a_size_that_was_told_too_large_is_found_out_where_the_blob_ends_and_nobody_waits_for_more() {
+    // Kept, and passed on past a store that is too small for it.
+    for store in ["50MiB", "4MiB"] {
+        let (first, second) = (Upstream::start().await, Upstream::start().await);
+        let urls = [first.url(), second.url()];
+        let setup = Setup::empty().set("store", &format!("max_bytes = {store:?}"));
+        let lines = "default = true\nidle_timeout = \"1s\"";
+        let mirror = setup.upstream_at(REGISTRY, &[&urls[0], &urls[1]], lines).start().await;
+        let blob = layer(18, 6_000_000);
+        for upstream in [&first, &second] {
+            upstream.push_blob(REPOSITORY, &blob);
+        }
+        first.script(on().get().blobs().nth(1), act().ignore_range().header("Content-Length", "12000000"));
+        let answer = mirror.get(&blob_path(&blob.digest)).send().await;
+        assert_eq!((answer.length(), answer.end == End::Complete), (Some(12_000_000), false), "{store}");
+        // Each has said once that there is no more of it. All attempts to have more would take 15 s.
+        let asked = [&first, &second].map(|upstream| asked_from(upstream, blob.size()));
+        assert!(
+            asked.iter().all(|&times| times <= 1),
+            "{store}: asked {asked:?} times for what is not there"
+        );
+        soon("it is had right", async {
+            while mirror.get(&blob_path(&blob.digest)).send().await.body != blob.bytes {}
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn g6_an_endpoint_that_says_no_is_well_and_its_word_is_final() {
     let pair = Pair::new("negative_ttl = \"0s\"").await;

@@ -86,7 +86,7 @@ impl Order {
     pub(super) async fn run(mut self, work: Arc<Work>, turn: &Turn) -> Ended {
         let mut at = self.range.start;
         let mut budget = Budget::default();
-        let mut other_size = None;
+        let (mut other_size, mut denied) = (None, 0);
         // Without anybody to go on with, what is here was put where another size said, and nothing will make it right.
         let without = |failure, other_size: Option<u64>| match other_size {
             Some(total) => Ended::Resized(total),
@@ -110,12 +110,26 @@ impl Order {
                     return Ended::RangeIgnored(transfer);
                 }
                 (Ok(transfer), None) => {
+                    denied = 0;
                     work.note(&self.source);
                     match self.pump(&work, transfer, &mut at, &mut budget).await {
                         Ok(()) => return Ended::Done,
                         Err(Stopped::Disk(error)) => return Ended::Disk(error),
                         Err(Stopped::Broken(cause)) => Failure::DidNotAnswer(cause),
                     }
+                }
+                // The size that was told is wrong, or this one is. Where all say so, it is no use to go on asking.
+                (Err(Failure::RangeNotSatisfiable { total: Some(total) }), _)
+                    if (1..=at).contains(&total) =>
+                {
+                    let upstream = self.source.site.upstream();
+                    denied += 1;
+                    if denied >= upstream.endpoint_count() {
+                        return Ended::Resized(total);
+                    }
+                    other_size = Some(total);
+                    upstream.distrust(&self.source.whereabouts);
+                    Failure::RangeNotSatisfiable { total: Some(total) }
                 }
                 // A refusal of what upstream was sending a moment ago is more likely a trouble of its own.
                 (Err(failure @ Failure::SaidNo(no)), _)

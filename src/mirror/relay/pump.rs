@@ -38,6 +38,8 @@ pub(super) struct Pump {
     budget: Budget,
     /// Upstream has ignored a range: whatever is asked, it begins at 0.
     ranges_ignored: bool,
+    /// How often upstream has said that the blob ends before what is asked for, though it should not.
+    denied: usize,
     /// Since when the readers have had enough, and not been short of it.
     full: Option<Instant>,
     _counted: (OwnedSemaphorePermit, Counted),
@@ -61,6 +63,7 @@ impl Pump {
             rest: Bytes::new(),
             budget: Budget::default(),
             ranges_ignored: false,
+            denied: 0,
             full: None,
             _counted: counted,
         }
@@ -206,6 +209,7 @@ impl Pump {
             opened = opened => opened,
             () = self.stream.deserted() => return Ok(()),
         };
+        let changed = "upstream tells another size of the blob than before";
         match opened {
             Ok(transfer) => {
                 if let Some(coding) = transfer.encoded.as_deref().filter(|_| size != transfer.total) {
@@ -217,7 +221,6 @@ impl Pump {
                     return self.broken("the range begins beyond what was asked").await;
                 }
                 if transfer.total.zip(size).is_some_and(|(total, size)| total != size) {
-                    let changed = "upstream tells another size of the blob than before";
                     // Another endpoint may go on with what was begun.
                     return match transfer.disagrees() {
                         true => self.broken(changed).await,
@@ -225,6 +228,7 @@ impl Pump {
                     };
                 }
                 self.ranges_ignored |= transfer.start < at;
+                self.denied = 0;
                 (self.position, self.asked_at) = (transfer.start, at);
                 self.transfer = Some(Box::new(transfer));
                 Ok(())
@@ -232,6 +236,14 @@ impl Pump {
             Err(Failure::RangeNotSatisfiable { .. }) if size.is_none() && at > 0 => {
                 self.stream.ends_here();
                 Ok(())
+            }
+            Err(Failure::RangeNotSatisfiable { total: Some(total) }) if (1..=at).contains(&total) => {
+                self.denied += 1;
+                if self.denied >= site.upstream().endpoint_count() {
+                    return Err(ReadError(changed.to_owned()));
+                }
+                site.upstream().distrust(whereabouts);
+                self.broken(changed).await
             }
             Err(failure) => {
                 let wait = self.budget.spend_on(&failure, Instant::now(), self.rest());
