@@ -103,6 +103,7 @@ fn site(upstream: &config::Upstream, shared: &Shared, metrics: &Metrics) -> Resu
             config::OfflineMiss::NotFound => OfflineMiss::NotFound,
         },
         complete_only: upstream.offline.complete_only,
+        complete_platforms: upstream.offline.complete_platforms.clone(),
     };
     let upstream = Upstream::new(settings, metrics)
         .map_err(|error| StartError::Upstreams(format!("upstream {}: {error}", upstream.name)))?;

@@ -1,5 +1,7 @@
 //! What an upstream's configuration says of being offline.
 
+use crate::oci::Platform;
+
 /// Whether an upstream is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -23,7 +25,7 @@ pub enum OfflineMiss {
 }
 
 /// How an upstream is treated while it is not asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offline {
     /// Its own mode; `None`: that of all.
     pub own: Option<Mode>,
@@ -33,4 +35,6 @@ pub struct Offline {
     pub miss: OfflineMiss,
     /// Whether an image that is not whole here is a miss.
     pub complete_only: bool,
+    /// The machines for which an index has to be whole then; empty: those that it is pulled for here.
+    pub complete_platforms: Vec<Platform>,
 }

@@ -113,7 +113,9 @@ fn the_documented_examples_are_right_once_the_files_they_name_exist() {
     assert_eq!((local.unread_fill, local.resume), (plain.unread_fill, plain.resume));
     assert_eq!(local.unread_after, plain.unread_after);
     let (own, miss) = (Some(Mode::Auto), OfflineMiss::NotFound);
-    assert_eq!(local.offline, Offline { own, all: Mode::Online, miss, complete_only: true });
+    let complete_platforms = ["linux/amd64", "linux/arm64"].map(|text| text.parse().unwrap()).into();
+    let offline = Offline { own, all: Mode::Online, miss, complete_only: true, complete_platforms };
+    assert_eq!(local.offline, offline);
     assert_eq!((local.http2, &local.proxies), (plain.http2, &plain.proxies));
     let endpoint = "https://registry.corp.example:5443".parse::<url::Url>().unwrap();
     let credentials = Some(account("", "branch", "correct horse battery staple").credentials);

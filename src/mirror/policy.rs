@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::mode::{Modes, OfflineMiss};
 use super::tag_rules::TagRules;
+use crate::oci::Platform;
 
 /// How the content of one upstream is treated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Policy {
     pub offline_miss: OfflineMiss,
     /// Whether an image that is not whole here is a miss while it is not asked or does not answer.
     pub complete_only: bool,
+    /// The machines for which an index has to be whole then; empty: those that it is pulled for here.
+    pub complete_platforms: Vec<Platform>,
 }
 
 /// What clients are told of what upstream does not let us have.

@@ -99,6 +99,7 @@ impl Scene {
                     modes: Modes::default(),
                     offline_miss: OfflineMiss::default(),
                     complete_only: false,
+                    complete_platforms: Vec::new(),
                 },
             }],
             memory_max_bytes: 1 << 20,

@@ -5,14 +5,18 @@
 //! not whole and nothing is known against upstream, it is asked for a word first: it may have gone since it spoke last.
 //!
 //! An image is whole when its configuration and all its layers are here and may be served under the asked repository;
-//! layers that registries do not have to distribute do not count. An index is whole when one of its images is: a site has
-//! the platforms of its machines and no others, and which of them asks is not known until it asks for its own manifest,
-//! which is judged then. What says only how an image was made is none of its images.
+//! layers that registries do not have to distribute do not count. For whom an index is asked is not known: a site has the
+//! platforms of its machines and no others. So it is whole when the images for those machines are that the operator has
+//! named; where none are named, when one of its images is whole and none is here in part, because whoever left that will
+//! come for the rest. A manifest alone is no part: people look at those of all platforms, and what is evicted leaves them.
+//! The manifest of one platform is judged when it is asked for. What says only how an image was made is none of its images.
+
+use std::collections::HashSet;
 
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::oci::{Descriptor, Digest, Manifest, ManifestKind};
+use crate::oci::{Descriptor, Digest, Manifest, ManifestKind, Platform};
 
 use super::answer::{ManifestAnswer, Refusal, Served};
 use super::membership::Standing;
@@ -67,7 +71,8 @@ impl Mirror {
         spawn_blocking(move || {
             let here = Here { mirror: &mirror, target: &target };
             let parsed = Manifest::parse(&manifest.media_type, &manifest.bytes);
-            parsed.is_ok_and(|manifest| is_whole(&manifest, &here, DEEPEST))
+            let platforms = &target.site.policy().complete_platforms;
+            parsed.is_ok_and(|manifest| is_whole(&manifest, &here, platforms, DEEPEST))
         })
         .await
         .unwrap_or(false)
@@ -114,7 +119,7 @@ impl Servable for Here<'_> {
     }
 }
 
-fn is_whole(manifest: &Manifest, here: &impl Servable, deepest: usize) -> bool {
+fn is_whole(manifest: &Manifest, here: &impl Servable, platforms: &[Platform], deepest: usize) -> bool {
     let has_blobs =
         manifest.blobs().filter(|blob| is_distributed(blob)).all(|blob| here.has_blob(&blob.digest));
     if !has_blobs || manifest.kind == ManifestKind::Schema1 {
@@ -123,11 +128,27 @@ fn is_whole(manifest: &Manifest, here: &impl Servable, deepest: usize) -> bool {
     let images: Vec<_> = manifest.children().filter(|child| is_image(child)).collect();
     // Of a list that names nothing but how images were made, that is what is wanted.
     let images = if images.is_empty() { manifest.children().collect() } else { images };
-    let child = |child: &&Descriptor| {
-        deepest > 0
-            && here.manifest(&child.digest).is_some_and(|manifest| is_whole(&manifest, here, deepest - 1))
-    };
-    images.is_empty() || images.iter().any(child)
+    let manifest_of = |child: &Descriptor| here.manifest(&child.digest).filter(|_| deepest > 0);
+    let is_whole = |image: &Manifest| is_whole(image, here, platforms, deepest - 1);
+
+    let mut wanted = images.iter().filter(|child| is_meant(child, platforms)).peekable();
+    if wanted.peek().is_some() {
+        return wanted.all(|child| manifest_of(child).is_some_and(|image| is_whole(&image)));
+    }
+    let here_of_them = images.iter().filter_map(|child| manifest_of(child));
+    let (whole, rest): (Vec<_>, Vec<_>) = here_of_them.partition(is_whole);
+    // Platforms share layers, the empty one above all.
+    let shared: HashSet<_> =
+        whole.iter().flat_map(|image| &image.layers).map(|layer| &layer.digest).collect();
+    let is_part = |layer: &Descriptor| !shared.contains(&layer.digest) && here.has_blob(&layer.digest);
+    let in_part = rest.iter().any(|image| image.layers.iter().any(is_part));
+    images.is_empty() || (!whole.is_empty() && !in_part)
+}
+
+/// Whether an index names it for one of these machines.
+fn is_meant(child: &Descriptor, platforms: &[Platform]) -> bool {
+    let for_them = |platform: &Platform| platforms.iter().any(|wanted| platform.is_meant_by(wanted));
+    child.platform.as_ref().is_some_and(for_them)
 }
 
 /// Whether an index names it as an image, and not as what says how one was made.
@@ -176,10 +197,14 @@ mod tests {
         Manifest::parse("application/vnd.oci.image.manifest.v1+json", text.as_bytes()).expect("a manifest")
     }
 
-    /// An index of children by name and operating system.
+    /// An index of children by name and platform.
     fn index(children: &[(&str, &str)]) -> Manifest {
-        let child = |(name, os): &(&str, &str)| {
-            format!(r#"{{"digest":"{}","platform":{{"os":"{os}","architecture":"any"}}}}"#, digest(name))
+        let child = |(name, platform): &(&str, &str)| {
+            let (os, architecture) = platform.split_once('/').unwrap_or((platform, "any"));
+            format!(
+                r#"{{"digest":"{}","platform":{{"os":"{os}","architecture":"{architecture}"}}}}"#,
+                digest(name)
+            )
         };
         let children: Vec<_> = children.iter().map(child).collect();
         let text = format!(r#"{{"manifests":[{}]}}"#, children.join(","));
@@ -187,14 +212,16 @@ mod tests {
     }
 
     fn shelf() -> Shelf {
-        let blobs = ["config", "layer", "statement"].map(digest).into();
+        let blobs = ["config", "layer", "another", "statement"].map(digest).into();
         let manifests = [
             ("whole", image("config", &[("layer", "tar")])),
-            ("broken", image("config", &[("layer", "tar"), ("evicted", "tar")])),
+            // Of a layer that it shares with the whole one, and of one of its own.
+            ("looked at", image("config", &[("layer", "tar"), ("evicted", "tar")])),
+            ("in part", image("config", &[("another", "tar"), ("evicted", "tar")])),
             ("windows", image("config", &[("elsewhere", "tar.foreign.diff"), ("layer", "tar")])),
             ("attestation", image("statement", &[])),
             ("nested", index(&[("whole", "linux")])),
-            ("hollow", index(&[("broken", "linux")])),
+            ("hollow", index(&[("in part", "linux")])),
         ];
         let manifests = manifests.map(|(name, manifest)| (digest(name), manifest)).into();
         Shelf { blobs, manifests }
@@ -203,35 +230,58 @@ mod tests {
     #[test]
     fn t91_an_image_is_whole_when_every_blob_of_it_is_here() {
         let shelf = shelf();
-        for (name, whole) in [("whole", true), ("broken", false), ("windows", true), ("attestation", true)] {
-            assert_eq!(is_whole(&shelf.manifests[&digest(name)], &shelf, DEEPEST), whole, "{name}");
+        for (name, whole) in [("whole", true), ("in part", false), ("windows", true), ("attestation", true)] {
+            assert_eq!(is_whole(&shelf.manifests[&digest(name)], &shelf, &[], DEEPEST), whole, "{name}");
         }
         let without_config = image("evicted", &[("layer", "tar")]);
-        assert!(!is_whole(&without_config, &shelf, DEEPEST));
+        assert!(!is_whole(&without_config, &shelf, &[], DEEPEST));
     }
 
     #[test]
-    fn t91_an_index_is_whole_when_one_of_its_images_is() {
+    fn t91_an_index_is_whole_when_one_of_its_images_is_and_none_is_here_in_part() {
         let shelf = shelf();
         for (children, whole) in [
             (&[("whole", "linux")][..], true),
-            (&[("whole", "linux"), ("broken", "linux"), ("never seen", "windows")], true),
-            (&[("broken", "linux"), ("never seen", "linux")], false),
-            (&[("broken", "linux"), ("attestation", "unknown")], false),
+            (&[("whole", "linux"), ("looked at", "linux/arm64"), ("never seen", "windows")], true),
+            (&[("whole", "linux"), ("in part", "linux/arm64")], false),
+            (&[("looked at", "linux"), ("never seen", "linux")], false),
+            (&[("in part", "linux"), ("attestation", "unknown")], false),
             (&[("attestation", "unknown")], true),
             (&[("nested", "linux")], true),
             (&[("hollow", "linux")], false),
             (&[("never seen", "unknown")], false),
             (&[], true),
         ] {
-            assert_eq!(is_whole(&index(children), &shelf, DEEPEST), whole, "{children:?}");
+            assert_eq!(is_whole(&index(children), &shelf, &[], DEEPEST), whole, "{children:?}");
+        }
+    }
+
+    #[test]
+    fn t91_an_index_is_whole_when_its_images_are_for_the_machines_that_are_named() {
+        let shelf = shelf();
+        for (platforms, children, whole) in [
+            (&["linux/amd64"][..], &[("whole", "linux/amd64"), ("in part", "linux/arm64")][..], true),
+            (&["linux/arm64"], &[("whole", "linux/amd64"), ("in part", "linux/arm64")], false),
+            (&["linux/arm64"], &[("whole", "linux/amd64"), ("never seen", "linux/arm64")], false),
+            (&["linux/amd64", "linux/arm64"], &[("whole", "linux/amd64")], true),
+            (&["linux/amd64", "linux/arm64"], &[("whole", "linux/amd64"), ("windows", "linux/arm64")], true),
+            (&["linux/amd64"], &[("never seen", "linux/amd64"), ("whole", "linux/arm64")], false),
+            // For none of them: as if none were named.
+            (&["linux/amd64"], &[("windows", "windows/amd64"), ("never seen", "linux/arm64")], true),
+            (&["linux/amd64"], &[("never seen", "windows/amd64")], false),
+            (&["linux/amd64"], &[("attestation", "unknown")], true),
+        ] {
+            let named: Vec<Platform> =
+                platforms.iter().map(|text| text.parse().expect("a platform")).collect();
+            let found = is_whole(&index(children), &shelf, &named, DEEPEST);
+            assert_eq!(found, whole, "{platforms:?}: {children:?}");
         }
     }
 
     #[test]
     fn t91_an_index_that_goes_too_deep_is_not_whole() {
         let shelf = shelf();
-        assert!(is_whole(&index(&[("nested", "linux")]), &shelf, 2));
-        assert!(!is_whole(&index(&[("nested", "linux")]), &shelf, 1));
+        assert!(is_whole(&index(&[("nested", "linux")]), &shelf, &[], 2));
+        assert!(!is_whole(&index(&[("nested", "linux")]), &shelf, &[], 1));
     }
 }

@@ -88,10 +88,12 @@ pub(super) fn read(name: &str, text: &str, sources: &Sources) -> Result<Config, 
     let (uplink, proxies, offline) = uplink(&mut reading, &mut root);
     config.uplink = uplink;
     config.upstreams = match reading.sections(&mut root, "upstream") {
-        Some(sections) => upstream::upstreams(&mut reading, sections, broken.is_empty(), &proxies, offline),
+        Some(sections) => upstream::upstreams(&mut reading, sections, broken.is_empty(), &proxies, &offline),
         None => {
             let built_in = Upstream::built_in().into_iter();
-            built_in.map(|upstream| Upstream { proxies: proxies.clone(), offline, ..upstream }).collect()
+            built_in
+                .map(|upstream| Upstream { proxies: proxies.clone(), offline: offline.clone(), ..upstream })
+                .collect()
         }
     };
     reading.close(root);

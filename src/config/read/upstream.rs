@@ -18,7 +18,7 @@ pub(super) fn upstreams<'t>(
     sections: Vec<Section<'t>>,
     whole: bool,
     proxies: &Proxies,
-    offline: Offline,
+    offline: &Offline,
 ) -> Vec<Upstream> {
     let read = |section| upstream(reading, section, whole, proxies, offline);
     let all: Vec<Placed> = sections.into_iter().filter_map(read).collect();
@@ -32,7 +32,7 @@ fn upstream<'t>(
     mut section: Section<'t>,
     whole: bool,
     proxies: &Proxies,
-    offline: Offline,
+    offline: &Offline,
 ) -> Option<Placed> {
     let s = &mut section;
     let name = reading.get(s, "name", one(text::registry_name));

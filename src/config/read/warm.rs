@@ -62,7 +62,7 @@ fn proven(text: &str) -> Result<Proven, Expected> {
     }
 }
 
-fn values<T>(items: Vec<Item<T>>) -> Vec<T> {
+pub(super) fn values<T>(items: Vec<Item<T>>) -> Vec<T> {
     items.into_iter().map(|item| item.value).collect()
 }
 
@@ -70,7 +70,7 @@ fn image(text: &str) -> Result<Images, Expected> {
     text.parse().map_err(|_| "an image or a pattern of tags, as in \"ghcr.io/org/app:v1.*\"".into())
 }
 
-fn platform(text: &str) -> Result<Platform, Expected> {
+pub(super) fn platform(text: &str) -> Result<Platform, Expected> {
     text.parse().map_err(|_| "a platform, as in \"linux/arm64\"".into())
 }
 

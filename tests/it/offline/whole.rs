@@ -1,9 +1,9 @@
 //! T91: while nobody can be asked, an image that is not whole here is not begun, where the operator says so.
 
-use super::{ALWAYS_ASKED, OFFLINE, expect_miss, said};
+use super::{ALWAYS_ASKED, OFFLINE, WAITS_LONG, expect_miss, said};
 use crate::support::images::{Image, image, index};
 use crate::support::soon;
-use crate::support::upstream::on;
+use crate::support::upstream::{Hold, act, on};
 use crate::world::{REPOSITORY, TAG, World};
 
 const WHOLE: &str = "complete_only = true\n";
@@ -84,6 +84,46 @@ async fn t91_an_index_is_served_for_the_platform_that_is_whole_and_the_others_ar
 }
 
 #[tokio::test]
+async fn t91_an_index_is_not_served_while_an_image_is_here_in_part_that_somebody_may_come_for() {
+    for (lines, given) in [
+        ("", false),
+        ("complete_platforms = [\"linux/amd64\", \"linux/arm64\"]\n", false),
+        // The others do not matter.
+        ("complete_platforms = [\"linux/amd64\"]\n", true),
+    ] {
+        let world = World::with(&format!("{ALWAYS_ASKED}{WHOLE}{lines}")).await;
+        let (amd64, arm64) = (image(2, &[5_000]), image(3, &[5_000, 6_000]));
+        let list = index(&[&amd64, &arm64]);
+        for image in [&amd64, &arm64] {
+            world.upstream.push(REPOSITORY, None, image);
+        }
+        world.upstream.push_manifest(REPOSITORY, &list);
+        world.upstream.tag(REPOSITORY, TAG, &list.digest);
+        let pulled = amd64.blobs().chain(&arm64.layers[..1]);
+        for reference in [TAG, &amd64.manifest.digest, &arm64.manifest.digest] {
+            world.manifest(reference).send().await.expect(200);
+        }
+        for blob in pulled {
+            world.blob(&blob.digest).send().await.expect(200);
+        }
+        world.mirror.settled().await;
+        world.mirror.set_mode(None, OFFLINE);
+        for reference in [TAG, &list.digest] {
+            let answer = world.manifest(reference).send().await;
+            assert_eq!(answer.status == 200, given, "{lines:?}: {}", answer.status);
+        }
+        // With the rest it is whole for all.
+        world.mirror.set_mode(None, None);
+        for blob in arm64.blobs() {
+            world.blob(&blob.digest).send().await.expect(200);
+        }
+        world.mirror.settled().await;
+        world.mirror.set_mode(None, OFFLINE);
+        world.manifest(TAG).send().await.expect_bytes(&list.bytes);
+    }
+}
+
+#[tokio::test]
 async fn t91_an_outage_that_nobody_has_spoken_of_or_noticed_counts_as_well() {
     for mode in ["online", "auto"] {
         for ttl in
@@ -125,4 +165,27 @@ async fn t91_g5_what_is_whole_costs_no_question() {
         world.manifest(reference).send().await.expect_bytes(&image.manifest.bytes);
     }
     assert_eq!(world.upstream.count(&on()), before);
+}
+
+#[tokio::test]
+async fn t91_g6_who_waits_for_upstreams_word_is_answered_when_it_goes_offline_and_who_leaves_takes_it_from_nobody()
+ {
+    let (world, image) = begun(&format!("{WHOLE}{WAITS_LONG}tag_ttl = \"1d\"\n")).await;
+    let hold = Hold::new();
+    world.upstream.script(on().head().manifests(), act().hold(&hold));
+    // Whoever comes first has begun the question.
+    let leaves = tokio::spawn(world.manifest(&image.manifest.digest).send());
+    hold.arrived(1).await;
+    let others: Vec<_> = (0..3).map(|_| tokio::spawn(world.manifest(TAG).send())).collect();
+    leaves.abort();
+    let _ = leaves.await;
+    world.mirror.get("/v2/").send().await.expect(200);
+    world.mirror.set_mode(None, OFFLINE);
+    for other in others {
+        expect_miss(soon("an answer", other).await.unwrap(), 503, "UNAVAILABLE");
+    }
+    hold.release();
+    world.mirror.set_mode(None, None);
+    world.manifest(TAG).send().await.expect_bytes(&image.manifest.bytes);
+    assert!(world.upstream.count(&on().head().manifests()) <= 2, "once for all who wait");
 }
