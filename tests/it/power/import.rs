@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -162,30 +163,51 @@ fn serves_blob(store: &Store, repository: &Repository, blob: &Object) -> bool {
 #[test]
 fn g8_power_that_goes_at_any_operation_of_an_import_shows_no_manifest_without_its_blobs() {
     let cargo = Cargo::new();
+    let (next, whole, between) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..super::AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let point = next.fetch_add(1, Ordering::SeqCst);
+                    if point > whole.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let (half, went) = lose_power_at(&cargo, point);
+                    between.fetch_add(half, Ordering::SeqCst);
+                    if !went {
+                        whole.fetch_min(point, Ordering::SeqCst);
+                    }
+                }
+            });
+        }
+    });
+    let points = whole.into_inner();
+    assert!(points > 60, "{points} operations: what has become of the import?");
+    assert!(between.into_inner() > 0, "the power never went between the first manifest and the last");
+}
+
+/// One import, and what it may leave. Returns how often some manifests were there and not all, and whether the power went
+/// at all.
+fn lose_power_at(cargo: &Cargo, point: usize) -> (usize, bool) {
     let (base, home) = (Path::new("/ship"), Path::new("/ship/data"));
     let options = ImportOptions { naming: naming(), limits: Limits::default() };
-    let mut between = 0;
-    for point in 0.. {
-        // The store is there: what an import does to it is what is looked at.
-        let disk = PowerDisk::new(base);
-        open_on(Arc::new(disk.clone()), home).close();
-        let disk = disk.found_again(Loss::Nothing).lose_power_after(point);
-        let imported = try_open(Arc::new(disk.clone()), home).is_ok_and(|store| {
-            let bundle = std::slice::from_ref(&cargo.bundle);
-            import(bundle, &mut IntoStore::new(store), &options, &mut Silent).is_ok()
-        });
-        for loss in [Loss::Nothing, Loss::Bytes, Loss::Names, Loss::Everything, Loss::Dice(point as u64)] {
-            let store = open_on(Arc::new(disk.found_again(loss)), home);
-            let when = format!("operation {point} ({:?}), {loss:?}", disk.went_at());
-            let shown = cargo.expect_whole(&store, &when);
-            assert!([0, cargo.images.len()].contains(&shown), "{when}: {shown} tags");
-            assert!(!imported || shown > 0, "{when}: what was imported is not shown");
-            between += usize::from(shown == 0 && store.stats().manifests > 0);
-        }
-        if disk.is_on() {
-            assert!(imported && point > 60, "{point} operations: what has become of the import?");
-            assert!(between > 0, "the power never went between the first manifest and the last");
-            return;
-        }
+    // The store is there: what an import does to it is what is looked at.
+    let disk = PowerDisk::new(base);
+    open_on(Arc::new(disk.clone()), home).close();
+    let disk = disk.found_again(Loss::Nothing).lose_power_after(point);
+    let imported = try_open(Arc::new(disk.clone()), home).is_ok_and(|store| {
+        let bundle = std::slice::from_ref(&cargo.bundle);
+        import(bundle, &mut IntoStore::new(store), &options, &mut Silent).is_ok()
+    });
+    let mut half = 0;
+    for loss in [Loss::Nothing, Loss::Bytes, Loss::Names, Loss::Everything, Loss::Dice(point as u64)] {
+        let store = open_on(Arc::new(disk.found_again(loss)), home);
+        let when = format!("operation {point} ({:?}), {loss:?}", disk.went_at());
+        let shown = cargo.expect_whole(&store, &when);
+        assert!([0, cargo.images.len()].contains(&shown), "{when}: {shown} tags");
+        assert!(!imported || shown > 0, "{when}: what was imported is not shown");
+        half += usize::from(shown == 0 && store.stats().manifests > 0);
     }
+    assert!(imported || !disk.is_on(), "it failed without a reason");
+    (half, !disk.is_on())
 }
