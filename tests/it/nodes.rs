@@ -70,10 +70,9 @@ async fn whom_to_believe_is_taken_from_the_configuration_or_else_asked_for() {
         [(&made.certificate, Some(&own.certificate)), (&made.certificate, Some(&both)), (&chained, None)]
     {
         let printed = with(chain, &made.key, beside.map(String::as_str), &[]).await;
-        let papers =
-            format!("# /etc/containers/certs.d/127.0.0.1:5443/roadstead.crt\n# Written by roadstead");
+        let papers = "# /etc/containers/certs.d/127.0.0.1:5443/roadstead.crt\n# Written by roadstead";
         let printed = good(&printed);
-        assert!(printed.contains(&papers) && printed.contains(own.certificate.trim()), "{printed}");
+        assert!(printed.contains(papers) && printed.contains(own.certificate.trim()), "{printed}");
     }
     std::fs::write(at("by-hand.pem"), &other.certificate).unwrap();
     let printed =

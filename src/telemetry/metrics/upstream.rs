@@ -149,9 +149,13 @@ impl UpstreamMetrics {
         self.inner.requests[place].inc();
         self.inner.bytes[place].inc_by(bytes);
         match (HITS.contains(&outcome), given) {
-            (true, true) => drop(self.inner.saved.inc_by(bytes)),
+            (true, true) => {
+                self.inner.saved.inc_by(bytes);
+            }
             // An upstream that is not asked gives nothing of what is not here.
-            (true, false) => drop(self.inner.empty_handed.inc()),
+            (true, false) => {
+                self.inner.empty_handed.inc();
+            }
             (false, _) => {}
         }
         self.inner.first_byte.observe(&self.inner.name, outcome, first_byte);

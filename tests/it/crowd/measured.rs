@@ -24,9 +24,9 @@ const SLOW: usize = 200;
 /// Connections at a time on which heads come that never end.
 const FLOOD: usize = 8;
 
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 15;
 /// In each round, with the crowd and without it.
-const PULLS: usize = 15;
+const PULLS: usize = 11;
 
 /// By which the second process knows what it is, and whom it meets: an address, a space, what slow clients ask for.
 const AGAINST: &str = "ROADSTEAD_TEST_CROWD";
@@ -137,7 +137,7 @@ async fn two_thousand_idle_and_200_slow_clients_and_a_flood_of_heads_leave_other
     let upstream = Upstream::start().await;
     let image = image(1, &[16_000_000, 4_000_000, 50_000]);
     upstream.push(REPOSITORY, Some(TAG), &image);
-    let mirror = Setup::of(&upstream).set("log", "level = \"warn\"").spawn().await;
+    let mirror = Setup::of(&upstream).set("log", "level = \"info,access=off\"").spawn().await;
     let server = mirror.address();
     let large = image.blobs().find(|blob| blob.size() == 16_000_000).unwrap();
     let large = blob_path(&large.digest);
