@@ -8,6 +8,7 @@ use crate::telemetry::Outcome;
 use crate::upstream::{Cause, Failure, FetchedManifest};
 
 use super::answer::{ManifestAnswer, Refusal, Served};
+use super::look::Unread;
 use super::membership::Kind;
 use super::memory::Kept;
 use super::site::{Mirror, Target};
@@ -104,8 +105,8 @@ impl Mirror {
         self.admit(target, digest, Kind::Manifest, anonymous).await?;
         self.store().touch(digest);
         let (store, wanted) = (self.store().clone(), digest.clone());
-        match spawn_blocking(move || store.manifest(&wanted)).await {
-            Ok(Ok(Some(stored))) => {
+        match self.look(target, move || store.manifest(&wanted)).await {
+            Ok(Some(stored)) => {
                 let manifest = ManifestAnswer {
                     digest: digest.clone(),
                     media_type: stored.media_type.as_str().into(),
@@ -114,12 +115,11 @@ impl Mirror {
                 self.memory().keep_manifest(Kept { manifest: manifest.clone(), anonymous });
                 Ok(Some(manifest))
             }
-            Ok(Ok(None)) => Ok(None),
-            Ok(Err(error)) => {
+            Err(Unread::Failed(error)) => {
                 tracing::warn!(%digest, %error, "a manifest could not be read; upstream is asked for it");
                 Ok(None)
             }
-            Err(_) => Ok(None),
+            Ok(None) | Err(Unread::Hangs) => Ok(None),
         }
     }
 

@@ -15,6 +15,7 @@ mod fill;
 mod flight;
 mod freshness;
 mod lists;
+mod look;
 mod manifests;
 mod membership;
 mod memory;

@@ -9,14 +9,15 @@
 //! What is not there is no failure of the disk: a directory that somebody removed is made again by who misses it.
 //!
 //! A disk may also hang. Whoever began a call waits for it, but nobody else has to: while calls of a kind do not return,
-//! nothing new is begun, save one try now and then, in case that the disk has lost a call and answers others.
+//! nothing new is begun, save one try now and then, in case that the disk has lost a call and answers others. Reads of what
+//! is stored are watched for that alone, and by themselves: where they hang, nobody else begins one.
 
 use super::error::is_full;
 use super::policy::Policy;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -39,6 +40,8 @@ pub(super) enum Kind {
     Removals = 1 << 5,
     /// That any of these returns.
     Answers = 1 << 6,
+    /// What is stored is read.
+    Reads = 1 << 7,
 }
 
 /// How writing fares.
@@ -49,6 +52,10 @@ pub(super) struct Health {
     state: Mutex<State>,
     calm: Duration,
     calls: Mutex<Calls>,
+    /// Those that read what is stored, of which nothing follows for those that write.
+    reads: Mutex<Calls>,
+    /// Whether it has been said that reads do not return.
+    reads_hang: AtomicBool,
     /// Numbers the calls in the order in which they begin.
     serial: AtomicU64,
     hung_after: Duration,
@@ -160,6 +167,8 @@ impl Health {
             state: Mutex::default(),
             calm: policy.calm,
             calls: Mutex::default(),
+            reads: Mutex::default(),
+            reads_hang: AtomicBool::new(false),
             serial: AtomicU64::new(0),
             hung_after: policy.hung_after,
         }
@@ -168,17 +177,35 @@ impl Health {
     /// A call begins that may hang; its number is for when it returns.
     pub(super) fn begin(&self, kind: Kind) -> u64 {
         let call = self.serial.fetch_add(1, Ordering::Relaxed);
-        self.calls().begin(kind, call, Instant::now());
+        self.calls(kind).begin(kind, call, Instant::now());
         call
     }
 
     pub(super) fn end(&self, kind: Kind, call: u64) {
-        self.calls().end(kind, call);
+        self.calls(kind).end(kind, call);
+    }
+
+    /// Whether what is stored can be read, as far as the disk answers; what it does not is told of `path`.
+    pub(super) fn answers_reads(&self, path: &Path) -> bool {
+        let answer = self.calls(Kind::Reads).answer(Instant::now(), self.hung_after);
+        let hangs = answer != Answer::Prompt;
+        if self.reads_hang.load(Ordering::Relaxed) != hangs
+            && self.reads_hang.swap(hangs, Ordering::Relaxed) != hangs
+        {
+            let path = path.display();
+            if hangs {
+                let advice = advice(&io::ErrorKind::TimedOut.into());
+                warn!(target: "roadstead::store", %path, advice, "the disk does not answer; what it has is streamed from upstream");
+            } else {
+                info!(target: "roadstead::store", %path, "the disk answers again");
+            }
+        }
+        answer != Answer::Hangs
     }
 
     /// Whether the disk answers; what it does not is told of `path`.
     pub(super) fn answer(&self, path: &Path) -> Answer {
-        let answer = self.calls().answer(Instant::now(), self.hung_after);
+        let answer = self.calls(Kind::Answers).answer(Instant::now(), self.hung_after);
         match answer {
             Answer::Prompt => self.worked(Kind::Answers),
             Answer::Try => {}
@@ -189,8 +216,9 @@ impl Health {
         answer
     }
 
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    fn calls(&self, kind: Kind) -> MutexGuard<'_, Calls> {
+        let calls = if kind == Kind::Reads { &self.reads } else { &self.calls };
+        calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the last try of anything failed, or has no end.
@@ -316,6 +344,22 @@ mod tests {
         assert!(!health.is_failing() && !health.is_full());
         health.failed(Kind::Names, "open", Path::new("x"), &io::ErrorKind::NotFound.into());
         assert!(!health.is_failing(), "what is not there is not broken");
+    }
+
+    #[test]
+    fn reads_that_do_not_return_are_told_to_who_reads_alone() {
+        let (health, path) =
+            (Health::new(&Policy { hung_after: Duration::ZERO, ..Policy::default() }), Path::new("x"));
+        assert!(health.answers_reads(path));
+        let call = health.begin(Kind::Reads);
+        assert!(!health.answers_reads(path));
+        assert_eq!(health.answer(path), Answer::Prompt, "nothing follows for those that write");
+        assert!(!health.is_failing());
+        health.end(Kind::Reads, call);
+        assert!(health.answers_reads(path));
+        health.begin(Kind::Names);
+        assert_eq!(health.answer(path), Answer::Hangs);
+        assert!(health.answers_reads(path), "nor the other way round");
     }
 
     #[test]

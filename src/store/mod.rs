@@ -261,6 +261,12 @@ impl Store {
         self.core().blob(digest)
     }
 
+    /// Whether the disk answers who reads what is stored; while it does not, one is let through now and then. From memory.
+    pub fn answers_reads(&self) -> bool {
+        let core = self.core();
+        core.health.answers_reads(core.layout.root())
+    }
+
     /// The open file of a committed blob, one for all who read it; notes the use. Blocks. A file that is gone or not what
     /// was committed is dropped, and there is none.
     pub fn open_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {

@@ -1,4 +1,5 @@
-//! The disk that the store writes through, with a note of what works on it and what does not (see `health`).
+//! The disk that the store works through, with a note of what can be written to it, and of what does not return (see
+//! `health`). Lists are not noted: nobody who is served waits for one.
 
 use super::fs::{Access, Disk, DiskFile, Entry, Meta, Space, TEMPORARY};
 use super::health::{Health, Kind};
@@ -21,6 +22,13 @@ struct WatchedFile {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     kind: Kind,
+    health: Arc<Health>,
+}
+
+/// A file that is only read: where it cannot be, whoever reads it says so.
+#[derive(Debug)]
+struct ReadFile {
+    file: Box<dyn DiskFile>,
     health: Arc<Health>,
 }
 
@@ -61,10 +69,22 @@ fn note<T>(
     done
 }
 
+/// Notes that a read returns, and not how.
+fn timed<T>(health: &Health, call: impl FnOnce() -> T) -> T {
+    let number = health.begin(Kind::Reads);
+    let done = call();
+    health.end(Kind::Reads, number);
+    done
+}
+
 impl Disk for Watched {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        if access == Access::Read || is_index(path) {
+        if is_index(path) {
             return self.disk.open(path, access);
+        }
+        if access == Access::Read {
+            let file = timed(&self.health, || self.disk.open(path, access))?;
+            return Ok(Box::new(ReadFile { file, health: self.health.clone() }));
         }
         let file = self.note(Kind::Names, "open a file for writing", path, |disk| disk.open(path, access))?;
         let small = path.as_os_str().as_encoded_bytes().ends_with(TEMPORARY.as_bytes());
@@ -132,6 +152,40 @@ impl DiskFile for WatchedFile {
 
     fn meta_at_hand(&self) -> Option<Meta> {
         self.file.meta_at_hand()
+    }
+
+    fn as_file(&self) -> Option<&File> {
+        self.file.as_file()
+    }
+}
+
+impl DiskFile for ReadFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        timed(&self.health, || self.file.read_at(buf, offset))
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn meta(&self) -> io::Result<Meta> {
+        timed(&self.health, || self.file.meta())
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    fn forget_cached(&self, range: Range<u64>) {
+        self.file.forget_cached(range);
     }
 
     fn as_file(&self) -> Option<&File> {

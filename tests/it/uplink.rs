@@ -226,3 +226,32 @@ async fn g3_who_waits_for_a_connection_has_the_head_of_his_answer_before_it() {
     reading.rest().await.expect_bytes(&large.bytes);
     expect_idle(&world.mirror).await;
 }
+
+#[tokio::test]
+async fn a_second_reader_far_ahead_does_not_wait_for_the_whole_blob_where_every_fill_has_one_connection() {
+    const FILLS: u64 = 4;
+    const SIZE: u64 = 64 * MIB;
+    let world = World::with("max_connections = 2").await;
+    let blobs: Vec<_> = (0..FILLS).map(|seed| large_layer(80 + seed, SIZE)).collect();
+    let gates: Vec<_> = blobs.iter().map(|blob| gated(&world.upstream, blob)).collect();
+    world.upstream.share_link(64 * MIB);
+    let mut readers = Vec::new();
+    for blob in &blobs {
+        // Two readers of small ranges near the end, in different places. They have their heads, and so wait for bytes.
+        for start in [SIZE - MIB, SIZE - 9 * MIB] {
+            let asked = format!("{start}-{}", start + 999);
+            readers.push((blob, start as usize, world.blob(&blob.digest).range(&asked).open().await));
+        }
+    }
+    gates.iter().for_each(Gate::open);
+    let readers = readers.into_iter().map(|(blob, start, reading)| {
+        let (upstream, blob) = (&world.upstream, blob);
+        async move {
+            reading.rest().await.expect_range(&blob.bytes, start, start + 999);
+            let sent = upstream.sent_of(&blob.digest);
+            assert!(sent <= SIZE / 2, "{sent} bytes went before the 1000 from {start} on");
+        }
+    });
+    futures_util::future::join_all(readers).await;
+    world.mirror.stop().await;
+}

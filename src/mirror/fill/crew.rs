@@ -21,6 +21,8 @@ pub(super) struct Crew {
     pub(super) sequential: bool,
     pub(super) transfers: JoinSet<(Id, Done)>,
     pub(super) waiting: Waiting,
+    /// The last transfer that was sent out went to the lowest missing byte, and was the only one then.
+    pub(super) prefix_was_last: bool,
     under_way: Vec<Leg>,
     pace: Pace,
 }
@@ -77,6 +79,7 @@ impl Crew {
             sequential: false,
             transfers: JoinSet::new(),
             waiting: Waiting::default(),
+            prefix_was_last: false,
             under_way: Vec::new(),
             pace: Pace::default(),
         }

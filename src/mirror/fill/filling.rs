@@ -128,7 +128,12 @@ impl Driver {
     /// Sends a transfer out by a connection that has come; gives it back if there is nothing to fetch any more.
     fn use_turn(&self, crew: &mut Crew, ready: Ready, policy: FillPolicy) {
         let Ready { source, range, turn } = ready;
-        if let Some(range) = range.or_else(|| self.next_range(crew, &ways(&self.fill, policy, crew))) {
+        let mut ways = ways(&self.fill, policy, crew);
+        let is_alone = crew.busy() == 0;
+        // There may never be two at a time: neither the hash nor those who wait far ahead may have to wait for all.
+        ways.readers_first |= is_alone && crew.prefix_was_last;
+        if let Some(range) = range.or_else(|| self.next_range(crew, &ways)) {
+            crew.prefix_was_last = is_alone && range.start == self.fill.progress.borrow().present.prefix();
             crew.send(source, range, turn, None);
         }
     }

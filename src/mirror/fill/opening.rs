@@ -100,6 +100,8 @@ impl Driver {
                 return Err(End::WrongDigest(format!("upstream says that {} is empty", self.fill.digest)));
             }
             if let Some(late) = late.take() {
+                // Who waits for no more than a head should not wait for the disk.
+                self.fill.progress.send_modify(|progress| progress.size = Some(size));
                 // Two at once would be one too many for the store.
                 left = timeout(DISK_IS_LOST, late).await.ok().and_then(Result::ok).flatten();
             }
@@ -212,7 +214,10 @@ impl Driver {
         let whole = is_whole(&self.fill, source.site.policy().fill, *size);
         let outlook = Outlook { size: *size, present, under_way: &[], wants: &wants };
         // As if for one connection: what is asked comes before all else.
-        match plan::next(&outlook, &Ways { slots: 1, split: false, whole, piece: LARGEST }) {
+        match plan::next(
+            &outlook,
+            &Ways { slots: 1, readers_first: true, split: false, whole, piece: LARGEST },
+        ) {
             Some(range) if !is_here => First::Range(range),
             // A range that is here needs nobody's word but for whose it is. The rest follows.
             _ => First::Nothing,

@@ -3,7 +3,8 @@
 //! Every range it names is missing and under way nowhere else, so that what it brings is brought once (G1). One transfer
 //! always works at the lowest missing byte, because the hash runs along the prefix and whole readers read it. The others
 //! go where a reader waits, to whoever has had least first, so that a glance at the tail never waits behind somebody who
-//! reads on for hours. What is left of them reads ahead, for whoever has least ahead of him.
+//! reads on for hours. What is left of them reads ahead, for whoever has least ahead of him. A fill that is given one
+//! connection at a time, because others want them too, goes to the one and to the others by turns.
 
 use std::ops::Range;
 
@@ -43,6 +44,8 @@ pub(super) struct Wanting {
 pub(super) struct Ways {
     /// The most transfers at once.
     pub(super) slots: usize,
+    /// Where somebody waits comes before the lowest missing byte.
+    pub(super) readers_first: bool,
     /// Large enough to be fetched in several places at once where nobody waits.
     pub(super) split: bool,
     /// All of it is to be fetched, and not only what is asked.
@@ -68,12 +71,13 @@ pub(super) fn next(outlook: &Outlook<'_>, ways: &Ways) -> Option<Range<u64>> {
         taken.insert(range.clone());
     }
     let plan = Plan { outlook, ways, taken };
-    if ways.slots > 1 {
-        plan.lowest().or_else(|| plan.awaited()).or_else(|| plan.ahead())
-    } else {
-        // With one connection for all, who waits first is served first.
+    let needed = if ways.readers_first {
         plan.awaited().or_else(|| plan.lowest())
-    }
+    } else {
+        plan.lowest().or_else(|| plan.awaited())
+    };
+    // With one connection for all, nothing is fetched for who does not wait.
+    needed.or_else(|| if ways.slots > 1 { plan.ahead() } else { None })
 }
 
 /// Whether so little of some transfer is left that the next may be sent out.

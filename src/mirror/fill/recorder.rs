@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use futures_util::FutureExt;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::store::Partial;
@@ -13,54 +14,100 @@ use super::table::Fill;
 
 /// Present ranges are recorded at least this often, in bytes and in time, so that little is fetched again after a
 /// crash.
-const RECORD_EVERY_BYTES: u64 = 16 << 20;
+const RECORD_EVERY_BYTES: u64 = 8 << 20;
 const RECORD_EVERY: Duration = Duration::from_secs(2);
 
 /// Records present ranges, one recording at a time, after their data is synced.
 pub(super) struct Recorder {
     partial: Arc<Partial>,
     pub(super) due: tokio::time::Interval,
+    /// How much was present when it was last recorded.
     recorded: u64,
     since: Instant,
-    running: Option<tokio::task::JoinHandle<()>>,
+    /// The last recording failed.
+    failed: bool,
+    running: Option<Running>,
+}
+
+/// A recording under way, and how much the one before had.
+struct Running {
+    task: JoinHandle<bool>,
+    before: u64,
 }
 
 impl Recorder {
     pub(super) fn new(partial: Arc<Partial>, recorded: u64) -> Self {
         let mut due = interval_at(Instant::now() + RECORD_EVERY, RECORD_EVERY);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { partial, due, recorded, since: Instant::now(), running: None }
+        Self { partial, due, recorded, since: Instant::now(), failed: false, running: None }
     }
 
     /// Lets go of the file.
     pub(super) async fn settle(mut self) {
-        if let Some(running) = self.running.take() {
+        if let Some(Running { task, .. }) = self.running.take() {
             // A recording that failed has said so.
-            let _ = running.await;
+            let _ = task.await;
         }
     }
 
     /// Records what `fill` has, if enough has come since the last time.
     pub(super) fn record_if_due(&mut self, fill: &Fill) {
-        if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+        if self.running.as_ref().is_some_and(|running| !running.task.is_finished()) {
             return;
+        }
+        if let Some(Running { task, before }) = self.running.take() {
+            self.failed = !task.now_or_never().is_some_and(|recorded| recorded.unwrap_or(false));
+            if self.failed {
+                // The disk may take it the next time, though nothing comes meanwhile.
+                self.recorded = before;
+            }
         }
         let total = fill.progress.borrow().present.total();
-        let fresh = total.saturating_sub(self.recorded);
-        if fresh == 0 || (fresh < RECORD_EVERY_BYTES && self.since.elapsed() < RECORD_EVERY) {
+        if !is_due(total.saturating_sub(self.recorded), self.since.elapsed(), self.failed) {
             return;
         }
-        self.recorded = total;
+        let before = std::mem::replace(&mut self.recorded, total);
         self.since = Instant::now();
         let present = fill.progress.borrow().present.clone();
         let partial = Arc::clone(&self.partial);
         partial.set_anonymous(fill.is_anonymous());
         partial.add_sources(named(fill.confirmed()));
         let digest = fill.digest.clone();
-        self.running = Some(spawn_blocking(move || {
-            if let Err(error) = partial.record(&present) {
+        let task = spawn_blocking(move || {
+            let recorded = partial.record(&present);
+            if let Err(error) = &recorded {
                 tracing::debug!(%digest, %error, "the progress of a fill could not be recorded");
             }
-        }));
+            recorded.is_ok()
+        });
+        self.running = Some(Running { task, before });
+    }
+}
+
+/// Whether so much that is not recorded, so long after the last recording began, is worth another.
+fn is_due(fresh: u64, elapsed: Duration, failed: bool) -> bool {
+    let is_much = fresh >= RECORD_EVERY_BYTES && !failed;
+    fresh > 0 && (is_much || elapsed >= RECORD_EVERY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_is_recorded_by_bytes_and_by_time_and_what_failed_by_time() {
+        const SHORTLY: Duration = Duration::from_millis(100);
+        for (fresh, elapsed, failed, expected) in [
+            (0, RECORD_EVERY, false, false),
+            (0, RECORD_EVERY, true, false),
+            (1, SHORTLY, false, false),
+            (1, RECORD_EVERY, false, true),
+            (RECORD_EVERY_BYTES - 1, SHORTLY, false, false),
+            (RECORD_EVERY_BYTES, SHORTLY, false, true),
+            (RECORD_EVERY_BYTES, SHORTLY, true, false),
+            (1, RECORD_EVERY, true, true),
+        ] {
+            assert_eq!(is_due(fresh, elapsed, failed), expected, "{fresh} in {elapsed:?}, {failed}");
+        }
     }
 }

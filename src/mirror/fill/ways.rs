@@ -21,6 +21,8 @@ pub(super) fn ways(fill: &Fill, policy: FillPolicy, crew: &Crew) -> Ways {
     let split = crew.work.size > policy.split_above && policy.connections > 1;
     Ways {
         slots: if split { policy.connections } else { policy.connections.min(UNSPLIT) },
+        // With one connection for all, who waits first is served first.
+        readers_first: policy.connections == 1,
         split,
         whole: is_whole(fill, policy, crew.work.size),
         piece: crew.piece(),

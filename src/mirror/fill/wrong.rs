@@ -16,6 +16,8 @@ use crate::oci::Digest;
 use super::super::answer::Refusal;
 use super::super::site::Site;
 
+/// What is doubled where a 404 is remembered for less, or not at all: that is no reason to fetch wrong bytes for ever.
+const LEAST: Duration = Duration::from_secs(1);
 /// How often the pause is doubled at the most.
 const MOST_DOUBLED: u32 = 5;
 /// After which time without another it is forgotten.
@@ -81,7 +83,8 @@ fn pause_after(times: u32, endpoints: usize, ttl: Duration) -> Duration {
     let chances = u32::try_from(endpoints).unwrap_or(u32::MAX).max(1).saturating_mul(2);
     match times.checked_sub(chances) {
         None => Duration::ZERO,
-        Some(more) => ttl.saturating_mul(1 << more.min(MOST_DOUBLED)),
+        Some(0) => ttl,
+        Some(more) => ttl.max(LEAST).saturating_mul(1 << more.min(MOST_DOUBLED)),
     }
 }
 
@@ -102,7 +105,13 @@ mod tests {
                 Duration::from_secs(seconds),
                 "{times} of two endpoints"
             );
-            assert_eq!(pause_after(times, 1, Duration::ZERO), Duration::ZERO, "where nothing is remembered");
+        }
+    }
+
+    #[test]
+    fn g2_where_no_404_is_remembered_wrong_content_is_from_the_third_time_on() {
+        for (times, seconds) in [(1, 0), (2, 0), (3, 2), (4, 4), (5, 8), (99, 32)] {
+            assert_eq!(pause_after(times, 1, Duration::ZERO), Duration::from_secs(seconds), "{times}");
         }
     }
 

@@ -7,9 +7,9 @@ const SIZE: u64 = 1 << 30;
 const PIECE: u64 = 16 * MIB;
 
 /// One transfer and one for readers: a blob that is not split.
-const SINGLE: Ways = Ways { slots: 2, split: false, whole: true, piece: PIECE };
-const SPLIT: Ways = Ways { slots: 4, split: true, whole: true, piece: PIECE };
-const ASKED: Ways = Ways { slots: 4, split: true, whole: false, piece: PIECE };
+const SINGLE: Ways = Ways { slots: 2, readers_first: false, split: false, whole: true, piece: PIECE };
+const SPLIT: Ways = Ways { slots: 4, readers_first: false, split: true, whole: true, piece: PIECE };
+const ASKED: Ways = Ways { slots: 4, readers_first: false, split: true, whole: false, piece: PIECE };
 
 fn present(ranges: &[Range<u64>]) -> Ranges {
     ranges.iter().cloned().collect()
@@ -242,10 +242,22 @@ fn only_what_is_asked_is_fetched_where_the_policy_says_so() {
 
 #[test]
 fn with_one_connection_who_waits_is_served_before_the_prefix() {
-    let one = Ways { slots: 1, ..SINGLE };
+    let one = Ways { slots: 1, readers_first: true, ..SINGLE };
     hold([
         (one, vec![], vec![], vec![fresh(90 * MIB..91 * MIB)], Some(90 * MIB..91 * MIB), "he waits"),
         (one, vec![90 * MIB..91 * MIB], vec![], vec![fresh(90 * MIB..91 * MIB)], Some(0..PIECE), "he has it"),
+    ]);
+}
+
+#[test]
+fn where_it_is_the_readers_turn_who_waits_comes_before_the_prefix_and_the_prefix_before_reading_ahead() {
+    let turn = Ways { readers_first: true, ..SPLIT };
+    let (tail, part) = (fresh(SIZE - MIB..SIZE), fresh(90 * MIB..91 * MIB));
+    hold([
+        (turn, vec![], vec![], vec![tail, part], Some(SIZE - MIB..SIZE), "who came first"),
+        (turn, vec![SIZE - MIB..SIZE], vec![], vec![tail, part], Some(90 * MIB..91 * MIB), "then the other"),
+        (turn, vec![], vec![], vec![], Some(0..PIECE), "nobody waits"),
+        (turn, vec![], vec![0..PIECE], vec![], Some(PIECE..2 * PIECE), "and the prefix is on its way"),
     ]);
 }
 
@@ -267,6 +279,7 @@ proptest::proptest! {
         parts in proptest::collection::vec((0u64..2_000_000_000, 1u64..100_000_000), 0..5),
         wants in proptest::collection::vec((0u64..2_000_000_000, 1u64..200_000_000), 0..5),
         slots in 1usize..6,
+        readers_first: bool,
         split: bool,
         piece in 1u64..=16,
         last_first: bool,
@@ -276,7 +289,7 @@ proptest::proptest! {
         };
         let mut there = present(&clip(&parts));
         let wants: Vec<_> = clip(&wants).into_iter().map(fresh).collect();
-        let ways = Ways { slots, split, whole: true, piece: piece * MIB };
+        let ways = Ways { slots, readers_first, split, whole: true, piece: piece * MIB };
         let mut fetched = size - there.total();
         let mut running: Vec<Range<u64>> = Vec::new();
         loop {
@@ -288,7 +301,7 @@ proptest::proptest! {
                 proptest::prop_assert!(running.iter().all(|r| r.end <= range.start || range.end <= r.start));
                 let lowest = there.prefix();
                 running.push(range);
-                proptest::prop_assert!(slots == 1 || lowest == size || running.iter().any(|r| r.contains(&lowest)));
+                proptest::prop_assert!(slots == 1 || readers_first || lowest == size || running.iter().any(|r| r.contains(&lowest)));
             }
             if running.is_empty() { break };
             let done = running.remove(if last_first { running.len() - 1 } else { 0 });
