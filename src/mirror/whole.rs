@@ -62,7 +62,8 @@ impl Mirror {
     /// Whether the image of a stored manifest could be served whole. Blocks.
     pub(super) fn is_stored_whole(&self, target: &Target, digest: &Digest) -> bool {
         let here = Here { mirror: self, target };
-        here.manifest(digest).is_some_and(|manifest| is_whole(&manifest, &here, DEEPEST))
+        let platforms = &target.site.policy().complete_platforms;
+        here.manifest(digest).is_some_and(|manifest| is_whole(&manifest, &here, platforms, DEEPEST))
     }
 
     async fn is_whole(&self, target: &Target, manifest: &ManifestAnswer) -> bool {
