@@ -17,6 +17,7 @@ mod client;
 #[path = "instructions/layout.rs"]
 mod layout;
 #[path = "beside/process.rs"]
+#[allow(dead_code, reason = "instructions are counted here, and not the time of processors")]
 mod process;
 
 use std::fs;

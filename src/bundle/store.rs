@@ -271,16 +271,17 @@ mod tests {
     fn a_tag_that_has_moved_on_stays_unless_it_is_to_be_moved_back() {
         let digest = |name: &str| Digest::of(Algorithm::Sha256, name.as_bytes());
         let [first, second, third] = ["first", "second", "third"].map(digest);
+        let [once, twice] = [vec![first.clone()], vec![first.clone(), second.clone()]];
         for (stands_for, before, brought, move_back, expected) in [
             (None, &[][..], &first, false, Fate::Bound),
             // It was forgotten, and nothing is in the way.
-            (None, &[first.clone()], &first, false, Fate::Bound),
-            (Some(&first), &[first.clone()], &first, false, Fate::Bound),
-            (Some(&first), &[first.clone()], &second, false, Fate::Moved { back: false }),
-            (Some(&first), &[first.clone()], &second, true, Fate::Moved { back: false }),
-            (Some(&second), &[first.clone(), second.clone()], &first, false, Fate::Kept),
-            (Some(&second), &[first.clone(), second.clone()], &first, true, Fate::Moved { back: true }),
-            (Some(&second), &[first.clone(), second.clone()], &third, false, Fate::Moved { back: false }),
+            (None, &once[..], &first, false, Fate::Bound),
+            (Some(&first), &once[..], &first, false, Fate::Bound),
+            (Some(&first), &once[..], &second, false, Fate::Moved { back: false }),
+            (Some(&first), &once[..], &second, true, Fate::Moved { back: false }),
+            (Some(&second), &twice[..], &first, false, Fate::Kept),
+            (Some(&second), &twice[..], &first, true, Fate::Moved { back: true }),
+            (Some(&second), &twice[..], &third, false, Fate::Moved { back: false }),
         ] {
             assert_eq!(fate(stands_for, before, brought, move_back), expected);
         }

@@ -58,7 +58,10 @@ pub struct Office {
 
 /// What the rules give to anybody, as they are now: asked with the upstream and the repository.
 #[derive(Clone)]
-pub struct Given(pub Arc<dyn Fn(&str, &str) -> bool + Send + Sync>);
+pub struct Given(pub Arc<Gives>);
+
+/// Whether a repository of an upstream is given to anybody.
+pub type Gives = dyn Fn(&str, &str) -> bool + Send + Sync;
 
 impl fmt::Debug for Given {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

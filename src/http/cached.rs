@@ -65,10 +65,7 @@ fn read_now(file: BorrowedFd<'_>, into: &mut [u8], place: u64) -> rustix::io::Re
 fn is_memory(file: BorrowedFd<'_>) -> bool {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
-    fstatfs(file).is_ok_and(|stat| {
-        let kind = i64::from(stat.f_type);
-        kind == TMPFS || kind == RAMFS
-    })
+    fstatfs(file).is_ok_and(|stat| stat.f_type == TMPFS || stat.f_type == RAMFS)
 }
 
 /// All bytes of a small span, if they can be had without a wait.

@@ -96,7 +96,7 @@ impl Door {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("it begins with neither http:// nor https://"));
         }
-        if url[Position::AfterPort..].trim_matches('/') != "" || !url.username().is_empty() {
+        if !url[Position::AfterPort..].trim_matches('/').is_empty() || !url.username().is_empty() {
             return Err(wrong("there is more in it than a host and a port"));
         }
         let tls = tls(if url.scheme() == "https" { authorities(ca)? } else { RootCertStore::empty() })?;

@@ -313,7 +313,7 @@ fn a_removal_that_is_told_less_than_was_written_leaves_nothing_behind() {
         let papers = look(folder.path())
             .into_keys()
             .filter(|path| path.to_str().unwrap().contains("/certs.d/mirror."));
-        assert_eq!(papers.collect::<Vec<_>>(), [PathBuf::new(); 0], "{client:?}");
+        assert_eq!(papers.collect::<Vec<_>>(), Vec::<PathBuf>::new(), "{client:?}");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Memory stays flat, however many clients there are and however slowly they take what they asked for.
 
+#![expect(clippy::print_stdout, reason = "a figure for who runs it with its output shown")]
+
 use std::time::Duration;
 
 use crate::support::client::{Connection, Reading, Request};

@@ -2,6 +2,8 @@
 //!
 //! 192 MB on a link of 25 MB/s, and 128 MB on one of 16 MB/s; 1 GB on one of 100 MB/s where `ROADSTEAD_TEST_FULL` is set.
 
+#![expect(clippy::print_stdout, reason = "a figure for who runs it with its output shown")]
+
 use std::ops::Range;
 
 use crate::body::Body;
@@ -95,7 +97,6 @@ impl Scene {
     }
 
     /// The blob comes right, and the second half of it costs little more than that.
-    #[expect(clippy::print_stdout, reason = "a figure for who runs it with its output shown")]
     async fn expect_rest(&self, before: u64) {
         let request = self.mirror.get(&blob_path(&self.blob.digest));
         Body::open(&request, self.blob.bytes.clone()).await.rest().await;
@@ -111,7 +112,6 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[expect(clippy::print_stdout, reason = "a figure for who runs it with its output shown")]
 async fn g1_g8_after_kill_9_in_the_middle_of_a_large_blob_upstream_sends_the_rest_and_little_more() {
     for kill in 1..=KILLS {
         // On a link on which what is recorded every two seconds is too little.

@@ -148,7 +148,10 @@ mod tests {
 
     /// Takes lines once it is let.
     #[derive(Clone, Default)]
-    struct Out(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Out(Arc<(Mutex<State>, Condvar)>);
+
+    /// Whether it is let, and what it has taken.
+    type State = (bool, Vec<u8>);
 
     impl Out {
         fn open(&self) {

@@ -190,7 +190,7 @@ fn g8_power_that_goes_at_any_operation_of_an_import_shows_no_manifest_without_it
 /// at all.
 fn lose_power_at(cargo: &Cargo, point: usize) -> (usize, bool) {
     let (base, home) = (Path::new("/ship"), Path::new("/ship/data"));
-    let options = ImportOptions { naming: naming(), limits: Limits::default() };
+    let options = ImportOptions { naming: naming(), limits: Limits::default(), move_back: false };
     // The store is there: what an import does to it is what is looked at.
     let disk = PowerDisk::new(base);
     open_on(Arc::new(disk.clone()), home).close();

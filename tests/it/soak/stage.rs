@@ -433,7 +433,8 @@ impl Stage {
         let seed = wares.len() as u64 + 1;
         let image = image(seed, &[1_000 + dice.below(50_000), 100_000 + dice.below(900_000)]);
         let artifact = artifact(10_000 + seed, &image.manifest);
-        let ware = Ware { image, artifact, tag: format!("w{seed}"), homes, has_fallback: seed % 2 == 0 };
+        let ware =
+            Ware { image, artifact, tag: format!("w{seed}"), homes, has_fallback: seed.is_multiple_of(2) };
         let mut names = self.shared.names.lock().unwrap();
         let manifests = [&ware.image.manifest, &ware.artifact.manifest];
         let objects = manifests.into_iter().chain(ware.image.blobs()).chain(ware.artifact.blobs());

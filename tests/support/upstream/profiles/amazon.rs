@@ -46,10 +46,7 @@ async fn private(mut profile: Profile, line: String, tell: impl Fn(&str) + Send 
     profile.lines.push(line);
     let s3 = profile.storage(Style::S3, true).await;
     let (breaches, time) = (profile.breaches.clone(), profile.time.clone());
-    let of_now = {
-        let time = time.clone();
-        move || format!("password-of-hour-{}", 12 * time.now())
-    };
+    let of_now = move || format!("password-of-hour-{}", 12 * time.now());
     let good = of_now.clone();
     let hand_over = move || {
         let password = of_now();
