@@ -188,6 +188,10 @@ impl DiskFile for ReadFile {
         self.file.forget_cached(range);
     }
 
+    fn meta_at_hand(&self) -> Option<Meta> {
+        self.file.meta_at_hand()
+    }
+
     fn as_file(&self) -> Option<&File> {
         self.file.as_file()
     }

@@ -109,7 +109,7 @@ impl Upstream {
         let answer = Box::pin(asked).await;
         let refused = answer.as_ref().ok().filter(|reply| !reply.crossed).and_then(|reply| {
             let status = reply.response.status();
-            matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN).then_some(())
+            matches!(status.as_u16(), 401 | 403).then_some(())
         });
         match refused {
             Some(()) => standing.ended(FORBIDDEN),
@@ -388,5 +388,5 @@ impl Upstream {
 
 /// Whether a status says that a password was taken.
 fn is_taken(status: StatusCode) -> bool {
-    status.is_success() || matches!(status, StatusCode::NOT_FOUND | StatusCode::RANGE_NOT_SATISFIABLE)
+    status.is_success() || matches!(status.as_u16(), 404 | 416)
 }

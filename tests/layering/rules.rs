@@ -171,6 +171,7 @@ const USES_FILES: &[&str] = &[
     "src/server/outgoing.rs",
     "src/http/cached.rs",
     "src/bundle/files.rs",
+    "src/commands/authority.rs",
     "src/commands/bench.rs",
     "src/commands/warm.rs",
     "src/commands/client_config.rs",

@@ -154,6 +154,7 @@ fn used() -> Metrics {
         ..StoreFigures::default()
     });
     metrics.memory(&[("blob", 1)], 2);
+    metrics.verified(1, 1, &[("missing", 1)], 1);
     metrics.warmed("nightly", &Warmed { incomplete: 0, ended: Some(1), waits: false });
     metrics
 }

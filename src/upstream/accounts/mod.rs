@@ -302,7 +302,7 @@ mod tests {
             assert_eq!(login, Ok(Some(Login::new(user, "hidden"))), "{user}");
             assert_eq!(with_own.who(&at.url, &repository), Who::User(user.to_owned()));
         }
-        assert_eq!(with_own.names().collect::<Vec<_>>(), ["", "http://branch.example"]);
+        assert_eq!(with_own.names().collect::<Vec<_>>(), ["", "http://branch.example/"]);
         let alone = Accounts::new(Vec::new(), &[own, secure.clone()]);
         assert_eq!(ask(&alone, &secure).await, Ok(false));
         assert!(alone.cover(&repository), "what came by it is not for everybody");
