@@ -6,6 +6,7 @@ use super::here::pull;
 use super::wire::{get, post};
 use crate::support::images::{Image, image, image_of, index, layer};
 use crate::support::mirror::{REGISTRY, Setup};
+use crate::support::soon;
 use crate::support::upstream::Upstream;
 
 fn names(list: &Value) -> Vec<&str> {
@@ -153,12 +154,20 @@ async fn whoever_brings_much_may_ask_for_room_and_what_went_for_it() {
         let figure = |name: &str| room[name].as_u64().unwrap();
         (figure("free_bytes"), figure("evictable_bytes"), figure("mark"))
     };
-    let (free, evictable, mark) = room(json!([])).await;
-    assert!(free < 8_700_000 && evictable >= 8_000_000, "{free} {evictable}");
+    // A client has its last byte before the blob is in the store for good.
+    let stored = async {
+        loop {
+            let (free, evictable, mark) = room(json!([])).await;
+            if evictable >= 8_000_000 {
+                return (free, evictable, mark);
+            }
+        }
+    };
+    let (free, evictable, mark) = soon("the image stored", stored).await;
+    assert!(free < 8_700_000, "{free} {evictable}");
     let (same, beside, _) = room(json!([old.layers[0].digest])).await;
     assert_eq!(same, free);
     assert!(evictable - beside >= 8_000_000, "{evictable} {beside}");
-    assert_eq!(post(&mirror, "/api/v1/content/room", json!({ "keep": ["x"] })).await.0, 400);
     let evicted = async || get(&mirror, &format!("/api/v1/content/evicted?since={mark}")).await.1;
     assert_eq!(evicted().await, json!({ "images": [], "and_more": false }));
     pull(&mirror, "team/app", "new", &new).await;

@@ -222,7 +222,8 @@ async fn g10_credentials_that_are_refused_are_no_word_on_the_object() {
     let upstream = Upstream::start().await;
     upstream.push(REPOSITORY, Some(TAG), &image);
     upstream.require_basic(None, "ann", "secret");
-    upstream.script(on().with("authorization"), status(403));
+    upstream.script(on().manifests().with("authorization"), status(403));
+    upstream.script(on().blobs().with("authorization"), status(403));
     let setup = Setup::empty();
     let lines = format!("default = true\n{LINES}{}", credentials(&setup, "ann", "secret"));
     let mirror = setup.upstream(REGISTRY, &upstream, &lines).start().await;
