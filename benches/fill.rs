@@ -12,7 +12,10 @@
 
 #[path = "fill/measure.rs"]
 mod measure;
+#[path = "noise.rs"]
+mod noise;
 #[path = "fill/registry.rs"]
+#[allow(dead_code, reason = "this needs a part of what it can")]
 mod registry;
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -74,7 +77,7 @@ fn main() {
         ROWS.iter().filter(|row| picked.is_empty() || picked.iter().any(|word| row.name.contains(word)))
     {
         let size = size / row.part;
-        let registry = Registry::start(row.line, size, trip);
+        let registry = Registry::start(row.line, &[size], trip);
         let pulls: Vec<Pull> = (0..runs).map(|_| pull(row, &registry, size)).collect();
         let mut seconds: Vec<f64> = pulls.iter().map(|pull| pull.took.as_secs_f64()).collect();
         seconds.sort_by(f64::total_cmp);
@@ -112,7 +115,7 @@ fn pull(row: &Row, registry: &Registry, size: u64) -> Pull {
         let mut mirror = setup.spawn().await;
         let sent = registry.sent();
         let begun = Instant::now();
-        read(&mirror, &registry.path(), size);
+        read(&mirror, &registry.path(0), size);
         let ended = Instant::now();
         let pull = Pull {
             took: ended - begun,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use roadstead::oci::{Algorithm, Digest, Hasher};
 
+use crate::noise::noise;
+
 /// The repository that has everything.
 pub(crate) const REPOSITORY: &str = "bench/app";
 
@@ -17,20 +19,12 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// How much there is.
 #[derive(Clone, Copy)]
 pub(crate) struct Sizes {
-    layers: usize,
-    layer: usize,
-    small: usize,
-    small_size: usize,
-    tags: usize,
-}
-
-impl Sizes {
-    /// For measurements.
-    pub(crate) const FULL: Self =
-        Self { layers: 16, layer: 64 << 20, small: 1000, small_size: 256 << 10, tags: 1000 };
-    /// To see that all of it runs.
-    pub(crate) const SMALL: Self =
-        Self { layers: 2, layer: 1 << 20, small: 10, small_size: 64 << 10, tags: 10 };
+    /// How many layers there are, and how large each is.
+    pub(crate) layers: (usize, usize),
+    /// The same of smaller blobs.
+    pub(crate) small: (usize, usize),
+    /// How many tags.
+    pub(crate) tags: usize,
 }
 
 /// A blob.
@@ -62,15 +56,15 @@ impl Content {
             fs::create_dir_all(of_repository.join(part)).unwrap();
         }
         let mut seed = 0;
-        let mut blobs = |count: usize, size: usize| -> Vec<Blob> {
+        let mut blobs = |(count, size): (usize, usize)| -> Vec<Blob> {
             let one = |_| {
                 seed += 1;
                 put_blob(&of_repository, &noise(seed, size))
             };
             (0..count).map(one).collect()
         };
-        let layers = blobs(sizes.layers, sizes.layer);
-        let small = blobs(sizes.small, sizes.small_size);
+        let layers = blobs(sizes.layers);
+        let small = blobs(sizes.small);
         let manifests = of_repository.join("manifests");
         let tag = |tag| {
             let config = put_blob(&of_repository, format!("{{\"tag\":{tag}}}").as_bytes());
@@ -103,19 +97,4 @@ fn put_blob(of_repository: &Path, bytes: &[u8]) -> Blob {
     let path = of_repository.join("blobs").join(digest.to_string());
     fs::File::create(path).unwrap().write_all(bytes).unwrap();
     Blob { path: format!("/v2/{REPOSITORY}/blobs/{digest}"), size: bytes.len() as u64 }
-}
-
-/// Bytes that do not compress, others for each seed.
-fn noise(seed: u64, size: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(size);
-    while bytes.len() < size {
-        // xorshift64*
-        state ^= state >> 12;
-        state ^= state << 25;
-        state ^= state >> 27;
-        bytes.extend_from_slice(&state.wrapping_mul(0x2545_F491_4F6C_DD1D).to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
 }

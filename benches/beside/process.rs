@@ -1,10 +1,15 @@
 //! A server as a process: started, watched, and ended with whoever measures it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take to listen, and to end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process, ended when this is dropped.
 pub(crate) struct Process(Child);
@@ -20,27 +25,48 @@ impl Process {
 
     /// Waits until it takes connections.
     pub(crate) fn await_port(&mut self, address: SocketAddr, log: &Path) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(address).is_err() {
             let ended = self.0.try_wait().unwrap();
             assert!(
                 ended.is_none() && Instant::now() < deadline,
                 "{address}: {}",
-                std::fs::read_to_string(log).unwrap_or_default()
+                fs::read_to_string(log).unwrap_or_default()
             );
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 
     /// The processor time that it and its children have used.
     pub(crate) fn busy(&self) -> Duration {
+        self.all().iter().filter_map(|pid| Some(Stat::of(*pid)?.busy)).sum()
+    }
+
+    /// Forgets the most memory it has had so far.
+    pub(crate) fn forget_peak(&self) {
+        for pid in self.all() {
+            let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+        }
+    }
+
+    /// The most memory that it and its children have had resident, each at its own time, in bytes.
+    pub(crate) fn peak(&self) -> u64 {
+        self.all().iter().map(|pid| memory(*pid, "VmHWM:")).sum()
+    }
+
+    /// What they have resident now.
+    pub(crate) fn resident(&self) -> u64 {
+        self.all().iter().map(|pid| memory(*pid, "VmRSS:")).sum()
+    }
+
+    /// It and its children.
+    fn all(&self) -> Vec<u32> {
         let own = self.0.id();
-        let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let children = fs::read_dir("/proc").unwrap().filter_map(|entry| {
             let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = Stat::of(pid)?;
-            (stat.parent == own).then_some(stat.busy)
+            (Stat::of(pid)?.parent == own).then_some(pid)
         });
-        Stat::of(own).map_or(Duration::ZERO, |stat| stat.busy) + children.sum::<Duration>()
+        [own].into_iter().chain(children).collect()
     }
 }
 
@@ -48,18 +74,30 @@ impl Drop for Process {
     fn drop(&mut self) {
         // nginx ends its workers on SIGTERM, and would leave them on SIGKILL.
         if let Ok(raw) = i32::try_from(self.0.id())
-            && let Some(pid) = rustix::process::Pid::from_raw(raw)
+            && let Some(pid) = Pid::from_raw(raw)
         {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = kill_process(pid, Signal::TERM);
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + PATIENCE;
         while matches!(self.0.try_wait(), Ok(None)) {
             if Instant::now() > deadline {
                 let _ = self.0.kill();
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// The processor time that this process has used.
+pub(crate) fn own_time() -> Duration {
+    Stat::of(std::process::id()).map_or(Duration::ZERO, |stat| stat.busy)
+}
+
+/// A line of `/proc/PID/status`, in bytes.
+fn memory(pid: u32, line: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kilobytes = text.lines().find_map(|of| of.strip_prefix(line)?.trim().strip_suffix(" kB"));
+    kilobytes.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or_default() << 10
 }
 
 /// A line of `/proc/PID/stat`, see proc(5).
@@ -72,7 +110,7 @@ impl Stat {
     fn of(pid: u32) -> Option<Self> {
         /// What Linux counts it in, whatever the kernel was built with.
         const TICK: Duration = Duration::from_millis(10);
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in front may hold anything, blanks as well.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let ticks = |field: usize| fields.get(field)?.parse::<u32>().ok();

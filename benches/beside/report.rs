@@ -1,98 +1,84 @@
-//! What was measured, for people: a table, and a picture.
+//! What was measured, for people and for programs: tables, JSON, and what it was measured on.
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// What a row counts.
-#[derive(Clone, Copy)]
-pub(crate) enum Unit {
-    /// Bytes of bodies.
-    Bytes,
-    /// Requests.
-    Requests,
-}
+use serde_json::{Value, json};
 
-/// A kind of load, for each server.
-pub(crate) struct Row {
-    pub(crate) name: &'static str,
-    pub(crate) unit: Unit,
-    /// The first is the one that the others are compared with.
-    pub(crate) measured: Vec<Measured>,
-}
+use crate::picture::picture;
+use crate::plan::Bench;
+use crate::servers::find;
+use crate::table::{Column, Row, Subject, digits, spread};
 
-/// What came of one server.
-pub(crate) struct Measured {
-    server: &'static str,
-    /// Units a second, of each round.
-    rates: Vec<f64>,
-    /// Seconds of processor time a unit, of each round.
-    costs: Vec<f64>,
-}
+/// What stands in the way of goals that are not reached: a line for each, its figure, a tab, and the reason.
+const IN_THE_WAY: &str = include_str!("in-the-way.tsv");
 
-impl Measured {
-    pub(crate) fn of(server: &'static str) -> Self {
-        Self { server, rates: Vec::new(), costs: Vec::new() }
+/// A row in Markdown.
+pub(crate) fn row(row: &Row) -> String {
+    let mut text = format!("### {}\n\n", row.title);
+    if !row.subjects.is_empty() {
+        text.push_str(&table(row));
+        text.push('\n');
     }
-
-    pub(crate) fn add(&mut self, rate: f64, cost: f64) {
-        self.rates.push(rate);
-        self.costs.push(cost);
+    for note in &row.notes {
+        let _ = writeln!(text, "{note}\n");
     }
+    text
 }
 
-/// The middle one, the least and the most.
-fn spread(values: &[f64]) -> (f64, f64, f64) {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1])
-}
-
-impl Unit {
-    /// By what rates and costs are multiplied to be read, and what they are then.
-    fn scale(self) -> (f64, &'static str, f64, &'static str) {
-        match self {
-            Self::Bytes => (1e-9, "GB/s", 1e9, "CPU s per GB"),
-            Self::Requests => (1.0, "requests/s", 1e6, "CPU us each"),
+fn table(row: &Row) -> String {
+    let heads = row.columns.iter().map(|column| {
+        if column.compared {
+            format!("{} | of the first |", column.name)
+        } else {
+            format!("{} |", column.name)
         }
-    }
-}
-
-/// Markdown.
-pub(crate) fn table(rows: &[Row]) -> String {
-    let mut text = String::new();
-    for row in rows {
-        let (by_rate, rates, by_cost, costs) = row.unit.scale();
-        let _ = writeln!(text, "| {} | {rates} | of the first | {costs} | of the first |", row.name);
-        let _ = writeln!(text, "|---|---|---|---|---|");
-        let (first_rate, first_cost) = (spread(&row.measured[0].rates).0, spread(&row.measured[0].costs).0);
-        for measured in &row.measured {
-            let shown = |values: &[f64], by: f64| {
-                let (middle, least, most) = spread(values);
-                format!("{} ({} to {})", figure(middle * by), figure(least * by), figure(most * by))
-            };
-            let _ = writeln!(
-                text,
-                "| {} | {} | {:.2} | {} | {:.2} |",
-                measured.server,
-                shown(&measured.rates, by_rate),
-                spread(&measured.rates).0 / first_rate,
-                shown(&measured.costs, by_cost),
-                spread(&measured.costs).0 / first_cost,
-            );
+    });
+    let width: usize = row.columns.iter().map(|column| 1 + usize::from(column.compared)).sum();
+    let mut text = format!("| | {}\n|---|{}\n", heads.collect::<Vec<_>>().join(" "), "---|".repeat(width));
+    for subject in &row.subjects {
+        let _ = write!(text, "| {} |", subject.name);
+        for (at, column) in row.columns.iter().enumerate() {
+            let _ = write!(text, " {} |", values(&subject.values[at]));
+            if column.compared {
+                let ratio = row.ratio(at, &subject.name, &row.subjects[0].name).unwrap_or_default();
+                let _ = write!(text, " {ratio:.2} |");
+            }
         }
         text.push('\n');
     }
     text
 }
 
-/// Three digits that say something.
-fn figure(value: f64) -> String {
-    match value {
-        value if value >= 100.0 => format!("{value:.0}"),
-        value if value >= 10.0 => format!("{value:.1}"),
-        value => format!("{value:.2}"),
+/// The middle of them, and between which they are.
+fn values(values: &[f64]) -> String {
+    let (middle, least, most) = spread(values);
+    match values {
+        [one] => digits(*one),
+        _ if digits(least) == digits(most) => digits(middle),
+        _ => format!("{} ({} to {})", digits(middle), digits(least), digits(most)),
     }
+}
+
+/// The goals of all rows in Markdown.
+pub(crate) fn goals(rows: &[Row]) -> String {
+    let mut text =
+        "| figure | goal | measured | reached | what stands in the way |\n|---|---|---|---|---|\n".to_owned();
+    for goal in rows.iter().flat_map(|row| &row.goals) {
+        let reached = goal.part >= 1.0;
+        // Never rounded up to what it is not.
+        let part = if reached { "yes".to_owned() } else { format!("{:.0} %", (goal.part * 100.0).floor()) };
+        let why = if reached { "" } else { in_the_way(&goal.figure) };
+        let _ = writeln!(text, "| {} | {} | {} | {part} | {why} |", goal.figure, goal.goal, goal.measured);
+    }
+    text
+}
+
+fn in_the_way(figure: &str) -> &'static str {
+    let mut lines = IN_THE_WAY.lines().filter_map(|line| line.split_once('\t'));
+    lines.find(|(of, _)| *of == figure).map_or("", |(_, why)| why)
 }
 
 /// What it was measured on.
@@ -104,57 +90,80 @@ pub(crate) fn machine() -> String {
     let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
     let gibibytes = memory.and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / f64::from(1 << 20);
     format!(
-        "{} cores of {}, {gibibytes:.0} GiB, Linux {}; client and servers on the same machine",
+        "{} cores of {}, {gibibytes:.0} GiB, Linux {}; {}; client and servers on the same machine, over loopback",
         std::thread::available_parallelism().map_or(0, usize::from),
         model.map_or("an unknown processor", |(_, name)| name),
         read("/proc/sys/kernel/osrelease").trim(),
+        versions(),
     )
 }
 
-/// Writes table and pictures to `benches/results`.
-pub(crate) fn write(rows: &[Row]) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/results");
+fn versions() -> String {
+    let said = |program: &str, argument: &str| {
+        let output = Command::new(find(program)?).arg(argument).output().ok()?;
+        let text = [output.stdout, output.stderr].concat();
+        let line = String::from_utf8_lossy(&text).lines().next()?.to_owned();
+        Some(line.replace("nginx version: ", "").replace(" Copyright (C) 2012 Will Glozer", ""))
+    };
+    let all = [("nginx", "-v"), ("docker-registry", "--version"), ("wrk", "-v")];
+    let found: Vec<String> = all.iter().filter_map(|(program, argument)| said(program, argument)).collect();
+    format!("roadstead {}, {}", env!("CARGO_PKG_VERSION"), found.join(", "))
+}
+
+/// Writes all of it: to `benches/results` if it is of all rows, else below `target`.
+pub(crate) fn write(bench: &Bench, rows: &[Row]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join(if bench.is_whole() { "benches/results" } else { "target/bench-results" });
     fs::create_dir_all(&folder).unwrap();
-    let text = format!("# Beside other servers\n\n{}.\n\n{}", machine(), table(rows));
-    fs::write(folder.join("beside.md"), text.trim_end().to_owned() + "\n").unwrap();
-    for row in rows {
-        let name = row.name.replace(' ', "-");
-        fs::write(folder.join(format!("{name}.svg")), picture(row)).unwrap();
+    let file = |name: &str| -> PathBuf { folder.join(format!("{}{name}", bench.name)) };
+    let mut text = format!(
+        "# Measured: roadstead {}\n\n{}. Each figure is the median of {} rounds, in which the servers take turns; least and most \
+         are beside it. Ratios are medians of those of each round.\n\n## Goals\n\n{}\n## Rows\n\n",
+        bench.name,
+        machine(),
+        bench.rounds,
+        goals(rows)
+    );
+    for of in rows {
+        text.push_str(&row(of));
+        if let Some(svg) = picture(of) {
+            let name = format!("-{}.svg", of.id);
+            fs::write(file(&name), svg).unwrap();
+            let _ = writeln!(text, "![{}]({}{name})\n", of.title, bench.name);
+        }
     }
+    fs::write(file(".md"), text.trim_end().to_owned() + "\n").unwrap();
+    let all = json!({
+        "version": bench.name,
+        "machine": machine(),
+        "rows": rows.iter().map(json_of).collect::<Vec<_>>(),
+    });
+    fs::write(file(".json"), serde_json::to_string_pretty(&all).unwrap() + "\n").unwrap();
     println!("written to {}", folder.display());
 }
 
-/// Bars: what each unit costs each server, and between which values the rounds lie.
-fn picture(row: &Row) -> String {
-    const LEFT: usize = 190;
-    const WIDTH: f64 = 380.0;
-    const BAR: usize = 18;
-    const STEP: usize = 30;
-    let (_, _, by_cost, costs) = row.unit.scale();
-    let most = row.measured.iter().map(|measured| spread(&measured.costs).2).fold(0.0, f64::max);
-    let height = 40 + STEP * row.measured.len();
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"660\" height=\"{height}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<text x=\"8\" y=\"20\" font-weight=\"bold\">{}: {costs}</text>\n",
-        row.name
-    );
-    for (at, measured) in row.measured.iter().enumerate() {
-        let (middle, least, highest) = spread(&measured.costs);
-        let x = |value: f64| LEFT as f64 + value / most * WIDTH;
-        let y = 34 + STEP * at;
-        let (bar, text, line) = (x(middle) - LEFT as f64, y + 13, y + BAR / 2);
-        let _ = writeln!(
-            svg,
-            "<text x=\"8\" y=\"{text}\">{}</text><rect x=\"{LEFT}\" y=\"{y}\" width=\"{bar:.1}\" height=\"{BAR}\" \
-             fill=\"#3b78a8\"/><line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{line}\" y2=\"{line}\" stroke=\"#222\"/>\
-             <text x=\"{:.1}\" y=\"{text}\">{}</text>",
-            measured.server,
-            x(least),
-            x(highest),
-            x(highest) + 6.0,
-            figure(middle * by_cost),
-        );
-    }
-    svg.push_str("</svg>\n");
-    svg
+fn json_of(row: &Row) -> Value {
+    let named = |columns: &[Column], subject: &Subject| -> Value {
+        columns
+            .iter()
+            .map(|column| column.name.to_owned())
+            .zip(subject.values.iter().map(|of| json!(of)))
+            .collect()
+    };
+    json!({
+        "id": row.id,
+        "title": row.title,
+        "failed": row.failed,
+        "notes": row.notes,
+        "servers": row.subjects.iter().map(|subject| json!({
+            "name": subject.name,
+            "rounds": named(&row.columns, subject),
+        })).collect::<Vec<_>>(),
+        "goals": row.goals.iter().map(|goal| json!({
+            "figure": goal.figure,
+            "goal": goal.goal,
+            "measured": goal.measured,
+            "part": goal.part,
+        })).collect::<Vec<_>>(),
+    })
 }

@@ -1,4 +1,5 @@
-//! An upstream that costs next to nothing: one thread a connection, which sends the same block again and again.
+//! An upstream that costs next to nothing: one thread a connection, which sends the same block again and again, each blob
+//! from another place of it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::support::images::noise;
+use crate::noise::noise;
 
 /// What is sent again and again. No multiple of anything that bodies are cut into.
 const BLOCK: u64 = 4_000_037;
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The most that is written at once.
 const PIECE: u64 = 128 << 10;
 /// What a line may make up for after it was handed something late.
@@ -29,19 +31,35 @@ pub(crate) enum Line {
     Shared(u64),
 }
 
-/// A registry with one blob; its threads end with the process.
+/// A registry with some blobs, and an image of all of them; its threads end with the process.
 #[derive(Debug)]
 pub(crate) struct Registry {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
+/// A blob, which is the block again and again from some place of it.
+#[derive(Debug)]
+struct Blob {
+    digest: String,
+    size: u64,
+    from: u64,
+}
+
+/// What is asked for.
+enum Asked<'a> {
+    Blob(&'a Blob),
+    Manifest,
+    Ping,
+}
+
 #[derive(Debug)]
 struct Shared {
     line: Line,
     trip: Duration,
-    size: u64,
-    digest: String,
+    blobs: Vec<Blob>,
+    /// The manifest of the image and its digest.
+    manifest: (String, String),
     block: Vec<u8>,
     /// When the line that all share is free again.
     free: Mutex<Instant>,
@@ -50,21 +68,15 @@ struct Shared {
 }
 
 impl Registry {
-    /// Holds one blob of `size` bytes, and lets every answer wait for `trip`.
-    pub(crate) fn start(line: Line, size: u64, trip: Duration) -> Self {
-        let block = noise(size, BLOCK).to_vec();
-        let mut hasher = Sha256::new();
-        let mut left = size;
-        while left > 0 {
-            let part = left.min(BLOCK);
-            hasher.update(&block[..part as usize]);
-            left -= part;
-        }
-        let digest =
-            hasher.finalize().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"));
+    /// Holds blobs of these sizes, and lets every answer wait for `trip`.
+    pub(crate) fn start(line: Line, sizes: &[u64], trip: Duration) -> Self {
+        let block = noise(7, BLOCK as usize);
+        let blobs: Vec<Blob> = (0_u64..).zip(sizes).map(|(at, size)| Blob::of(&block, at, *size)).collect();
+        let text = manifest(&blobs);
+        let manifest = (text.clone(), digest(|hasher| hasher.update(&text)));
         let (now, sent) = (Instant::now(), AtomicU64::new(0));
         let shared =
-            Shared { line, trip, size, digest, block, free: Mutex::new(now), sent, last: Mutex::new(now) };
+            Shared { line, trip, blobs, manifest, block, free: Mutex::new(now), sent, last: Mutex::new(now) };
         let shared = Arc::new(shared);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -84,9 +96,19 @@ impl Registry {
         format!("http://{}", self.address)
     }
 
-    /// Where its blob is.
-    pub(crate) fn path(&self) -> String {
-        format!("/v2/team/app/blobs/{}", self.shared.digest)
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where a blob is.
+    pub(crate) fn path(&self, blob: usize) -> String {
+        format!("/v2/team/app/blobs/{}", self.shared.blobs[blob].digest)
+    }
+
+    /// Where the manifest of all its blobs is, by a tag.
+    pub(crate) fn image(&self) -> String {
+        "/v2/team/app/manifests/latest".to_owned()
     }
 
     /// How many bytes of bodies it has sent so far.
@@ -123,8 +145,43 @@ impl Shared {
         }
     }
 
+    fn asked(&self, head: &str) -> Option<Asked<'_>> {
+        let path = head.split_whitespace().nth(1)?;
+        let path = path.split('?').next()?;
+        if path == "/v2/" {
+            return Some(Asked::Ping);
+        }
+        match path.rsplit_once("/blobs/") {
+            Some((_, digest)) => self.blobs.iter().find(|blob| blob.digest == digest).map(Asked::Blob),
+            None => path.contains("/manifests/").then_some(Asked::Manifest),
+        }
+    }
+
+    /// Sends the manifest; it is so small that no line holds it up.
+    fn tell(&self, stream: &mut TcpStream, head: &str) -> std::io::Result<()> {
+        let (manifest, digest) = &self.manifest;
+        let mut answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nContent-Type: {MANIFEST}\r\nDocker-Content-Digest: {digest}\r\n\r\n",
+            manifest.len()
+        );
+        if !head.starts_with("head ") {
+            self.sent.fetch_add(manifest.len() as u64, Ordering::SeqCst);
+            answer.push_str(manifest);
+        }
+        stream.write_all(answer.as_bytes())
+    }
+
     fn answer(&self, stream: &mut TcpStream, head: &str) -> std::io::Result<()> {
-        let size = self.size;
+        let asked = self.asked(head);
+        let (blob, kind) = match &asked {
+            Some(Asked::Blob(blob)) => (*blob, "application/octet-stream"),
+            Some(Asked::Manifest) => return self.tell(stream, head),
+            Some(Asked::Ping) => {
+                return stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+            None => return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+        };
+        let size = blob.size;
         let range = head.lines().find_map(|line| line.strip_prefix("range: bytes="));
         let (status, start, end) = match range.and_then(|range| range.trim().split_once('-')) {
             None => ("200 OK", 0, size),
@@ -134,7 +191,11 @@ impl Shared {
             }
         };
         let length = end - start;
-        let mut answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nAccept-Ranges: bytes\r\n");
+        let mut answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nAccept-Ranges: bytes\r\nContent-Type: {kind}\r\n\
+             Docker-Content-Digest: {}\r\n",
+            blob.digest
+        );
         if range.is_some() {
             answer.push_str(&format!("Content-Range: bytes {start}-{}/{size}\r\n", end - 1));
         }
@@ -145,7 +206,7 @@ impl Shared {
         }
         let (mut at, mut free) = (start, Instant::now());
         while at < end {
-            let place = at % BLOCK;
+            let place = (blob.from + at) % BLOCK;
             let piece = PIECE.min(end - at).min(BLOCK - place);
             match self.line {
                 Line::Free => {}
@@ -164,6 +225,44 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+impl Blob {
+    fn of(block: &[u8], at: u64, size: u64) -> Self {
+        let from = at * 65_537 % BLOCK;
+        let digest = digest(|hasher| {
+            let (mut place, mut left) = (from, size);
+            while left > 0 {
+                let part = left.min(BLOCK - place);
+                hasher.update(&block[place as usize..(place + part) as usize]);
+                (place, left) = (0, left - part);
+            }
+        });
+        Self { digest, size, from }
+    }
+}
+
+fn digest(content: impl FnOnce(&mut Sha256)) -> String {
+    let mut hasher = Sha256::new();
+    content(&mut hasher);
+    hasher.finalize().iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// An image of which the first blob passes for the configuration, and the others are the layers.
+fn manifest(blobs: &[Blob]) -> String {
+    let descriptor = |(at, blob): (usize, &Blob)| {
+        let kind = if at == 0 { "config.v1+json" } else { "layer.v1.tar" };
+        let (digest, size) = (&blob.digest, blob.size);
+        format!(
+            "{{\"mediaType\":\"application/vnd.oci.image.{kind}\",\"digest\":{digest:?},\"size\":{size}}}"
+        )
+    };
+    let all: Vec<String> = blobs.iter().enumerate().map(descriptor).collect();
+    let (config, layers) = all.split_first().expect("a blob at least");
+    format!(
+        "{{\"schemaVersion\":2,\"mediaType\":{MANIFEST:?},\"config\":{config},\"layers\":[{}]}}",
+        layers.join(",")
+    )
 }
 
 /// Hands `piece` to a line that is free again at `free`, and lets `sleep` wait until it has been carried.

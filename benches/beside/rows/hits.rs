@@ -1,0 +1,124 @@
+//! What rows of hits share: servers that have all of the same content, and the alternation between them.
+
+use std::path::Path;
+
+use crate::clients::{Connection, Load};
+use crate::content::{Blob, Content, Sizes};
+use crate::plan::Bench;
+use crate::servers::{Certificate, Roadstead, Server, Slowed, Static, proxy, registry};
+use crate::table::{Row, spread};
+
+/// Who takes part beside the mirror and nginx with static files.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Guests {
+    pub(super) proxy: bool,
+    pub(super) registry: bool,
+    /// Whether the registry speaks TLS.
+    pub(super) by_tls: bool,
+}
+
+/// Servers of the same content. nginx, whose files are also what the others fetch, is the first.
+pub(super) struct Field {
+    pub(super) content: Content,
+    pub(super) certificate: Certificate,
+    pub(super) servers: Vec<Server>,
+    /// The stores of the mirrors among them.
+    pub(super) stores: Vec<std::path::PathBuf>,
+}
+
+impl Field {
+    /// Makes content and starts servers; says in the row who is missing. None where nginx is: nothing can be compared.
+    pub(super) fn start(
+        bench: &Bench,
+        row: &mut Row,
+        folder: &Path,
+        sizes: Sizes,
+        guests: Guests,
+        slowed: Slowed<'_>,
+    ) -> Option<Self> {
+        bench.say("makes what is served");
+        let content = Content::make(folder, sizes);
+        let certificate = Certificate::make(folder);
+        bench.say("starts the servers");
+        let Some(nginx) = Static::start(folder, &content, &certificate, slowed) else {
+            row.note("nginx is not at hand (apt-get install nginx-light): nothing is measured.");
+            return None;
+        };
+        let origin = nginx.origin;
+        let mut servers = vec![nginx.server];
+        if guests.proxy {
+            servers.extend(proxy(folder, origin));
+        }
+        if guests.registry {
+            match registry(folder, origin, guests.by_tls.then_some(&certificate)) {
+                Some(server) => servers.push(server),
+                None => row.note(NO_REGISTRY),
+            }
+        }
+        let mut stores = Vec::new();
+        for build in &bench.builds {
+            let of_it = Roadstead {
+                certificate: Some(&certificate),
+                slowed,
+                ..Roadstead::new(build, folder, origin)
+            };
+            stores.push(of_it.store());
+            servers.push(of_it.start());
+        }
+        Some(Self { content, certificate, servers, stores })
+    }
+}
+
+/// What is said where there is no docker-registry.
+pub(super) const NO_REGISTRY: &str =
+    "docker-registry is not at hand (apt-get install docker-registry): it is left out.";
+
+/// Measures each server in turn, round by round, in the other order every other time. `scale` are the units of `Load` that make
+/// one of the row's, by which its first two columns go: so many a second, and processor time for each in `cost`.
+pub(super) fn alternate(
+    bench: &Bench,
+    row: &mut Row,
+    servers: &[Server],
+    (scale, cost): (f64, f64),
+    load: impl Fn(&Server) -> Load,
+) {
+    // Nothing is measured while a server fills its caches.
+    for server in servers {
+        bench.say(&format!("warms {}", server.name));
+        load(server);
+    }
+    let mut order: Vec<&Server> = servers.iter().collect();
+    // They are entered in the order of the table, whoever is measured first.
+    let mut rounds: Vec<(&str, [f64; 2])> = Vec::new();
+    for round in 0..bench.rounds {
+        for server in &order {
+            bench.say(&format!("round {} of {}, {}", round + 1, bench.rounds, server.name));
+            let (loaded, busy) = server.busy_in(|| load(server));
+            let amount = loaded.amount as f64 / scale;
+            rounds.push((server.name, [loaded.rate() / scale, busy / amount * cost]));
+        }
+        order.reverse();
+    }
+    for server in servers {
+        for (_, values) in rounds.iter().filter(|(name, _)| *name == server.name) {
+            row.add(server.name, values);
+        }
+    }
+}
+
+/// Gets everything once.
+pub(super) fn warm(connection: &mut impl Connection, blobs: &[Blob]) {
+    for blob in blobs {
+        connection.get(&blob.path);
+    }
+}
+
+/// Bytes as megabytes of 1024.
+pub(super) fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// The middle one.
+pub(super) fn middle(values: &[f64]) -> f64 {
+    spread(values).0
+}

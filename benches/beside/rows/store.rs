@@ -1,0 +1,173 @@
+//! What a store of very many blobs costs beside one of a thousand.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::hits::mebibytes;
+use super::title;
+use crate::clients::Connection;
+use crate::clients::plain::Plain;
+use crate::many;
+use crate::origin::{Line, Registry};
+use crate::plan::Bench;
+use crate::servers::{Roadstead, Server};
+use crate::table::{Row, alone, percentile};
+
+const FEW: usize = 1000;
+/// What is pulled where there is no room for it.
+const PULLED: u64 = 4_000_000;
+
+/// Both, one after the other.
+pub(super) fn measure(bench: &Bench, folder: &Path) -> Row {
+    let columns = [
+        alone("start to ready, s"),
+        alone("start without an index, s"),
+        alone("memory beyond an empty store's, MiB"),
+        alone("hit, ms, median"),
+        alone("hit, ms, 99 of 100"),
+        alone("first answer of a pull that evicts, ms"),
+        alone("evicted blobs"),
+        alone("us for each"),
+    ];
+    let mut row = Row::new("store", title("store"), &columns);
+    let many = bench.size(2000, 50_000, 1_000_000);
+    row.note(&format!(
+        "Blobs of {} KiB, which are holes, ten to an image, a tag each; hits are of {FEW} of them, one after the other over one \
+         connection. A pull into a full store evicts a tenth of it, or 8 GiB.",
+        many::SIZE >> 10
+    ));
+    let origin = Registry::start(Line::Free, &[PULLED], Duration::ZERO);
+    for build in &bench.builds {
+        let mut told = Vec::new();
+        for (blobs, name) in [(FEW, format!("{}, {FEW}", build.0)), (many, format!("{}, {many}", build.0))] {
+            let of_it = tempfile::tempdir_in(folder).unwrap();
+            let values = measure_one(bench, build, of_it.path(), &origin, blobs);
+            bench.say("removes the files");
+            row.add(&name, &values);
+            told.push(values);
+        }
+        if build.0 == "roadstead" && !told.is_empty() {
+            goals(&mut row, &told[0], &told[1]);
+        }
+    }
+    row
+}
+
+fn goals(row: &mut Row, few: &[f64], many: &[f64]) {
+    row.at_most("1,000,000 blobs: start to ready", "s", many[0], 2.0);
+    row.at_most("1,000,000 blobs: memory of the index", "MiB", many[2], 200.0);
+    row.at_most("1,000,000 blobs: hit, by that of 1,000", "times", many[3] / few[3], 1.1);
+    row.at_most("1,000,000 blobs: an evicted blob, by that of 1,000", "times", many[7] / few[7], 1.1);
+}
+
+fn measure_one(
+    bench: &Bench,
+    build: &(&'static str, std::path::PathBuf),
+    folder: &Path,
+    origin: &Registry,
+    blobs: usize,
+) -> [f64; 8] {
+    let mirror = Roadstead {
+        store: "max_bytes = \"100TiB\"\nscrub_rate = \"0B\"",
+        ..Roadstead::new(build, folder, origin.address())
+    };
+    // An empty store, to have its marks and to know what it takes.
+    let empty = mirror.start();
+    let own = empty.process.resident();
+    drop(empty);
+    bench.say(&format!("writes {blobs} blobs"));
+    many::write(&mirror.store(), blobs);
+    bench.say(&format!("starts over {blobs} blobs without an index"));
+    let (server, without) = until_ready(&mirror);
+    drop(server);
+    bench.say(&format!("starts over {blobs} blobs"));
+    let (server, first) = until_ready(&mirror);
+    drop(server);
+    let (server, second) = until_ready(&mirror);
+    let memory = mebibytes(server.process.resident().saturating_sub(own));
+    bench.say(&format!("hits among {blobs} blobs"));
+    let times = hits(&server, blobs);
+    let used = used(&server);
+    drop(server);
+    bench.say(&format!("evicts some of {blobs} blobs"));
+    let store = format!("max_bytes = \"{}B\"\nscrub_rate = \"0B\"", used + PULLED / 2);
+    let full = Roadstead { store: &store, ..mirror };
+    let (server, _) = until_ready(&full);
+    let (byte, evicted, each) = evict(&server, origin);
+    let (half, most) = (percentile(&times, 50), percentile(&times, 99));
+    [first.min(second), without, memory, half, most, byte, evicted, each]
+}
+
+/// From its start until it says that it is ready, in seconds.
+fn until_ready(mirror: &Roadstead<'_>) -> (Server, f64) {
+    let begun = Instant::now();
+    let server = mirror.start();
+    // It says so by a status, as nobody can wait for longer than a server may take to listen.
+    while metric(&server, "/readyz").is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(300), "not ready in time");
+        thread::sleep(Duration::from_millis(2));
+    }
+    (server, begun.elapsed().as_secs_f64())
+}
+
+/// Each of a thousand once, all over the store, in milliseconds.
+fn hits(server: &Server, blobs: usize) -> Vec<f64> {
+    let mut connection = Plain::to(server.address);
+    connection.get("/v2/");
+    (0..FEW)
+        .map(|hit| {
+            // No neighbours, and none twice.
+            let blob = hit * (blobs / FEW) + hit % (blobs / FEW).max(1);
+            let begun = Instant::now();
+            let (_, came) = connection.get(&many::path(blob));
+            assert_eq!(came, many::SIZE);
+            begun.elapsed().as_secs_f64() * 1e3
+        })
+        .collect()
+}
+
+/// A pull that has to make room: when its first byte came in milliseconds, how many blobs went, and microseconds for each.
+fn evict(server: &Server, origin: &Registry) -> (f64, f64, f64) {
+    let begun = Instant::now();
+    let (first, _) = Plain::to(server.address).get(&origin.path(0));
+    let (mut evicted, mut ended) = (evictions(server), begun.elapsed());
+    // It may go on for a while after the pull.
+    let mut quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_secs(2) {
+        thread::sleep(Duration::from_millis(20));
+        let now = evictions(server);
+        if now > evicted || evicted == 0.0 {
+            (evicted, ended, quiet) = (now, begun.elapsed(), Instant::now());
+        }
+        assert!(begun.elapsed() < Duration::from_secs(120), "nothing was evicted");
+    }
+    (first.as_secs_f64() * 1e3, evicted, ended.as_secs_f64() * 1e6 / evicted.max(1.0))
+}
+
+fn used(server: &Server) -> u64 {
+    sum(server, "roadstead_store_used_bytes{") as u64
+}
+
+fn evictions(server: &Server) -> f64 {
+    sum(server, "roadstead_store_evictions_total{kind=\"blob\"")
+}
+
+/// The sum of all metrics whose lines begin so.
+fn sum(server: &Server, begin: &str) -> f64 {
+    let text = metric(server, "/metrics").unwrap_or_default();
+    let values = text.lines().filter(|line| line.starts_with(begin));
+    values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// What its admin address says there; none if that is no success.
+fn metric(server: &Server, path: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(server.livez.0).ok()?;
+    stream.set_read_timeout(Some(crate::clients::PATIENCE)).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.starts_with("HTTP/1.1 200").then_some(text)
+}
