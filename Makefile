@@ -3,13 +3,17 @@
 # demo and test are self-contained: on a machine with the Rust toolchain they fetch, build and set up what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full kills soak crowd check bench bench-check image deb
+.PHONY: help demo serve test test-full kills soak crowd check bench bench-hour bench-publish bench-parts bench-check image deb
 
 CARGO ?= cargo
 # Further arguments of `make serve` and `make demo`, as in: make serve ARGS="--config my.toml"
 ARGS ?=
 # How long `make soak` plays, as in: make soak MINUTES=600
 MINUTES ?= 30
+# How much `make bench` measures: 1 is a look, ROWS names rows by their beginnings, AGAINST is another build of roadstead
+QUICK ?=
+ROWS ?=
+AGAINST ?=
 # Of the package.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 # Which moments `make kills` plays
@@ -53,8 +57,18 @@ check: ## Formatting and lints, warnings denied; licences and bans too where car
 	    echo "cargo-deny is not at hand: licences and bans were not checked"; \
 	fi
 
-bench: ## Benchmarks: what a request costs, how long a large cold pull takes, hits beside nginx (fifteen minutes)
-	benches/with-servers $(CARGO) bench --locked
+bench: ## The mirror beside nginx and docker-registry in one run (15 minutes; QUICK=1: 4; ROWS=blobs,tls; AGAINST=other-binary)
+	benches/with-servers env ROADSTEAD_BENCH_QUICK=$(QUICK) ROADSTEAD_BENCH_AGAINST=$(AGAINST) ROWS=$(ROWS) \
+	    $(CARGO) bench --locked --bench beside
+
+bench-hour: ## Whether memory grows over an hour of load (it takes an hour)
+	ROADSTEAD_BENCH_MINUTES=60 ROWS=hour $(CARGO) bench --locked --bench beside
+
+bench-publish: ## Copies what the last whole `make bench` measured into README.md and docs/performance.md
+	benches/publish $(VERSION)
+
+bench-parts: ## What the pure parts of a request cost, and how long a large cold pull takes over one connection and over several
+	$(CARGO) bench --locked --bench micro --bench fill --bench versions
 
 bench-check: ## Instructions that a hit takes, held against the recorded ones (needs valgrind; two minutes)
 	$(CARGO) bench --locked --bench instructions

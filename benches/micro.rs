@@ -5,18 +5,22 @@
 
 #![allow(clippy::unwrap_used, reason = "in a benchmark, what cannot go on should stop with a trace")]
 
+#[path = "micro/decisions.rs"]
+mod decisions;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::iter::repeat_n;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use decisions::{index, rules};
 use roadstead::http::{answer, parse_range};
 use roadstead::oci::{Algorithm, Digest, Hasher, Manifest, Namespace, Namespaces, Query, Route};
 use roadstead::store::Ranges;
 
 const MIB: usize = 1 << 20;
 
-criterion_group!(micro, routes, queries, namespaces, ranges, digests, manifests, present);
+criterion_group!(micro, routes, queries, namespaces, ranges, digests, manifests, present, rules, index);
 criterion_main!(micro);
 
 fn routes(c: &mut Criterion) {

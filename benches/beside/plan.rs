@@ -63,7 +63,7 @@ impl Bench {
         let rows = env::var("ROWS").unwrap_or_default();
         let words = env::args().skip(1).filter(|argument| !argument.starts_with('-'));
         let picked = rows.split(',').map(|word| word.trim().to_owned()).chain(words);
-        let file = |variable: &str| env::var_os(format!("ROADSTEAD_BENCH_{variable}")).map(PathBuf::from);
+        let file = |variable: &str| said(variable).map(PathBuf::from);
         let own = file("BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_roadstead").into());
         let mut builds = vec![("roadstead", copy(&own, folder, "roadstead"))];
         builds.extend(
@@ -74,7 +74,7 @@ impl Bench {
             rounds: usize::try_from(rounds).unwrap(),
             span: Duration::from_secs_f64(seconds),
             builds,
-            name: env::var("ROADSTEAD_BENCH_NAME").unwrap_or_else(|_| env!("CARGO_PKG_VERSION").to_owned()),
+            name: said("NAME").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             picked: picked.filter(|word| !word.is_empty()).collect(),
             at: Mutex::default(),
         }
@@ -132,9 +132,14 @@ impl Bench {
     }
 }
 
-/// What the environment says.
+/// What the environment says; nothing is as if it did not.
+fn said(name: &str) -> Option<String> {
+    env::var(format!("ROADSTEAD_BENCH_{name}")).ok().filter(|text| !text.is_empty())
+}
+
+/// The same as a number.
 pub(crate) fn number(name: &str, default: u64) -> u64 {
-    env::var(format!("ROADSTEAD_BENCH_{name}")).ok().map_or(default, |text| text.parse().unwrap())
+    said(name).map_or(default, |text| text.parse().unwrap())
 }
 
 /// A copy, so that a build meanwhile changes nothing of the run.

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a server may take to listen, and to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to listen: a mirror that makes its index anew looks at all of its files first.
+const TO_LISTEN: Duration = Duration::from_secs(300);
+/// And how long to end.
+const TO_END: Duration = Duration::from_secs(60);
 
 /// A process, ended when this is dropped.
 pub(crate) struct Process(Child);
@@ -25,7 +27,7 @@ impl Process {
 
     /// Waits until it takes connections.
     pub(crate) fn await_port(&mut self, address: SocketAddr, log: &Path) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TO_LISTEN;
         while TcpStream::connect(address).is_err() {
             let ended = self.0.try_wait().unwrap();
             assert!(
@@ -78,7 +80,7 @@ impl Drop for Process {
         {
             let _ = kill_process(pid, Signal::TERM);
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TO_END;
         while matches!(self.0.try_wait(), Ok(None)) {
             if Instant::now() > deadline {
                 let _ = self.0.kill();
