@@ -121,6 +121,9 @@ impl Server {
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--quiet"]);
         command.arg(format!("--callgrind-out-file={}", counts.display()));
+        // The same functions of the C library and the same number of threads, whatever the machine.
+        command.env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX,-AVX2,-AVX512F,-ERMS,-FSRM");
+        command.env("TOKIO_WORKER_THREADS", "1");
         command.arg(env!("CARGO_BIN_EXE_roadstead")).arg("serve").arg("--config").arg(&self.config);
         let mut process = Process::start(&mut command, &log);
         process.await_port(self.address, &log);

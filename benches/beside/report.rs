@@ -12,9 +12,6 @@ use crate::plan::Bench;
 use crate::servers::find;
 use crate::table::{Column, Row, Subject, digits, spread};
 
-/// What stands in the way of goals that are not reached: a line for each, its figure, a tab, and the reason.
-const IN_THE_WAY: &str = include_str!("in-the-way.tsv");
-
 /// A row in Markdown.
 pub(crate) fn row(row: &Row) -> String {
     let mut text = format!("### {}\n\n", row.title);
@@ -64,21 +61,16 @@ fn values(values: &[f64]) -> String {
 
 /// The goals of all rows in Markdown.
 pub(crate) fn goals(rows: &[Row]) -> String {
-    let mut text =
-        "| figure | goal | measured | reached | what stands in the way |\n|---|---|---|---|---|\n".to_owned();
+    let mut text = "| figure | goal | measured | reached |\n|---|---|---|---|\n".to_owned();
     for goal in rows.iter().flat_map(|row| &row.goals) {
-        let reached = goal.part >= 1.0;
         // Never rounded up to what it is not.
-        let part = if reached { "yes".to_owned() } else { format!("{:.0} %", (goal.part * 100.0).floor()) };
-        let why = if reached { "" } else { in_the_way(&goal.figure) };
-        let _ = writeln!(text, "| {} | {} | {} | {part} | {why} |", goal.figure, goal.goal, goal.measured);
+        let part = match goal.part {
+            all if all >= 1.0 => "yes".to_owned(),
+            part => format!("{:.0} %", (part * 100.0).floor()),
+        };
+        let _ = writeln!(text, "| {} | {} | {} | {part} |", goal.figure, goal.goal, goal.measured);
     }
     text
-}
-
-fn in_the_way(figure: &str) -> &'static str {
-    let mut lines = IN_THE_WAY.lines().filter_map(|line| line.split_once('\t'));
-    lines.find(|(of, _)| *of == figure).map_or("", |(_, why)| why)
 }
 
 /// What it was measured on.

@@ -52,7 +52,7 @@ pub(super) fn measure(bench: &Bench, folder: &Path) -> Row {
                 let mirror = mirror.start();
                 let peak = load(bench, &mut row, &name, &mirror, (origin, what == "hits"), clients, speaks);
                 if build.0 == "roadstead" {
-                    row.at_most(&format!("memory, 1,000 clients: {what}, {way}"), "MiB", peak, *most);
+                    row.at_most(&format!("memory, {clients} clients: {what}, {way}"), "MiB", peak, *most);
                 }
             }
         }

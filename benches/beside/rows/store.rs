@@ -48,17 +48,18 @@ pub(super) fn measure(bench: &Bench, folder: &Path) -> Row {
             told.push(values);
         }
         if build.0 == "roadstead" && !told.is_empty() {
-            goals(&mut row, &told[0], &told[1]);
+            goals(&mut row, many, &told[0], &told[1]);
         }
     }
     row
 }
 
-fn goals(row: &mut Row, few: &[f64], many: &[f64]) {
-    row.at_most("1,000,000 blobs: start to ready", "s", many[0], 2.0);
-    row.at_most("1,000,000 blobs: memory of the index", "MiB", many[2], 200.0);
-    row.at_most("1,000,000 blobs: hit, by that of 1,000", "times", many[3] / few[3], 1.1);
-    row.at_most("1,000,000 blobs: an evicted blob, by that of 1,000", "times", many[7] / few[7], 1.1);
+fn goals(row: &mut Row, blobs: usize, few: &[f64], many: &[f64]) {
+    let figure = |what: &str| format!("store of {blobs} blobs: {what}");
+    row.at_most(&figure("start to ready"), "s", many[0], 2.0);
+    row.at_most(&figure("memory of the index"), "MiB", many[2], 200.0);
+    row.at_most(&figure("a hit, by that of 1000"), "times", many[3] / few[3], 1.1);
+    row.at_most(&figure("an evicted blob, by that of 1000"), "times", many[7] / few[7], 1.1);
 }
 
 fn measure_one(
