@@ -14,7 +14,7 @@ use crate::upstream::Whereabouts;
 
 use super::answer::{BlobHead, Refusal, Served, Wanted};
 use super::direct::Direct;
-use super::fill::{Begin, BlobReader, Delivery, Fill, Origin, Place, Right, Source, Turned};
+use super::fill::{Begin, BlobReader, Delivery, Fill, Origin, Parts, Place, Right, Source, Turned};
 use super::look::Unread;
 use super::membership::{Kind, Standing};
 use super::memory::SMALL_BLOB;
@@ -37,6 +37,7 @@ pub struct BlobAnswer {
     size: Option<u64>,
     origin: Origin,
     direct: Direct,
+    parts: Parts,
 }
 
 impl BlobAnswer {
@@ -52,7 +53,15 @@ impl BlobAnswer {
     /// Reads `start..end`; an `end` of `u64::MAX` is that of a blob of unknown size.
     pub fn reader(&self, start: u64, end: u64, delivery: Delivery) -> BlobReader {
         let (origin, direct) = (self.origin.clone(), self.direct.clone());
-        BlobReader::new(origin, direct, start, end, delivery, self.mirror.metrics().reader())
+        let reader = BlobReader::new(origin, direct, start, end, delivery, self.mirror.metrics().reader());
+        self.parts.begin(start);
+        reader
+    }
+
+    /// These parts are read one after the other, from a start to an end each: what is not here of the next ones is fetched
+    /// before their readers come.
+    pub fn expect(&self, parts: impl Iterator<Item = (u64, u64)>) {
+        self.parts.expect(parts);
     }
 }
 
@@ -164,7 +173,8 @@ impl Mirror {
 
     fn past_the_store(&self, digest: &Digest, size: Option<u64>, source: Source) -> Served<BlobAnswer> {
         let direct = self.direct(digest, size, source);
-        let answer = BlobAnswer { mirror: self.clone(), size, origin: Origin::Upstream, direct };
+        let (origin, parts) = (Origin::Upstream, Parts::default());
+        let answer = BlobAnswer { mirror: self.clone(), size, origin, direct, parts };
         Served::new(Outcome::Bypass, answer)
     }
 
@@ -248,7 +258,8 @@ impl Mirror {
         };
         self.store().touch(digest);
         let direct = self.direct(digest, Some(info.size), Source::of(target));
-        let answer = BlobAnswer { mirror: self.clone(), size: Some(info.size), origin, direct };
+        let (size, parts) = (Some(info.size), Parts::default());
+        let answer = BlobAnswer { mirror: self.clone(), size, origin, direct, parts };
         Ok(Some(Served::new(outcome, answer)))
     }
 
@@ -376,6 +387,7 @@ impl Mirror {
         wanted: &Wanted,
     ) -> Result<Served<BlobAnswer>, Turned> {
         let client = fill.client(wanted).ok_or(Turned::Away)?;
+        let parts = Parts::asked(&client, wanted);
         let verdict = fill.verdict(&source).await?;
         self.check_told_size(fill, &source, verdict.size, wanted)?;
         if !verdict.unstored {
@@ -387,13 +399,14 @@ impl Mirror {
             }
         }
         let direct = self.direct(fill.digest(), verdict.size, source);
-        let (outcome, origin) = if verdict.unstored {
-            (Outcome::Bypass, Origin::Upstream)
+        let (outcome, origin, parts) = if verdict.unstored {
+            (Outcome::Bypass, Origin::Upstream, Parts::default())
         } else {
             let outcome = if started { Outcome::Miss } else { Outcome::Join };
-            (outcome, Origin::Filling { fill: Arc::clone(fill), client })
+            (outcome, Origin::Filling { fill: Arc::clone(fill), client }, parts)
         };
-        Ok(Served::new(outcome, BlobAnswer { mirror: self.clone(), size: verdict.size, origin, direct }))
+        let size = verdict.size;
+        Ok(Served::new(outcome, BlobAnswer { mirror: self.clone(), size, origin, direct, parts }))
     }
 
     fn direct(&self, digest: &Digest, size: Option<u64>, source: Source) -> Direct {

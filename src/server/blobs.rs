@@ -74,6 +74,7 @@ fn whole(outcome: Outcome, body: Region) -> Reply {
 }
 
 fn several(outcome: Outcome, blob: &Arc<BlobAnswer>, ranges: Vec<ContentRange>) -> Reply {
+    blob.expect(ranges.iter().map(|range| (range.start(), range.end())));
     let multipart = Multipart::new("application/octet-stream", ranges);
     let open = |range: ContentRange| {
         Ok::<_, Infallible>(region(blob, range.start(), range.end(), Delivery::AsArrived))

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::support::client::{Answer, End, parts};
 use crate::support::disk::{FaultDisk, Op, fails};
-use crate::support::images::{EMPTY, Object, SIZES, image, layer};
+use crate::support::eventually;
+use crate::support::images::{EMPTY, Object, SIZES, image, large_layer, layer};
 use crate::support::mirror::Setup;
 use crate::support::upstream::{Upstream, act, on};
 use crate::world::{REPOSITORY, TAG, World};
@@ -373,6 +374,35 @@ async fn t46_several_ranges_of_a_blob_on_its_way_come_in_their_order_and_once() 
     expect_parts(&reading.rest().await, &blob, &wanted);
     whole.rest().await.expect_bytes(&blob.bytes);
     assert_eq!(world.upstream.sent_of(&blob.digest), blob.size());
+}
+
+#[tokio::test]
+async fn t46_the_parts_of_one_answer_are_fetched_beside_each_other_from_a_cold_blob() {
+    const MIB: u64 = 1 << 20;
+    // A blob that is fetched over several connections, one that is not, and one of which only what is asked is fetched.
+    for (size, stride, lines) in
+        [(40, 4, ""), (20, 2, ""), (20, 2, "fill = \"asked\"\nunread_after = \"100ms\"")]
+    {
+        let blob = large_layer(90 + size, size * MIB);
+        let world = World::with(lines).await;
+        world.upstream.push_blob(REPOSITORY, &blob);
+        let gate = world.upstream.gate(&blob.digest);
+        let parts: Vec<_> = (1..9).map(|n| (n * stride * MIB, n * stride * MIB + 999)).collect();
+        let header: Vec<_> = parts.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+        gate.allow_range(parts[0].0..parts[0].1 + 1);
+        let reading = world.blob(&blob.digest).range(&header.join(",")).open().await;
+        assert_eq!(reading.status(), 206);
+        // Of four connections one may be where the prefix ends. The others are where the next parts are, though the client
+        // has not had the second.
+        let held = || parts[1..].iter().filter(|(first, _)| gate.held().contains(first)).count();
+        eventually("three parts on their way", || held() >= 3).await;
+        gate.open();
+        let wanted: Vec<_> = parts.iter().map(|&(first, last)| (first as usize, last as usize)).collect();
+        expect_parts(&reading.rest().await, &blob, &wanted);
+        world.mirror.settled().await;
+        let expected = if lines.is_empty() { blob.size() } else { 8 * 1000 };
+        assert_eq!(world.upstream.sent_of(&blob.digest), expected, "each byte once, of {size} MiB {lines}");
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod filling;
 mod follow;
 mod opening;
 mod pace;
+mod parts;
 mod plan;
 mod progress;
 mod reader;
@@ -35,6 +36,7 @@ pub use reader::{BlobReader, Delivery, Piece, ReadError};
 pub use table::FillProgress;
 
 pub(super) use follow::{Followed, Reached};
+pub(super) use parts::Parts;
 pub(super) use progress::{Phase, Progress, WITHHELD};
 pub(super) use reader::Origin;
 pub(super) use retry::Budget;

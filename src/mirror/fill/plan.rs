@@ -119,9 +119,28 @@ impl Plan<'_> {
             waits.then_some((want.had, stop, end))
         });
         let (_, stop, end) = places.min_by_key(|&(had, ..)| had)?;
-        let (end, most) =
-            if self.ways.whole { (end.max(stop + LEAST).min(size), AWAITED) } else { (end, UNSURE) };
+        let (end, most) = if self.ways.whole {
+            (self.through(stop, end.max(stop + LEAST).min(size)), AWAITED)
+        } else {
+            (end, UNSURE)
+        };
         self.missing(stop..end, self.ways.piece.min(most))
+    }
+
+    /// Where to end what begins at `start` and goes to `end` at least, so that one request serves all places that lie close
+    /// behind one another: what lies between them is to be fetched anyway.
+    fn through(&self, start: u64, mut end: u64) -> u64 {
+        let enough = start.saturating_add(AWAITED);
+        while end < enough {
+            let near = start..=end.saturating_add(LEAST);
+            let next = self.outlook.wants.iter().filter(|want| near.contains(&want.position));
+            let further = next.map(|want| want.end.min(self.outlook.size)).max();
+            match further.filter(|further| *further > end) {
+                Some(further) => end = further,
+                None => break,
+            }
+        }
+        end
     }
 
     /// Beyond what is on its way already, for whoever has least ahead of him.

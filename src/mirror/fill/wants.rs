@@ -1,7 +1,7 @@
 //! Who reads from a fill and what they have still to read, for the order in which it is fetched, and for whether it goes
 //! on at all.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub(super) struct Wants {
     state: Mutex<State>,
     /// Whether the fill wants to know how far its readers are, beside who they are.
     watched: AtomicBool,
+    /// How many places are wanted at which nobody waits yet.
+    later: AtomicUsize,
     changed: Notify,
 }
 
@@ -35,6 +37,8 @@ struct Place {
     start: u64,
     position: AtomicU64,
     end: u64,
+    /// Nobody waits there yet.
+    later: bool,
 }
 
 /// One client of a fill, from its request on: counted as untouched until one of its readers has received something.
@@ -72,7 +76,9 @@ impl Wants {
     pub(super) fn snapshot(&self) -> Vec<Wanting> {
         let wanting = |place: &Arc<Place>| {
             let position = place.position.load(Ordering::Relaxed);
-            Wanting { position, end: place.end, had: position - place.start }
+            // Whoever waits comes before.
+            let had = if place.later { u64::MAX } else { position - place.start };
+            Wanting { position, end: place.end, had }
         };
         self.state().places.iter().map(wanting).filter(|want| want.position < want.end).collect()
     }
@@ -80,6 +86,11 @@ impl Wants {
     /// Whether some client has received nothing yet.
     pub(super) fn any_untouched(&self) -> bool {
         self.state().untouched > 0
+    }
+
+    /// Whether somebody is about to read in other places than where he is.
+    pub(super) fn looks_ahead(&self) -> bool {
+        self.later.load(Ordering::Relaxed) > 0
     }
 
     /// Whether somebody has asked for the whole blob, or needs it, be he still here or not.
@@ -120,8 +131,19 @@ impl Wants {
 }
 
 impl Client {
+    /// A reader of this range has come.
     pub(super) fn wants(self: &Arc<Self>, start: u64, end: u64) -> Want {
-        let place = Arc::new(Place { start, position: AtomicU64::new(start), end });
+        self.want(start, end, false)
+    }
+
+    /// A reader of this range is about to come.
+    pub(super) fn wants_later(self: &Arc<Self>, start: u64, end: u64) -> Want {
+        self.wants.later.fetch_add(1, Ordering::Relaxed);
+        self.want(start, end, true)
+    }
+
+    fn want(self: &Arc<Self>, start: u64, end: u64, later: bool) -> Want {
+        let place = Arc::new(Place { start, position: AtomicU64::new(start), end, later });
         self.wants.state().places.push(Arc::clone(&place));
         self.wants.changed.notify_one();
         Want { client: Arc::clone(self), place, touched: false }
@@ -189,6 +211,9 @@ impl Want {
 
 impl Drop for Want {
     fn drop(&mut self) {
+        if self.place.later {
+            self.client.wants.later.fetch_sub(1, Ordering::Relaxed);
+        }
         self.client.wants.state().places.retain(|place| !Arc::ptr_eq(place, &self.place));
     }
 }
@@ -238,5 +263,15 @@ mod tests {
         assert!(wants.snapshot().is_empty(), "it has all of it");
         drop(want);
         assert!(wants.snapshot().is_empty());
+    }
+
+    #[test]
+    fn what_is_wanted_later_comes_after_all_who_wait() {
+        let wants = Arc::new(Wants::default());
+        let client = Wants::client(&wants, false).unwrap();
+        let (_later, mut now) = (client.wants_later(500, 600), client.wants(0, 100));
+        now.moved_to(50);
+        let had: Vec<_> = wants.snapshot().iter().map(|want| (want.position, want.had)).collect();
+        assert_eq!(had, [(500, u64::MAX), (50, 50)]);
     }
 }

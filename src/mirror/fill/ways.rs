@@ -16,11 +16,16 @@ use super::table::Fill;
 /// the first.
 const UNSPLIT: usize = 2;
 
-/// How a blob is fetched now.
+/// How a blob is fetched now. Of an answer in parts as many places are fetched at once as of a blob that is split: or its
+/// parts would come one after the other.
 pub(super) fn ways(fill: &Fill, policy: FillPolicy, crew: &Crew) -> Ways {
     let split = crew.work.size > policy.split_above && policy.connections > 1;
     Ways {
-        slots: if split { policy.connections } else { policy.connections.min(UNSPLIT) },
+        slots: if split || fill.wants.looks_ahead() {
+            policy.connections
+        } else {
+            policy.connections.min(UNSPLIT)
+        },
         // With one connection for all, who waits first is served first.
         readers_first: policy.connections == 1,
         split,

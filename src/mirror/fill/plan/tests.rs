@@ -129,6 +129,28 @@ fn who_waits_comes_before_who_would_read_ahead_and_who_had_least_first() {
 }
 
 #[test]
+fn t46_places_that_lie_close_behind_one_another_are_fetched_in_one() {
+    let far = |n: u64| 90 * MIB + n * LEAST;
+    let parts =
+        |stride: u64| -> Vec<_> { (0..16).map(|n| fresh(far(n * stride)..far(n * stride) + 9)).collect() };
+    let first = || vec![0..PIECE];
+    hold([
+        (SINGLE, vec![], first(), parts(1), Some(far(0)..far(15) + 9), "a step apart"),
+        (SINGLE, vec![], first(), parts(8), Some(far(0)..far(1)), "far apart"),
+        (SINGLE, vec![far(3)..far(4)], first(), parts(1), Some(far(0)..far(3)), "up to what is there"),
+        (
+            SINGLE,
+            vec![],
+            first(),
+            vec![fresh(far(0)..far(0) + 9), fresh(far(1)..SIZE)],
+            Some(far(0)..far(0) + 8 * MIB),
+            "no more than for who waits",
+        ),
+        (ASKED, vec![], vec![], parts(1), Some(far(0)..far(0) + 9), "unless only what is asked is fetched"),
+    ]);
+}
+
+#[test]
 fn a_transfer_of_a_blob_in_one_is_followed_when_it_is_about_to_end() {
     let first = || 0..PIECE;
     let almost = || 0..PIECE - HANDOVER + 1;
