@@ -25,9 +25,11 @@ use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Sleep, sleep};
 
 use super::buffers::Buffer;
 use super::cached;
@@ -47,6 +49,9 @@ pub const SMALL: u64 = 16 * 1024;
 /// The largest run of bytes that is copied at once where it needs no wait: little enough to be still in the processor's
 /// cache when it is encrypted, and for others not to wait for it.
 pub const AT_HAND: usize = 64 * 1024;
+
+/// How long one read may take before its producer is asked for another way.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An open file that can be read at any offset, by many readers at once. Calls block.
 pub trait ReadAt: Send + Sync {
@@ -131,6 +136,12 @@ pub trait Spans: Send {
     /// The last span that it gave cannot be read from this offset of its file on. A producer that can bring these bytes in
     /// another way says so, and is asked for them next.
     fn unreadable(&mut self, _at: u64) -> bool {
+        false
+    }
+
+    /// The last span that it gave has been read for long, from this offset of its file on, without an answer. A producer that
+    /// can bring these bytes in another way says so, and is asked for them next; of another it is waited for.
+    fn hanging(&mut self, _at: u64) -> bool {
         false
     }
 
@@ -235,9 +246,14 @@ impl Region {
     pub fn poll_sendable(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
         loop {
             if let Some(bringing) = &mut self.bringing {
-                let brought =
-                    ready!(Pin::new(&mut bringing.task).poll(cx)).unwrap_or(Err(BodyError::Stopped));
                 let (start, len) = (bringing.start, bringing.len);
+                let brought = Pin::new(&mut bringing.task).poll(cx);
+                if brought.is_pending() && bringing.late.is_over(cx) && self.spans.hanging(start) {
+                    self.bringing = None;
+                    self.owe(0);
+                    continue;
+                }
+                let brought = ready!(brought).unwrap_or(Err(BodyError::Stopped));
                 self.bringing = None;
                 match brought {
                     Ok(()) => return Poll::Ready(self.front(len).map(|span| Ok(Piece::Span(span)))),
@@ -349,8 +365,14 @@ impl Region {
     /// The read under way, when it is done; `None` when there is none, or the producer brings its bytes in another way.
     fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
-        let read = ready!(Pin::new(&mut reading.task).poll(cx)).unwrap_or(Err(BodyError::Stopped));
         let (start, len) = (reading.start, reading.len);
+        let read = Pin::new(&mut reading.task).poll(cx);
+        if read.is_pending() && reading.late.is_over(cx) && self.spans.hanging(start) {
+            self.reading = None;
+            self.owe(len);
+            return Poll::Ready(None);
+        }
+        let read = ready!(read).unwrap_or(Err(BodyError::Stopped));
         self.reading = None;
         match read {
             Err(error) if self.goes_on_without(&error, start, len) => Poll::Ready(None),
@@ -365,9 +387,14 @@ impl Region {
         if !(unreadable && self.spans.unreadable(start)) {
             return false;
         }
+        self.owe(len);
+        true
+    }
+
+    /// The producer has to bring `len` bytes again, and the span behind them.
+    fn owe(&mut self, len: u64) {
         let lost = len + self.span.take().map_or(0, |span| span.len());
         self.promised = self.promised.map(|promised| promised + lost);
-        true
     }
 
     /// The next bytes of the span at hand, if they can be had without a wait.
@@ -411,12 +438,13 @@ struct Reading {
     task: JoinHandle<Result<Bytes, BodyError>>,
     start: u64,
     len: u64,
+    late: Late,
 }
 
 impl Reading {
     fn begin(span: Span, claim: Claim) -> Self {
         let (start, len) = (span.start, span.len());
-        Self { task: spawn_blocking(move || read(&span, claim)), start, len }
+        Self { task: spawn_blocking(move || read(&span, claim)), start, len, late: Late::default() }
     }
 }
 
@@ -431,18 +459,39 @@ struct Bringing {
     task: JoinHandle<Result<(), BodyError>>,
     start: u64,
     len: u64,
+    late: Late,
 }
 
 impl Bringing {
     fn begin(span: Span) -> Self {
         let (start, len) = (span.start, span.len());
-        Self { task: spawn_blocking(move || cached::bring(&span)), start, len }
+        Self { task: spawn_blocking(move || cached::bring(&span)), start, len, late: Late::default() }
     }
 }
 
 impl Drop for Bringing {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Tells when a read has taken so long that another way is asked for; and again after as long.
+#[derive(Default)]
+struct Late(Option<Pin<Box<Sleep>>>);
+
+impl Late {
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let over = self.sleep().poll(cx).is_ready();
+        if over {
+            self.0 = None;
+            // So that the next time is noticed.
+            let _ = self.sleep().poll(cx);
+        }
+        over
+    }
+
+    fn sleep(&mut self) -> Pin<&mut Sleep> {
+        self.0.get_or_insert_with(|| Box::pin(sleep(PATIENCE))).as_mut()
     }
 }
 

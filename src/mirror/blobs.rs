@@ -268,7 +268,9 @@ impl Mirror {
         if let Some(bytes) = self.memory().blob(digest) {
             return Ok(Some(Origin::Memory(bytes)));
         }
-        if let Some(file) = self.store().blob_at_hand(digest).filter(|_| size > SMALL_BLOB) {
+        if let Some(file) = self.store().blob_at_hand(digest).filter(|_| size > SMALL_BLOB)
+            && (self.store().answers_reads() || target.may_ask().is_err())
+        {
             return Ok(Some(Origin::Stored(file)));
         }
         let (store, wanted) = (self.store().clone(), digest.clone());

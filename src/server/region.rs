@@ -42,6 +42,10 @@ impl Spans for BlobSpans {
         self.reader.as_mut().is_some_and(|reader| reader.leave_file(at))
     }
 
+    fn hanging(&mut self, at: u64) -> bool {
+        self.reader.as_mut().is_some_and(|reader| reader.leave_disk(at))
+    }
+
     fn remaining(&self) -> Option<u64> {
         (self.end != u64::MAX).then(|| self.end.saturating_sub(self.start))
     }

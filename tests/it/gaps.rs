@@ -1,17 +1,18 @@
 //! What no other module shows: guards whose loss would go unnoticed without these.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use roadstead::mirror::Mode;
-use roadstead::store::fs::{Access, Disk, DiskFile, Entry, RealDisk, Space};
+use roadstead::store::fs::{Access, Disk, DiskFile, Entry, Meta, RealDisk, Space};
 
 use crate::support::client::{Connection, End};
 use crate::support::disk::{FaultDisk, Incident, IncidentKind, Op, fails};
-use crate::support::images::{Object, image, layer, sha256};
+use crate::support::images::{Object, image, large_layer, layer, sha256};
 use crate::support::mirror::{REGISTRY, Setup};
 use crate::support::upstream::{Hold, Upstream, act, on, status};
 use crate::support::{eventually, soon};
@@ -21,7 +22,10 @@ const MB: u64 = 1_000_000;
 
 /// The real disk, on which some calls can hang.
 #[derive(Debug, Default)]
-struct StuckDisk {
+struct StuckDisk(Arc<Jam>);
+
+#[derive(Debug, Default)]
+struct Jam {
     /// What hangs: this call, for paths that contain this text.
     stuck: Mutex<Option<(Call, String)>>,
     freed: Condvar,
@@ -32,17 +36,25 @@ struct StuckDisk {
 enum Call {
     Open,
     Rename,
+    Read,
 }
 
 /// Files are stuck until this goes, however the test ends: a thread that hangs would keep it from ending.
-struct Stuck<'a>(&'a StuckDisk);
+struct Stuck<'a>(&'a Jam);
 
 impl StuckDisk {
     fn stick(&self, call: Call, part: &str) -> Stuck<'_> {
-        *self.stuck.lock().unwrap() = Some((call, part.to_owned()));
-        Stuck(self)
+        *self.0.stuck.lock().unwrap() = Some((call, part.to_owned()));
+        Stuck(&self.0)
     }
 
+    /// How many calls have not returned.
+    fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::SeqCst)
+    }
+}
+
+impl Jam {
     fn pass(&self, call: Call, path: &Path) {
         let path = path.to_string_lossy();
         let hangs = |stuck: &mut Option<(Call, String)>| {
@@ -51,11 +63,6 @@ impl StuckDisk {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         drop(self.freed.wait_while(self.stuck.lock().unwrap(), hangs).unwrap());
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// How many calls have not returned.
-    fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
     }
 }
 
@@ -68,12 +75,16 @@ impl Drop for Stuck<'_> {
 
 impl Disk for StuckDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
-        self.pass(Call::Open, path);
-        RealDisk.open(path, access)
+        self.0.pass(Call::Open, path);
+        let file = RealDisk.open(path, access)?;
+        if access != Access::Read {
+            return Ok(file);
+        }
+        Ok(Box::new(StuckFile { file, path: path.to_owned(), jam: Arc::clone(&self.0) }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.pass(Call::Rename, to);
+        self.0.pass(Call::Rename, to);
         RealDisk.rename(from, to)
     }
 
@@ -96,6 +107,78 @@ impl Disk for StuckDisk {
     fn space(&self, path: &Path) -> io::Result<Space> {
         RealDisk.space(path)
     }
+}
+
+/// A file of that disk which is only read.
+#[derive(Debug)]
+struct StuckFile {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    jam: Arc<Jam>,
+}
+
+impl DiskFile for StuckFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.jam.pass(Call::Read, &self.path);
+        self.file.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn meta(&self) -> io::Result<Meta> {
+        self.file.meta()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    // None: what is in the system's memory would not hang.
+    fn as_file(&self) -> Option<&File> {
+        None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g3_g7_a_body_whose_file_hangs_in_the_middle_goes_on_from_upstream() {
+    let disk = Arc::new(StuckDisk::default());
+    let upstream = Upstream::start().await;
+    let mirror = Setup::of(&upstream).disk(disk.clone()).start().await;
+    let world = World { upstream, mirror };
+    let blob = large_layer(19, 48 * MB);
+    world.upstream.push_blob(REPOSITORY, &blob);
+    world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
+    world.mirror.settled().await;
+    // More than sockets hold is still to be read, whole and in part.
+    let mut whole = world.blob(&blob.digest).open().await;
+    let mut part = world.blob(&blob.digest).range("1000000-40000000").open().await;
+    whole.until(MB).await;
+    part.until(MB).await;
+    let stuck = disk.stick(Call::Read, &blob.digest[7..]);
+    let (whole, part) = tokio::join!(whole.rest(), part.rest());
+    assert_eq!(whole.expect_bytes(&blob.bytes).cache_status(), "hit");
+    part.expect_range(&blob.bytes, 1_000_000, 40_000_000);
+    // Who comes now is not sent to wait.
+    let next = world.blob(&blob.digest).range("47000000-47000999").send().await;
+    assert_eq!(next.expect_range(&blob.bytes, 47_000_000, 47_000_999).cache_status(), "fwd=bypass");
+    assert!(disk.waiting() <= 4, "{} threads wait for the disk", disk.waiting());
+    drop(stuck);
+    let stored = async {
+        while world.blob(&blob.digest).range("5-9").send().await.cache_status() != "hit" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    soon("a hit", stored).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -40,7 +40,7 @@ async fn who_lets_go_of_nothing_gets_two_buffers_and_no_more() {
     let first = poll_fn(|cx| region.poll_bytes(cx)).await;
     let second = poll_fn(|cx| region.poll_bytes(cx)).await;
     let mut third = std::pin::pin!(poll_fn(|cx| region.poll_bytes(cx)));
-    let patience = std::time::Duration::from_millis(50);
+    let patience = Duration::from_millis(50);
     assert!(tokio::time::timeout(patience, &mut third).await.is_err(), "a third buffer");
     drop(first);
     assert!(third.await.is_some(), "the place of the first");
@@ -234,7 +234,7 @@ fn gated(len: u64) -> (Arc<Gated>, Region) {
 
 async fn until(condition: impl Fn() -> bool) {
     while !condition() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -244,7 +244,7 @@ async fn one_read_is_made_ahead_and_no_more() {
     file.open();
     assert!(poll_fn(|cx| region.poll_bytes(cx)).await.is_some());
     until(|| file.begun.load(Ordering::SeqCst) == 2).await;
-    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    sleep(Duration::from_millis(20)).await;
     assert_eq!(file.begun.load(Ordering::SeqCst), 2);
 }
 
@@ -283,7 +283,7 @@ proptest! {
             }
             at += len;
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let (got, error) = drain(Body::Region(region(Some(total), steps.clone()))).await;
             prop_assert_eq!(&got, &all);
@@ -321,4 +321,65 @@ fn errors_say_what_happened() {
     assert!(truncated.contains('5') && truncated.contains('9'), "{truncated}");
     assert!(BodyError::EndedEarly { missing: 7 }.to_string().contains("7 bytes"));
     assert_eq!(BodyError::Source("wrong digest".to_owned()).to_string(), "wrong digest");
+}
+
+/// A producer whose file hangs, and that may bring its bytes in another way.
+struct Elsewhere {
+    file: Option<Arc<Gated>>,
+    content: Bytes,
+    asked: Arc<AtomicUsize>,
+    /// How often it is asked before it may.
+    refuses: usize,
+    at: usize,
+}
+
+impl Spans for Elsewhere {
+    fn poll_span(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Piece, BodyError>>> {
+        Poll::Ready(Some(Ok(match self.file.take() {
+            Some(file) => Piece::Span(Span { file, start: 0, end: self.content.len() as u64 }),
+            None => Piece::Bytes(self.content.slice(self.at..)),
+        })))
+    }
+
+    fn hanging(&mut self, at: u64) -> bool {
+        self.at = at as usize;
+        self.asked.fetch_add(1, Ordering::SeqCst) >= self.refuses
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        Some(self.content.len() as u64)
+    }
+}
+
+/// Lets the threads of a test go, however it ends.
+struct Opens(Arc<Gated>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+#[tokio::test]
+async fn g7_a_read_that_hangs_is_left_once_its_bytes_can_be_had_in_another_way() {
+    let file = Arc::new(Gated::default());
+    let _opens = Opens(Arc::clone(&file));
+    let (content, asked) = (Bytes::from(content(3 * COPY + 5)), Arc::new(AtomicUsize::new(0)));
+    let mut region = Region::new(Elsewhere {
+        file: Some(file),
+        content: content.clone(),
+        asked: Arc::clone(&asked),
+        refuses: 1,
+        at: 0,
+    });
+    tokio::time::pause();
+    for (passes, questions) in [(0, 0), (9, 0), (2, 1), (8, 1)] {
+        tokio::time::advance(Duration::from_secs(passes)).await;
+        assert!(poll_fn(|cx| Poll::Ready(region.poll_bytes(cx))).await.is_pending(), "waited for");
+        assert_eq!(asked.load(Ordering::SeqCst), questions);
+    }
+    tokio::time::advance(PATIENCE).await;
+    let (got, error) = drain(region.into()).await;
+    assert_eq!((error, asked.load(Ordering::SeqCst)), (None, 2));
+    assert!(got == content);
 }

@@ -14,6 +14,7 @@ use crate::telemetry::ReaderGuard;
 
 use super::super::answer::Refusal;
 use super::super::direct::{Before, Chunk, Direct};
+use super::super::mode::Contact;
 use super::progress::{Phase, Progress, Step, WITHHELD};
 use super::table::Fill;
 use super::wants::{Client, Want};
@@ -136,6 +137,18 @@ impl BlobReader {
         tracing::error!(digest = %self.direct.digest, at, "a blob's file cannot be read; upstream is asked for the rest");
         self.position = at;
         self.state = State::Direct(self.direct.stream(at, self.end, self.delivery, Some(before)));
+        true
+    }
+
+    /// The bytes from `at` on, of a stored blob's span that was given last, have been read for long without an answer: brings
+    /// them from upstream, past the store, where upstream is asked. What was sent is proven by upstream's bytes: nobody waits
+    /// for the disk once more.
+    pub fn leave_disk(&mut self, at: u64) -> bool {
+        if !matches!(self.state, State::Stored(_)) || self.direct.source.site.contact() != Contact::Open {
+            return false;
+        }
+        self.position = at;
+        self.state = State::Direct(self.direct.stream(at, self.end, self.delivery, None));
         true
     }
 
