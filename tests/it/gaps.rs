@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use roadstead::mirror::Mode;
 use roadstead::store::fs::{Access, Disk, DiskFile, Entry, Meta, RealDisk, Space};
 
+use crate::body::Body;
 use crate::support::client::{Connection, End};
 use crate::support::disk::{FaultDisk, Incident, IncidentKind, Op, fails};
 use crate::support::images::{Object, image, large_layer, layer, sha256};
 use crate::support::mirror::{REGISTRY, Setup};
 use crate::support::upstream::{Hold, Upstream, act, on, status};
-use crate::support::{eventually, soon};
+use crate::support::{PATIENCE, eventually, soon};
 use crate::world::{REPOSITORY, TAG, World, blob_path};
 
 const MB: u64 = 1_000_000;
@@ -268,6 +269,92 @@ async fn g3_what_is_left_of_a_blob_on_a_disk_that_hangs_keeps_no_head_back() {
     world.blob(&blob.digest).send().await.expect_bytes(&blob.bytes);
     world.mirror.settled().await;
     assert_eq!(world.upstream.sent_of(&blob.digest), blob.size(), "each byte once");
+}
+
+#[tokio::test]
+async fn t40_a_size_that_was_known_is_not_forgotten_where_the_disk_keeps_a_fill_from_its_end() {
+    let disk = Arc::new(StuckDisk::default());
+    let upstream = Upstream::start().await;
+    let mirror = Setup::of(&upstream).disk(disk.clone()).start().await;
+    let world = World { upstream, mirror };
+    let blob = layer(15, 4 * MB);
+    world.upstream.push_blob(REPOSITORY, &blob);
+    let gate = world.upstream.gate(&blob.digest);
+    gate.allow(MB);
+    world.upstream.script(on().get().blobs().nth(1), act().cut(2 * MB));
+    world.upstream.script(on().get().blobs().nths(2..=99), status(403));
+    let mut reading = world.blob(&blob.digest).open().await;
+    reading.until(MB).await;
+    let stuck = disk.stick(Call::Rename, "/partial/");
+    gate.open();
+    assert_ne!(reading.rest().await.end, End::Complete);
+    // Upstream has it again, and a HEAD tells no size.
+    world.upstream.behave();
+    world.upstream.script(on().head().blobs(), act().without("content-length"));
+    let answer = world.blob(&blob.digest).range("100-199").send().await;
+    assert!(world.upstream.count(&on().head().blobs()) > 0, "its file is not in order");
+    answer.expect_range(&blob.bytes, 100, 199);
+    drop(stuck);
+    world.mirror.settled().await;
+}
+
+/// Has time stand still for this runtime, timers included, until it goes. A thread that waits keeps the clock from
+/// jumping to the next timer.
+struct Still(Option<std::sync::mpsc::Sender<()>>);
+
+impl Still {
+    fn begin() -> Self {
+        let (end, ended) = std::sync::mpsc::channel();
+        drop(tokio::task::spawn_blocking(move || ended.recv().is_ok()));
+        tokio::time::pause();
+        Self(Some(end))
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        tokio::time::resume();
+        drop(self.0.take());
+    }
+}
+
+#[tokio::test]
+async fn g8_what_comes_is_recorded_every_8_mib_and_not_only_now_and_then() {
+    const MIB: u64 = 1 << 20;
+    let world = World::new().await;
+    let blob = large_layer(18, 64 * MIB);
+    world.upstream.push_blob(REPOSITORY, &blob);
+    let gate = world.upstream.gate(&blob.digest);
+    gate.allow(MIB);
+    let request = world.mirror.get(&blob_path(&blob.digest));
+    let mut reader = Body::open(&request, blob.bytes.clone()).await;
+    // Nothing is recorded by time any more.
+    let still = Still::begin();
+    for step in 1..5 {
+        // What comes beside the prefix is held, and so no more than this is there.
+        gate.allow(step * 9 * MIB);
+        reader.until(step * 9 * MIB).await;
+        let begun = Instant::now();
+        while recorded(&world) < step * 8 * MIB {
+            let recorded = recorded(&world);
+            assert!(begun.elapsed() < PATIENCE, "{recorded} bytes recorded of {} MiB", step * 9);
+            tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(5))).await.unwrap();
+        }
+    }
+    drop(still);
+    gate.open();
+    reader.rest().await;
+}
+
+/// How much the next process would find to be present.
+fn recorded(world: &World) -> u64 {
+    let files = world.mirror.files("/partial/").into_iter().filter(|file| !is_content(file));
+    let texts = files.filter_map(|file| std::fs::read(file).ok());
+    let ranges = texts.flat_map(|text| {
+        let record: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+        serde_json::from_value::<Vec<(u64, u64)>>(record["present"].clone()).unwrap_or_default()
+    });
+    ranges.map(|(start, end)| end - start).sum()
 }
 
 #[tokio::test]

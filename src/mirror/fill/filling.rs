@@ -68,7 +68,7 @@ impl Driver {
                         return Err(End::Paused);
                     }
                 }
-                _ = recorder.due.tick() => {}
+                () = recorder.look() => {}
                 _ = present.changed() => {
                     // Every write comes by here, so the full plan is made only when it may change something. Nothing
                     // else looks at the progress while this does: a writer that waits in between would stop both.

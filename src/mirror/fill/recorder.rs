@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use tokio::select;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::store::Partial;
 
@@ -20,7 +20,7 @@ const RECORD_EVERY: Duration = Duration::from_secs(2);
 /// Records present ranges, one recording at a time, after their data is synced.
 pub(super) struct Recorder {
     partial: Arc<Partial>,
-    pub(super) due: tokio::time::Interval,
+    due: Interval,
     /// How much was present when it was last recorded.
     recorded: u64,
     since: Instant,
@@ -50,17 +50,33 @@ impl Recorder {
         }
     }
 
+    /// Resolves when it is time to look whether something is due: now and then, and when a recording has ended, during
+    /// which enough for the next may have come.
+    pub(super) async fn look(&mut self) {
+        let Self { due, running, .. } = self;
+        let ended = async {
+            match running {
+                Some(Running { task, .. }) => task.await.unwrap_or(false),
+                None => std::future::pending().await,
+            }
+        };
+        select! {
+            recorded = ended => {
+                self.failed = !recorded;
+                let before = self.running.take().map(|running| running.before);
+                if self.failed && let Some(before) = before {
+                    // The disk may take it the next time, though nothing comes meanwhile.
+                    self.recorded = before;
+                }
+            }
+            _ = due.tick() => {}
+        }
+    }
+
     /// Records what `fill` has, if enough has come since the last time.
     pub(super) fn record_if_due(&mut self, fill: &Fill) {
-        if self.running.as_ref().is_some_and(|running| !running.task.is_finished()) {
+        if self.running.is_some() {
             return;
-        }
-        if let Some(Running { task, before }) = self.running.take() {
-            self.failed = !task.now_or_never().is_some_and(|recorded| recorded.unwrap_or(false));
-            if self.failed {
-                // The disk may take it the next time, though nothing comes meanwhile.
-                self.recorded = before;
-            }
         }
         let total = fill.progress.borrow().present.total();
         if !is_due(total.saturating_sub(self.recorded), self.since.elapsed(), self.failed) {
