@@ -229,13 +229,15 @@ pub(super) fn terms(config: &config::Config) -> Terms {
     Terms { limits, handshake: config.tls.handshake_timeout }
 }
 
-/// How many clients may be here.
+/// How many clients may be here, and how often one may come.
 pub(super) fn crowd_limits(limits: &config::Limits) -> CrowdLimits {
     CrowdLimits {
         connections: limits.max_connections,
         connections_of_one: limits.max_connections_per_address,
         requests: limits.max_requests,
         requests_of_one: limits.max_requests_per_address,
+        connection_rate_of_one: limits.connection_rate_per_address,
+        request_rate_of_one: limits.request_rate_per_address,
         waiting: limits.max_waiting,
         patience: limits.wait,
     }

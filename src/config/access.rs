@@ -29,7 +29,7 @@ pub struct Htpasswd {
     pub users: Users,
 }
 
-/// `[limits]`: how many may use it at a time.
+/// `[limits]`: how many may use it at a time, and how often one may come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections in all.
@@ -40,9 +40,13 @@ pub struct Limits {
     pub max_requests: usize,
     /// Requests of one address.
     pub max_requests_per_address: usize,
+    /// New connections a second of one address; zero: as many as come.
+    pub connection_rate_per_address: usize,
+    /// Requests a second of one address; zero: as many as come.
+    pub request_rate_per_address: usize,
     /// Requests that wait for others to end.
     pub max_waiting: usize,
-    /// For how long they wait.
+    /// For how long anybody waits.
     pub wait: Duration,
     /// Blobs on their way from upstream.
     pub max_fills: usize,
@@ -140,6 +144,8 @@ impl Default for Limits {
             max_connections_per_address: 1024,
             max_requests: 4096,
             max_requests_per_address: 1024,
+            connection_rate_per_address: 500,
+            request_rate_per_address: 5000,
             max_waiting: 1024,
             wait: Duration::from_secs(5),
             max_fills: 1024,

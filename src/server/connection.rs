@@ -44,6 +44,15 @@ pub(super) struct Ends {
     pub(super) cut: CancellationToken,
 }
 
+/// What came on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// Requests, or nothing.
+    Http,
+    /// At last something else, or the head of a request that is too long.
+    Else,
+}
+
 /// Serves requests that come on `transport` through `handle` until it ends, by itself or by one of the two signals:
 /// `stop` lets the running answers finish, `cut` does not.
 pub(super) async fn serve<T, H, F, B>(transport: T, protocol: Protocol, handle: H, limits: Limits, ends: Ends)
@@ -54,14 +63,40 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    serve_and_tell(transport, protocol, handle, limits, ends).await;
+}
+
+/// The same; returns what came.
+pub(super) async fn serve_and_tell<T, H, F, B>(
+    transport: T,
+    protocol: Protocol,
+    handle: H,
+    limits: Limits,
+    ends: Ends,
+) -> Spoken
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Send,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let transport = TokioIo::new(transport);
     match protocol {
         Protocol::Http1 => Box::pin(serve_1(transport, handle, limits, ends)).await,
-        Protocol::Http2 => Box::pin(serve_2(transport, handle, limits, ends)).await,
+        Protocol::Http2 => {
+            Box::pin(serve_2(transport, handle, limits, ends)).await;
+            Spoken::Http
+        }
     }
 }
 
-async fn serve_1<T, H, F, B>(transport: TokioIo<T>, handle: H, limits: Limits, Ends { stop, cut }: Ends)
+async fn serve_1<T, H, F, B>(
+    transport: TokioIo<T>,
+    handle: H,
+    limits: Limits,
+    Ends { stop, cut }: Ends,
+) -> Spoken
 where
     T: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F,
@@ -98,10 +133,14 @@ where
     tokio::select! {
         // Clients come and go as they like: what ends a connection is the client's matter, and of interest only when
         // one looks for it.
-        ended = ended => if let Err(reason) = ended {
-            tracing::debug!(%reason, "a client connection ended early");
+        ended = ended => match ended {
+            Ok(()) => Spoken::Http,
+            Err(reason) => {
+                tracing::debug!(%reason, "a client connection ended early");
+                if reason.is_parse() { Spoken::Else } else { Spoken::Http }
+            }
         },
-        () = cut.cancelled() => {}
+        () = cut.cancelled() => Spoken::Http,
     }
 }
 

@@ -11,23 +11,24 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::CONNECTION;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Service;
 use super::admit::Access;
 use super::carried::Carried;
-use super::connection::{self, Ends, Protocol};
+use super::connection::{self, Ends, Protocol, Spoken};
 use super::drain::Drained;
 use super::lane::{Lane, Sending};
-use super::limit::{Crowd, Full};
+use super::limit::{Away, Crowd, Full, Place};
 use super::listen::{self, Limits, Listener};
 use super::respond;
 use super::stall::{Socket, Transport};
 use super::tls::{Secured, Tls};
-use crate::telemetry::{Handshake, Metrics, Refused, Way};
+use crate::telemetry::{Handshake, Held, Metrics, Refused, Way};
 
 /// What clients find at a listener. Clones are the same.
 #[derive(Clone, Debug)]
@@ -89,17 +90,25 @@ impl Door {
         }
         // Of a proxy that is believed each connection may be another client's; they are counted by their requests.
         let counted = address.filter(|_| !self.access.is_proxy(address));
-        let _seat = match self.crowd.connect(counted) {
-            Ok(seat) => seat,
-            Err(full) => {
+        let Place { seat: _seat, wait } = match self.crowd.connect(counted) {
+            Ok(place) => place,
+            Err(Away { full, told }) => {
                 self.metrics.client_refused(full.into());
-                if way != Way::Tls {
+                if way != Way::Tls && told {
                     turn_away(socket, full).await;
                 }
                 return;
             }
         };
         let _counted = self.metrics.client_connection(way);
+        if !wait.is_zero() {
+            self.metrics.held_back(Held::Connection);
+            // Nothing is read meanwhile, so whoever floods waits as well.
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = ends.stop.cancelled() => return,
+            }
+        }
         let by_kernel = socket.descriptor().is_some();
         let Terms { limits, handshake } = *self.terms.borrow();
         let transport = Transport::new(socket, limits.stall_timeout);
@@ -108,7 +117,12 @@ impl Door {
             let lane = (by_kernel && self.sending.by_kernel()).then(|| Lane::new(self.sending.clone()));
             let transport = transport.beside(lane.clone());
             // Its own allocation, as below: a connection has room for what it is and for nothing that it might have been.
-            return Box::pin(self.attend(transport, lane, limits, Protocol::Http1, client, ends)).await;
+            let crowd = self.crowd.clone();
+            let spoken = Box::pin(self.attend(transport, lane, limits, Protocol::Http1, client, ends)).await;
+            if spoken == Spoken::Else {
+                crowd.blame(counted);
+            }
+            return;
         };
         let agreed = tokio::select! {
             agreed = Box::pin(tls.agree(transport, handshake)) => agreed,
@@ -118,16 +132,21 @@ impl Door {
             Ok(Secured { stream, protocol, names }) => {
                 self.metrics.handshake(Handshake::Ok);
                 let client = Client { names: names.map(Arc::from), ..client };
-                Box::pin(self.attend(stream, None, limits, protocol, client, ends)).await;
+                let crowd = self.crowd.clone();
+                if Box::pin(self.attend(stream, None, limits, protocol, client, ends)).await == Spoken::Else {
+                    crowd.blame(counted);
+                }
             }
             Err(reason) => {
                 let late = reason.kind() == io::ErrorKind::TimedOut;
+                self.crowd.blame(counted);
                 self.metrics.handshake(if late { Handshake::Late } else { Handshake::Failed });
                 tracing::debug!(%reason, %client, "TLS was not agreed on with a client");
             }
         }
     }
 
+    /// Speaks HTTP until that ends.
     async fn attend<T>(
         self,
         transport: T,
@@ -135,20 +154,31 @@ impl Door {
         limits: Limits,
         protocol: Protocol,
         client: Client,
-        ends: Ends,
-    ) where
+        mut ends: Ends,
+    ) -> Spoken
+    where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let service = self.service;
+        // Over HTTP/2 no header says that a connection ends; it is told to.
+        let over = (protocol == Protocol::Http2).then(|| ends.stop.child_token());
+        if let Some(over) = &over {
+            ends.stop = over.clone();
+        }
         let handle = move |request: Request<Incoming>| {
-            let (service, client, lane) = (service.clone(), client.clone(), lane.clone());
+            let (service, client, lane, over) = (service.clone(), client.clone(), lane.clone(), over.clone());
             // It is there for as long as an answer is looked for, and not while its body is sent.
             Box::pin(async move {
-                let answer = service.handle(&client, request).await;
+                let mut answer = service.handle(&client, request).await;
+                if let Some(over) = over
+                    && answer.headers_mut().remove(CONNECTION).is_some()
+                {
+                    over.cancel();
+                }
                 answer.map(|body| Carried::new(body, lane.as_ref()))
             })
         };
-        connection::serve(transport, protocol, handle, limits, ends).await;
+        connection::serve_and_tell(transport, protocol, handle, limits, ends).await
     }
 }
 
@@ -174,6 +204,7 @@ impl From<Full> for Refused {
         match full {
             Full::All => Self::All,
             Full::Address => Self::Address,
+            Full::Often { .. } => Self::Often,
         }
     }
 }
@@ -182,13 +213,20 @@ impl From<Full> for Refused {
 /// would tear the answer away from whoever is still sending; how many are told so at a time is bounded.
 async fn turn_away<S: Socket>(mut socket: S, full: Full) {
     const MOMENT: Duration = Duration::from_millis(500);
+    /// More than a head has. Who sends more is no client.
+    const MUCH: usize = 128 << 10;
     static TOLD: Semaphore = Semaphore::const_new(64);
     let Ok(_turn) = TOLD.try_acquire() else { return };
     let telling = async {
         socket.write_all(respond::turned_away(full).as_bytes()).await?;
         socket.shutdown().await?;
-        let mut sent = [0; 4096];
-        while socket.read(&mut sent).await? > 0 {}
+        let (mut sent, mut left) = ([0; 4096], MUCH);
+        while left > 0 {
+            left = match socket.read(&mut sent).await? {
+                0 => 0,
+                read => left.saturating_sub(read),
+            };
+        }
         Ok::<_, io::Error>(())
     };
     let _gone_or_late = timeout(MOMENT, telling).await;

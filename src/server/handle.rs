@@ -22,7 +22,7 @@ use super::{blobs, lists, manifests};
 use crate::http::Pseudonym;
 use crate::mirror::{Mirror, Trail, gives_way};
 use crate::oci::Call;
-use crate::telemetry::{Metrics, Outcome};
+use crate::telemetry::{Held, Metrics, Outcome};
 
 /// The longest that a client waits for the head of an answer, from the head of its request (G3). containerd gives up at
 /// 30 s, and after a truthful error it still has the time to go to its next host. The mirror's own limits are shorter; this one is for what they
@@ -81,7 +81,8 @@ impl Service {
     ) -> Result<Reply, Rejection> {
         let inner = &self.inner;
         let waits = inner.metrics.client_waits();
-        line.turn = Some(inner.crowd.ask(client.ip()).await.map_err(Rejection::Full)?);
+        let held = || inner.metrics.held_back(Held::Request);
+        line.turn = Some(inner.crowd.ask(client.ip(), held).await.map_err(Rejection::Full)?);
         drop(waits);
         let caller = inner.access.identify(client, headers).await?;
         line.user = caller.user().cloned();

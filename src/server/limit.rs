@@ -1,18 +1,21 @@
-//! How many may be here at a time: connections and requests, in all and from one address.
+//! How many may be here at a time, connections and requests, in all and from one address; and how often one may come.
 //!
 //! Connections beyond their limit are refused at once. Requests beyond theirs wait, in their order, in a line that is bounded
 //! as well, and for a bounded time; so a short rush is only slower, and a long one is told honestly to come back. One address
-//! can take only a part of all, so that nobody keeps the others out.
+//! can take only a part of all, so that nobody keeps the others out, and no more of the processors than its pace
+//! ([`super::pace`]) lets through.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::pace::{Visit, Visits, counted_as};
 
 /// How many may be here at a time.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +28,13 @@ pub struct CrowdLimits {
     pub requests: usize,
     /// Requests of one address.
     pub requests_of_one: usize,
+    /// New connections a second of one address; zero: as many as come.
+    pub connection_rate_of_one: usize,
+    /// Requests a second of one address; zero: as many as come.
+    pub request_rate_of_one: usize,
     /// Requests that wait for others to end.
     pub waiting: usize,
-    /// For how long they wait.
+    /// For how long anybody waits.
     pub patience: Duration,
 }
 
@@ -41,7 +48,9 @@ pub struct Crowd {
 struct Inner {
     limits: RwLock<CrowdLimits>,
     connections: Arc<Count>,
+    connecting: Visits,
     requests: Arc<Count>,
+    asking: Visits,
     turns: Arc<Semaphore>,
     /// Turns that are to end with whoever has them, since fewer are allowed than are taken.
     owed: AtomicUsize,
@@ -55,7 +64,32 @@ pub(super) enum Full {
     All,
     /// That of the address.
     Address,
+    /// That of how often the address comes.
+    Often {
+        /// After how long it would be let in.
+        again: Duration,
+    },
 }
+
+/// A place for a connection.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// It is taken until this is dropped.
+    pub(super) seat: Seat,
+    /// For how long it is held back before it is looked at.
+    pub(super) wait: Duration,
+}
+
+/// A connection that is not let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Away {
+    pub(super) full: Full,
+    /// Whether it is worth telling: not to an address that comes as fast as it can.
+    pub(super) told: bool,
+}
+
+/// As how many connections one counts that came to no good: what it sent was no request, or TLS could not be agreed on.
+const BLAME: u32 = 10;
 
 /// The place of a request, until it is dropped.
 #[derive(Debug)]
@@ -71,6 +105,8 @@ impl Crowd {
     pub fn new(limits: CrowdLimits) -> Self {
         let inner = Inner {
             connections: Count::new(limits.connections, limits.connections_of_one),
+            connecting: Visits::new(limits.connection_rate_of_one, limits.patience),
+            asking: Visits::new(limits.request_rate_of_one, limits.patience),
             // In all they are counted by their turns.
             requests: Count::new(usize::MAX, limits.requests_of_one),
             turns: Arc::new(Semaphore::new(turns(&limits))),
@@ -86,7 +122,9 @@ impl Crowd {
         let inner = &self.inner;
         let mut now = inner.limits.write().unwrap_or_else(PoisonError::into_inner);
         inner.connections.limit(limits.connections, limits.connections_of_one);
+        inner.connecting.limit(limits.connection_rate_of_one, limits.patience);
         inner.requests.limit(usize::MAX, limits.requests_of_one);
+        inner.asking.limit(limits.request_rate_of_one, limits.patience);
         let (before, after) = (turns(&now), turns(&limits));
         if after < before {
             let gone = inner.turns.forget_permits(before - after);
@@ -102,14 +140,35 @@ impl Crowd {
     }
 
     /// A place for a connection; `address` is `None` where nobody counts whose it is.
-    pub(super) fn connect(&self, address: Option<IpAddr>) -> Result<Seat, Full> {
-        self.inner.connections.enter(address)
+    pub(super) fn connect(&self, address: Option<IpAddr>) -> Result<Place, Away> {
+        let Inner { connections, connecting, .. } = &*self.inner;
+        let seat = connections.enter(address);
+        let seat = seat.map_err(|full| Away { full, told: connecting.visit_now(address) })?;
+        match connecting.visit(address) {
+            Visit::Now => Ok(Place { seat, wait: Duration::ZERO }),
+            Visit::After(wait) => Ok(Place { seat, wait }),
+            Visit::Refused(again) => Err(Away { full: Full::Often { again }, told: false }),
+        }
     }
 
-    /// A turn for a request, perhaps after a while.
-    pub(super) async fn ask(&self, address: Option<IpAddr>) -> Result<Turn, Full> {
+    /// A connection from there came to no good.
+    pub(super) fn blame(&self, address: Option<IpAddr>) {
+        self.inner.connecting.blame(address, BLAME - 1);
+    }
+
+    /// A turn for a request, perhaps after a while; `held` is called where its address asks too often.
+    pub(super) async fn ask(&self, address: Option<IpAddr>, held: impl FnOnce()) -> Result<Turn, Full> {
         let inner = &self.inner;
+        let begun = Instant::now();
         let seat = inner.requests.enter(address)?;
+        match inner.asking.visit(address) {
+            Visit::Now => {}
+            Visit::After(wait) => {
+                held();
+                sleep(wait).await;
+            }
+            Visit::Refused(again) => return Err(Full::Often { again }),
+        }
         let turns = Arc::clone(&inner.turns);
         let turn = |permit| Turn { _seat: seat, permit: Some(permit), crowd: self.clone() };
         if let Ok(permit) = Arc::clone(&turns).try_acquire_owned() {
@@ -121,7 +180,7 @@ impl Crowd {
         if inner.waiting.fetch_add(1, Ordering::Relaxed) >= most {
             return Err(Full::All);
         }
-        let permit = timeout(patience, turns.acquire_owned()).await;
+        let permit = timeout_at(begun + patience, turns.acquire_owned()).await;
         drop(waiting);
         permit.ok().and_then(Result::ok).map(turn).ok_or(Full::All)
     }
@@ -221,14 +280,6 @@ impl Drop for Seat {
     }
 }
 
-/// Whoever has one address of IPv6 has all that begin with the same 64 bits.
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-        four => four,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::Instant;
@@ -241,9 +292,19 @@ mod tests {
             connections_of_one: 2,
             requests: 3,
             requests_of_one: 2,
+            connection_rate_of_one: 0,
+            request_rate_of_one: 0,
             waiting: 2,
             patience: Duration::from_secs(5),
         })
+    }
+
+    fn full<T: std::fmt::Debug>(entered: Result<T, Away>) -> Full {
+        entered.unwrap_err().full
+    }
+
+    async fn ask(crowd: &Crowd, address: Option<IpAddr>) -> Result<Turn, Full> {
+        crowd.ask(address, || {}).await
     }
 
     fn from(address: &str) -> Option<IpAddr> {
@@ -256,11 +317,11 @@ mod tests {
         let enter = |address| crowd.connect(from(address));
         let one = enter("10.0.0.1").unwrap();
         let two = enter("::ffff:10.0.0.1").unwrap();
-        assert_eq!(enter("10.0.0.1").unwrap_err(), Full::Address);
+        assert_eq!(full(enter("10.0.0.1")), Full::Address);
         let others = [enter("2001:db8::1").unwrap(), enter("2001:db8::2").unwrap()];
-        assert_eq!(enter("2001:db8::3").unwrap_err(), Full::Address, "they are the same network");
+        assert_eq!(full(enter("2001:db8::3")), Full::Address, "they are the same network");
         let last = crowd.connect(None).unwrap();
-        assert_eq!(crowd.connect(None).unwrap_err(), Full::All);
+        assert_eq!(full(crowd.connect(None)), Full::All);
         drop(one);
         assert!(enter("10.0.0.2").is_ok());
         drop((two, others, last));
@@ -275,27 +336,27 @@ mod tests {
         let of = |requests, connections| CrowdLimits { requests, connections, requests_of_one: 9, ..limits };
         let seats = [crowd.connect(None).unwrap(), crowd.connect(None).unwrap()];
         crowd.limit(of(1, 1));
-        assert_eq!(crowd.connect(None).unwrap_err(), Full::All);
+        assert_eq!(full(crowd.connect(None)), Full::All);
         drop(seats);
         assert!(crowd.connect(None).is_ok());
         // Three are here, of one that may be; then four may.
         crowd.limit(of(3, 9));
         let mut here = Vec::new();
         for _ in 0..3 {
-            here.push(crowd.ask(None).await.unwrap());
+            here.push(ask(&crowd, None).await.unwrap());
         }
         crowd.limit(of(1, 9));
         here.truncate(1);
-        assert_eq!(crowd.ask(None).await.unwrap_err(), Full::All, "one is here still");
+        assert_eq!(ask(&crowd, None).await.unwrap_err(), Full::All, "one is here still");
         here.clear();
-        here.push(crowd.ask(None).await.unwrap());
-        assert_eq!(crowd.ask(None).await.unwrap_err(), Full::All);
+        here.push(ask(&crowd, None).await.unwrap());
+        assert_eq!(ask(&crowd, None).await.unwrap_err(), Full::All);
         crowd.limit(of(0, 9));
         crowd.limit(of(4, 9));
         for _ in 0..3 {
-            here.push(crowd.ask(None).await.unwrap());
+            here.push(ask(&crowd, None).await.unwrap());
         }
-        assert_eq!(crowd.ask(None).await.unwrap_err(), Full::All);
+        assert_eq!(ask(&crowd, None).await.unwrap_err(), Full::All);
         here.clear();
         assert_eq!(crowd.inner.turns.available_permits(), 4);
     }
@@ -303,25 +364,87 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn requests_wait_in_a_line_that_ends_and_for_a_time_that_ends() {
         let crowd = crowd();
-        let first = crowd.ask(from("10.0.0.1")).await.unwrap();
-        let _second = crowd.ask(from("10.0.0.1")).await.unwrap();
-        assert_eq!(crowd.ask(from("10.0.0.1")).await.unwrap_err(), Full::Address);
-        let _third = crowd.ask(from("10.0.0.2")).await.unwrap();
+        let first = ask(&crowd, from("10.0.0.1")).await.unwrap();
+        let _second = ask(&crowd, from("10.0.0.1")).await.unwrap();
+        assert_eq!(ask(&crowd, from("10.0.0.1")).await.unwrap_err(), Full::Address);
+        let _third = ask(&crowd, from("10.0.0.2")).await.unwrap();
         let wait = |address: &'static str| {
             let crowd = crowd.clone();
-            tokio::spawn(async move { crowd.ask(from(address)).await })
+            tokio::spawn(async move { ask(&crowd, from(address)).await })
         };
         let (served, late) = (wait("10.0.0.3"), wait("10.0.0.4"));
         while crowd.inner.waiting.load(Ordering::Relaxed) < 2 {
             tokio::task::yield_now().await;
         }
         let begun = Instant::now();
-        assert_eq!(crowd.ask(from("10.0.0.5")).await.unwrap_err(), Full::All, "the line is full");
+        assert_eq!(ask(&crowd, from("10.0.0.5")).await.unwrap_err(), Full::All, "the line is full");
         assert_eq!(begun.elapsed(), Duration::ZERO);
         drop(first);
         let _served = served.await.unwrap().unwrap();
         assert_eq!(late.await.unwrap().unwrap_err(), Full::All);
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
         assert_eq!(crowd.inner.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_comes_too_often_is_held_back_and_then_refused_without_a_word() {
+        let crowd = crowd();
+        let limits = *crowd.inner.limits.read().unwrap();
+        let many =
+            CrowdLimits { connections: 100, connections_of_one: 100, connection_rate_of_one: 2, ..limits };
+        crowd.limit(many);
+        let mut here = Vec::new();
+        let away = loop {
+            match crowd.connect(from("10.0.0.1")) {
+                Ok(place) => here.push(place),
+                Err(away) => break away,
+            }
+        };
+        let again = Duration::from_millis(5500);
+        assert_eq!(away, Away { full: Full::Often { again }, told: false });
+        let held = here.iter().filter(|place| !place.wait.is_zero()).count();
+        assert_eq!((here.len(), held), (30, 10), "ten seconds' worth at once, five seconds' worth held back");
+        assert!(crowd.connect(from("10.0.0.2")).unwrap().wait.is_zero());
+        crowd.blame(from("10.0.0.2"));
+        crowd.blame(from("10.0.0.2"));
+        let held = crowd.connect(from("10.0.0.2")).unwrap().wait;
+        assert_eq!(held, Duration::ZERO, "ten seconds are taken, of ten and five");
+        let held = crowd.connect(from("10.0.0.2")).unwrap().wait;
+        assert_eq!(held, Duration::from_millis(500));
+        drop(here);
+        let now = crowd.inner.connections.now.lock().unwrap();
+        assert_eq!((now.all, now.by.len()), (0, 0), "no place is kept by whoever was refused");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_refused_for_how_many_are_here_is_told_so_at_its_pace_alone() {
+        let crowd = crowd();
+        let limits = *crowd.inner.limits.read().unwrap();
+        crowd.limit(CrowdLimits { connection_rate_of_one: 1, ..limits });
+        let _here = [crowd.connect(from("10.0.0.1")).unwrap(), crowd.connect(from("10.0.0.1")).unwrap()];
+        let told = || (0..100).filter(|_| crowd.connect(from("10.0.0.1")).unwrap_err().told).count();
+        assert_eq!((told(), told()), (8, 0));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(told(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_that_come_too_often_are_held_back_within_the_patience_of_all_waits() {
+        let crowd = crowd();
+        let limits = *crowd.inner.limits.read().unwrap();
+        crowd.limit(CrowdLimits { requests: 1, requests_of_one: 99, request_rate_of_one: 1, ..limits });
+        let begun = Instant::now();
+        for _ in 0..13 {
+            drop(ask(&crowd, from("10.0.0.1")).await.unwrap());
+        }
+        assert_eq!(begun.elapsed(), Duration::from_secs(3));
+        drop(ask(&crowd, from("10.0.0.2")).await.unwrap());
+        let _here = ask(&crowd, from("10.0.0.2")).await.unwrap();
+        let waits = Instant::now();
+        assert_eq!(ask(&crowd, from("10.0.0.1")).await.unwrap_err(), Full::All);
+        assert_eq!(waits.elapsed(), Duration::from_secs(5), "one second for its pace, four for a turn");
+        let many = (0..12).map(|_| ask(&crowd, from("10.0.0.1")));
+        let refused = futures_util::future::join_all(many).await;
+        assert!(refused.iter().any(|ended| matches!(ended, Err(Full::Often { .. }))), "{refused:?}");
     }
 }

@@ -28,6 +28,7 @@ mod lists;
 mod login;
 mod manifests;
 mod outgoing;
+mod pace;
 mod region;
 mod reply;
 mod request;

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_RANGE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_RANGE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use tracing::Level;
 
 use super::access::Subject;
@@ -116,7 +116,12 @@ impl Rejection {
             Self::Write => reply.header(ALLOW, HeaderValue::from_static(ALLOWED)),
             Self::Unsatisfiable { size } => reply.header(CONTENT_RANGE, ascii(&unsatisfied(*size))),
             Self::Unauthorized => reply.header(WWW_AUTHENTICATE, CHALLENGE),
-            Self::Busy | Self::Full(_) | Self::Refused(_, Refusal::Crowded) => {
+            // Whoever goes on asking comes anew, as often as his address may.
+            Self::Full(Full::Often { again }) => {
+                reply.header(RETRY_AFTER, seconds(Some(*again)).into()).header(CONNECTION, CLOSE)
+            }
+            Self::Full(Full::Address) => reply.header(RETRY_AFTER, SOON.into()).header(CONNECTION, CLOSE),
+            Self::Busy | Self::Full(Full::All) | Self::Refused(_, Refusal::Crowded) => {
                 reply.header(RETRY_AFTER, SOON.into())
             }
             Self::Refused(_, Refusal::Limited { retry_after }) => {
@@ -237,6 +242,11 @@ fn crowded(full: Full) -> Verdict {
             StatusCode::TOO_MANY_REQUESTS,
             "as many as this mirror lets in from your address are here",
         ),
+        Full::Often { .. } => limited(
+            Code::TooManyRequests,
+            StatusCode::TOO_MANY_REQUESTS,
+            "your address asks more often than this mirror lets one",
+        ),
     }
 }
 
@@ -257,6 +267,9 @@ pub(super) fn turned_away(full: Full) -> String {
 
 /// When whoever was turned away may come again, in seconds.
 const SOON: u64 = 1;
+
+/// What ends a connection with its answer.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How clients log in.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"roadstead\", charset=\"UTF-8\"");

@@ -10,7 +10,7 @@ mod metrics;
 mod outcome;
 
 pub use metrics::{
-    Counted, Counts, Described, FillGuard, FillResult, Handshake, Kind, LABELS, LoginResult, Metrics,
+    Counted, Counts, Described, FillGuard, FillResult, Handshake, Held, Kind, LABELS, LoginResult, Metrics,
     ReaderGuard, Refused, StoreFigures, TABLE, TextFormat, Up, UpstreamMetrics, UpstreamResult, Warmed,
     Watched, Way,
 };

@@ -2,7 +2,9 @@
 //!
 //! All of 127.0.0.0/8 is this machine, so that clients may have addresses of their own.
 
+mod live;
 mod measured;
+mod pace;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

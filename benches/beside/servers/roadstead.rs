@@ -58,6 +58,7 @@ impl<'a> Roadstead<'a> {
         });
         let text = format!(
             "[server]\nlisten = [\"{address}\"]\n{by_tls}[admin]\nlisten = \"{admin}\"\n[store]\npath = {:?}\n{}\n\
+             [limits]\nconnection_rate_per_address = 0\nrequest_rate_per_address = 0\n\
              {}\n[[upstream]]\nname = \"bench.test\"\nendpoints = [\"http://{}\"]\ndefault = true\ntag_ttl = \"1d\"\n",
             self.store(),
             self.store,

@@ -97,13 +97,20 @@ pub(super) fn limits<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> L
     let of_one = default.max_requests_per_address.min(max_requests);
     let max_requests_per_address = count("max_requests_per_address", of_one);
     let max_fills = count("max_fills", default.max_fills);
+    let mut rate = |key, default| reading.get(s, key, number(any)).unwrap_or(default);
+    let connection_rate_per_address =
+        rate("connection_rate_per_address", default.connection_rate_per_address);
+    let request_rate_per_address = rate("request_rate_per_address", default.request_rate_per_address);
+    let max_waiting = rate("max_waiting", default.max_waiting);
     let limits = Limits {
         max_connections,
         max_connections_per_address,
         max_requests,
         max_requests_per_address,
         max_fills,
-        max_waiting: reading.get(s, "max_waiting", number(any)).unwrap_or(default.max_waiting),
+        connection_rate_per_address,
+        request_rate_per_address,
+        max_waiting,
         wait: reading.get(s, "wait", one(text::waited_for)).unwrap_or(default.wait),
         header_bytes: reading.get(s, "header_bytes", bytes(head)).unwrap_or(default.header_bytes),
     };

@@ -83,6 +83,11 @@ fn mistakes_of_access_are_told_where_they_are() {
             "f.toml:2: limits.header_bytes",
             "\"64KiB\" to \"1MiB\"",
         ),
+        (
+            "[limits]\nrequest_rate_per_address = -1".into(),
+            "f.toml:2: limits.request_rate_per_address",
+            "a number",
+        ),
         ("[limits]\nwait = \"30s\"".into(), "f.toml:2: limits.wait", "at most \"24s\""),
     ];
     for (text, start, part) in rows {

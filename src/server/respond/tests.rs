@@ -1,11 +1,14 @@
 use http_body_util::BodyExt;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use serde_json::Value;
 
 use super::super::access::Line;
 use super::*;
 use crate::oci::{Namespace, Namespaces, Query, Route};
 use crate::telemetry::Metrics;
+
+/// An address that comes too often.
+const OFTEN: Full = Full::Often { again: Duration::from_millis(2500) };
 
 struct Told {
     status: u16,
@@ -77,6 +80,7 @@ fn table() -> Vec<(Rejection, u16, &'static str, Level, Outcome)> {
         (Rejection::Busy, 503, "UNAVAILABLE", debug, Limited),
         (Rejection::Full(Full::All), 503, "UNAVAILABLE", debug, Limited),
         (Rejection::Full(Full::Address), 429, "TOOMANYREQUESTS", debug, Limited),
+        (Rejection::Full(OFTEN), 429, "TOOMANYREQUESTS", debug, Limited),
         (no(Manifest, 404), 404, "MANIFEST_UNKNOWN", debug, Refused),
         (no(Manifest, 410), 404, "MANIFEST_UNKNOWN", debug, Refused),
         (no(Blob, 404), 404, "BLOB_UNKNOWN", debug, Refused),
@@ -152,6 +156,11 @@ async fn t76_no_rejection_challenges_the_client_but_that_of_the_mirror_itself() 
 async fn a_limit_of_the_mirror_itself_says_when_to_come_again() {
     for rejection in [Rejection::Busy, Rejection::Full(Full::All), Rejection::Full(Full::Address)] {
         assert_eq!(tell(&rejection, false).await.headers[RETRY_AFTER], "1");
+    }
+    assert_eq!(tell(&Rejection::Full(OFTEN), false).await.headers[RETRY_AFTER], "3", "not before it may");
+    for (full, ends) in [(Full::All, false), (Full::Address, true), (OFTEN, true)] {
+        let headers = tell(&Rejection::Full(full), false).await.headers;
+        assert_eq!(headers.contains_key(CONNECTION), ends, "{full:?}");
     }
     let wire = turned_away(Full::Address);
     assert!(

@@ -39,6 +39,17 @@ pub enum Refused {
     All,
     /// As many as may be here from one address were here.
     Address,
+    /// Its address comes more often than it may.
+    Often,
+}
+
+/// What is held back while its address comes more often than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A new connection.
+    Connection,
+    /// A request.
+    Request,
 }
 
 /// What came of a login that was not known.
@@ -77,6 +88,11 @@ pub(super) struct ByReason {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByWhat {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByFiles {
     files: &'static str,
 }
@@ -86,6 +102,7 @@ pub(super) struct Clients {
     connections: Family<ByWay, Gauge>,
     waiting: Gauge,
     refused: Family<ByReason, Counter>,
+    held_back: Family<ByWhat, Counter>,
     handshakes: Family<ByResult, Counter>,
     logins: Family<ByResult, Counter>,
     certificate_ends: Gauge,
@@ -104,6 +121,7 @@ impl Clients {
         table::FILES_SENT_BY_KERNEL.register(registry, clients.files_sent_by_kernel.clone());
         table::CLIENT_REQUESTS_WAITING.register(registry, clients.waiting.clone());
         table::CLIENT_CONNECTIONS_REFUSED.register(registry, clients.refused.clone());
+        table::CLIENT_HELD_BACK.register(registry, clients.held_back.clone());
         table::LOGINS.register(registry, clients.logins.clone());
         for way in ["plain", "tls", "socket"] {
             drop(clients.connections.get_or_create(&ByWay { way }));
@@ -111,8 +129,11 @@ impl Clients {
         for result in ["ok", "failed", "late"] {
             drop(clients.handshakes.get_or_create(&ByResult { result }));
         }
-        for reason in ["network", "all", "address"] {
+        for reason in ["network", "all", "address", "rate"] {
             drop(clients.refused.get_or_create(&ByReason { reason }));
+        }
+        for what in ["connection", "request"] {
+            drop(clients.held_back.get_or_create(&ByWhat { what }));
         }
         for result in ["right", "wrong", "busy"] {
             drop(clients.logins.get_or_create(&ByResult { result }));
@@ -150,8 +171,17 @@ impl Clients {
             Refused::Network => "network",
             Refused::All => "all",
             Refused::Address => "address",
+            Refused::Often => "rate",
         };
         self.refused.get_or_create(&ByReason { reason }).inc();
+    }
+
+    pub(super) fn held_back(&self, held: Held) {
+        let what = match held {
+            Held::Connection => "connection",
+            Held::Request => "request",
+        };
+        self.held_back.get_or_create(&ByWhat { what }).inc();
     }
 
     pub(super) fn login(&self, result: LoginResult) {

@@ -27,7 +27,7 @@ use prometheus_client::registry::Registry;
 
 use super::Outcome;
 use clients::ByReason;
-pub use clients::{Handshake, LoginResult, Refused, Watched, Way};
+pub use clients::{Handshake, Held, LoginResult, Refused, Watched, Way};
 pub use guard::{Counted, FillGuard, ReaderGuard, Up};
 use labels::{
     ByEndpoint, ByKind, ByKindAndReason, ByList, ByResult, ByUpstream, ByUpstreamAndAccount,
@@ -274,6 +274,11 @@ impl Metrics {
     /// A connection was not taken.
     pub fn client_refused(&self, why: Refused) {
         self.inner.clients.refused(why);
+    }
+
+    /// Somebody is held back, because his address comes more often than it may.
+    pub fn held_back(&self, held: Held) {
+        self.inner.clients.held_back(held);
     }
 
     /// A login was compared.

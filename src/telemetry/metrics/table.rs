@@ -111,12 +111,16 @@ metrics! {
     CLIENT_CONNECTIONS = gauge("client_connections", "Connections of clients now, by the way they come").by(&["way"]);
     CLIENT_REQUESTS_WAITING = gauge(
         "client_requests_waiting",
-        "Requests that wait for others to end, because as many as may be answered at a time are",
+        "Requests that wait: for others to end, because as many as may be answered at a time are, or because their address asks more often than it may",
     );
     CLIENT_CONNECTIONS_REFUSED = counter(
         "client_connections_refused",
-        "Connections of clients that were not taken, by where they came from (`network`) or how many there were (`all`, `address`)",
+        "Connections of clients that were not taken, by where they came from (`network`), how many there were (`all`, `address`) or how often their address came (`rate`)",
     ).by(&["reason"]);
+    CLIENT_HELD_BACK = counter(
+        "client_held_back",
+        "New connections and requests that were held back for a while, because their address came more often than it may",
+    ).by(&["what"]);
     LOGINS = counter(
         "logins",
         "Users and passwords that were compared, by what came of it; those that are known are not compared again",
@@ -260,7 +264,8 @@ pub const LABELS: &[(&str, &str)] = &[
     ("endpoint", "the configured endpoints"),
     ("account", "the prefixes of configured accounts, and the endpoints that have their own"),
     ("mode", "`online`, `offline`, `auto`"),
-    ("reason", "of an eviction: `space`; of a connection: `network`, `all`, `address`"),
+    ("reason", "of an eviction: `space`; of a connection: `network`, `all`, `address`, `rate`"),
+    ("what", "`connection`, `request`"),
     ("list", "the names of the configured lists of images"),
     ("version", "the version of the program"),
 ];
