@@ -32,7 +32,7 @@ pub(crate) struct ClientConfig {
 }
 
 /// What is said of the mirror.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct About {
     /// The mirror as clients reach it, as in https://mirror.example:5000; without it the first address of the configuration
     #[arg(long, value_name = "URL", env = "ROADSTEAD_MIRROR", hide_env_values = true)]

@@ -1,10 +1,13 @@
 //! `roadstead node-setup`: the runtimes of this node pull through the mirror, as long as somebody wants it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use roadstead::nodes::{Client, Facts};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::client_config::{About, can_log_in, carry_out, facts};
 use super::show;
@@ -19,7 +22,7 @@ pub(crate) struct NodeSetup {
     /// Take back what was done
     #[arg(long, conflicts_with = "stay")]
     remove: bool,
-    /// Stay until told to end (SIGTERM), and take it back then
+    /// Stay until told to end (SIGTERM), and take it back then; files that change meanwhile count within seconds
     #[arg(long)]
     stay: bool,
     #[command(flatten)]
@@ -44,23 +47,56 @@ pub(crate) fn node_setup(args: &NodeSetup) -> Result<(), Failure> {
     if !args.stay {
         return all(&args.root, &facts, args.remove);
     }
+    runtime()?.block_on(stay(args, facts))
+}
+
+/// How often what nodes are told is read again: mounted secrets change, and certificates end.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Does it, does it again when what there is to tell has changed, and takes it back when told to end.
+async fn stay(args: &NodeSetup, mut facts: Facts) -> Result<(), Failure> {
     // Before anything is done: whoever ends it early has it taken back as well.
-    runtime()?.block_on(async {
-        let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
-        let (root, told) = (args.root.clone(), facts.clone());
-        let done = tokio::task::spawn_blocking(move || all(&root, &told, false)).await.map_err(failed)?;
-        if let Err(Failure::Failed(why)) = done {
-            // Some runtime may do well; that something was left alone is no reason to take it from that one.
-            show::say(&format!("{why}\n"));
-        }
+    let mut terminated = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(failed)?;
+    put(args, &facts).await?;
+    let mut unreadable = None;
+    loop {
         tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
+            _ = terminated.recv() => break,
+            _ = interrupted.recv() => break,
+            () = sleep(AGAIN) => {}
         }
-        let root = args.root.clone();
-        tokio::task::spawn_blocking(move || all(&root, &facts, true)).await.map_err(failed)?
-    })
+        let about = args.about.clone();
+        match spawn_blocking(move || self::facts(&about)).await.map_err(failed)? {
+            Ok(now) => {
+                unreadable = None;
+                if now != facts {
+                    facts = now;
+                    put(args, &facts).await?;
+                }
+            }
+            // What was written before stays. It is said once.
+            Err(Failure::Failed(why) | Failure::Misconfigured(why)) => {
+                if unreadable.as_ref() != Some(&why) {
+                    show::say(&format!("{why}\n"));
+                    unreadable = Some(why);
+                }
+            }
+        }
+    }
+    let root = args.root.clone();
+    spawn_blocking(move || all(&root, &facts, true)).await.map_err(failed)?
+}
+
+/// Writes all of it. Some runtime may do well; that something was left alone is no reason to take it from that one.
+async fn put(args: &NodeSetup, facts: &Facts) -> Result<(), Failure> {
+    let (root, told) = (args.root.clone(), facts.clone());
+    if let Err(Failure::Failed(why)) =
+        spawn_blocking(move || all(&root, &told, false)).await.map_err(failed)?
+    {
+        show::say(&format!("{why}\n"));
+    }
+    Ok(())
 }
 
 fn all(root: &Path, facts: &Facts, remove: bool) -> Result<(), Failure> {

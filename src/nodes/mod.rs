@@ -38,7 +38,7 @@ pub enum Client {
 }
 
 /// What there is to tell.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Whether the mirror speaks TLS.
     pub tls: bool,
@@ -55,7 +55,7 @@ pub struct Facts {
 }
 
 /// A certificate and its key, in PEM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Shown {
     /// The certificate.
     pub certificate: String,
@@ -64,7 +64,7 @@ pub struct Shown {
 }
 
 /// A user and the password.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// The user.
     pub user: String,
@@ -85,7 +85,7 @@ impl fmt::Debug for Login {
 }
 
 /// A registry that is mirrored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registry {
     /// What clients call it.
     pub name: String,

@@ -75,9 +75,9 @@ fn pods_are_allowed_where_pod_security_is_restricted_but_for_a_port_of_the_node(
         assert!(manifests.pods.len() >= 2, "{way}");
         for pod in &manifests.pods {
             let expected: &[&str] = match (way.as_str(), pod.kind.as_str()) {
-                ("host-port", "StatefulSet") => &["hostPort"],
+                ("host-port" | "tls-beside", "StatefulSet") => &["hostPort"],
                 // It writes root's files, on the node.
-                ("node-setup", "DaemonSet") => {
+                ("node-setup" | "node-setup-login", "DaemonSet") => {
                     &["restricted volume types", "runAsNonRoot != true", "runAsUser=0"]
                 }
                 _ => &[],
@@ -181,6 +181,11 @@ fn values_that_cannot_be_meant_are_refused() {
             "tls.certManager.issuerRef says who signs the certificate",
         ),
         (&["tls.clientAuth=maybe"], "clientAuth"),
+        (&["tls.listen[0]=0.0.0.0:5443"], "tls.listen needs tls.enabled"),
+        (&["hostPort.tlsPort=5443"], "hostPort.tlsPort needs tls.listen"),
+        (&["tls.listen[0]=5443"], "tls/listen"),
+        (&["service.tlsNodePort=80000"], "tlsNodePort"),
+        (&["nodeSetup.loginSecret=No_Name"], "loginSecret"),
         (&["access.rules[0].action=permit"], "action"),
         (&["access.rules[0].action=allow", "access.rules[0].user[0]=a"], "user"),
         (&["access.networks[0]=everybody"], "networks"),
@@ -192,6 +197,55 @@ fn values_that_cannot_be_meant_are_refused() {
         let rendered = chart.helm(&arguments);
         let said = String::from_utf8_lossy(&rendered.stderr);
         assert!(!rendered.status.success() && said.contains(told), "{values:?}: {said}");
+    }
+}
+
+/// Each way in has a port of its own all the way from the node to the process.
+#[test]
+fn clients_come_with_tls_and_without_side_by_side() {
+    let Some(chart) = Chart::at_hand() else { return };
+    let manifests = chart.manifests(&project("tests/helm/values/tls-beside.yaml"));
+    let configuration: toml::Table = manifests.configuration().parse().unwrap();
+    let listening = |table: &str| configuration[table]["listen"][0].as_str().unwrap().to_owned();
+    let service = &manifests.object("Service", "roadstead")["spec"]["ports"];
+    let container =
+        &manifests.object("StatefulSet", "roadstead")["spec"]["template"]["spec"]["containers"][0]["ports"];
+    let (plain, secure) = (&service[0], &service[1]);
+    for (port, of_service, of_node, listens) in
+        [(plain, 5000, 30500, listening("server")), (secure, 5443, 30543, listening("tls"))]
+    {
+        assert_eq!((&port["port"], &port["nodePort"]), (&json!(of_service), &json!(of_node)));
+        let target = container.as_array().unwrap().iter().find(|own| own["name"] == port["targetPort"]);
+        let target = &target.unwrap()["containerPort"];
+        assert_eq!(listens, format!("0.0.0.0:{target}"));
+    }
+    let manifests = chart.manifests(&project("tests/helm/values/tls-secret.yaml"));
+    let configuration: toml::Table = manifests.configuration().parse().unwrap();
+    assert!(configuration["server"]["listen"].as_array().unwrap().is_empty(), "in place of plain HTTP");
+}
+
+/// What nodes log in with is named in values, and is in a Secret alone.
+#[test]
+fn node_setup_is_told_the_files_that_its_secrets_are_mounted_as() {
+    let Some(chart) = Chart::at_hand() else { return };
+    let manifests = chart.manifests(&project("tests/helm/values/node-setup-login.yaml"));
+    let pod = &manifests.object("DaemonSet", "node-setup")["spec"]["template"]["spec"];
+    let told: Vec<_> =
+        pod["containers"][0]["args"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    let volumes = pod["volumes"].as_array().unwrap();
+    for (option, secret) in [
+        ("--client-cert=", "node-certificate"),
+        ("--client-key=", "node-certificate"),
+        ("--login-file=", "node-login"),
+    ] {
+        let file = told.iter().find_map(|text| text.strip_prefix(option)).unwrap();
+        let mount =
+            mounts.iter().find(|mount| file.starts_with(mount["mountPath"].as_str().unwrap())).unwrap();
+        let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).unwrap();
+        assert_eq!(volume["secret"]["secretName"], secret, "{option}");
+        assert_eq!(volume["secret"]["defaultMode"], 0o400, "{option}");
+        assert!(mount["subPath"].is_null(), "{option}: what changes would not be seen");
     }
 }
 

@@ -176,3 +176,48 @@ async fn a_node_is_set_up_for_as_long_as_the_command_stays() {
     assert!(text(&ended.stderr).contains("does not set config_path"), "{}", text(&ended.stderr));
     assert!(!first.exists() && !last.exists() && root.join("etc/containerd/config.toml").exists());
 }
+
+#[tokio::test]
+async fn what_a_staying_command_was_given_is_on_the_node_again_when_it_has_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(at("node/etc/containerd")).unwrap();
+    for (name, text) in
+        [("cert", "the first certificate\n"), ("key", "its key\n"), ("login", "alice:first\n")]
+    {
+        std::fs::write(at(name), text).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_roadstead"));
+    command
+        .env_clear()
+        .args(["node-setup", "--stay", "--mirror", "https://m.example", "--root"])
+        .arg(at("node"));
+    for (option, file) in [("--client-cert", "cert"), ("--client-key", "key"), ("--login-file", "login")] {
+        command.arg(option).arg(at(file));
+    }
+    command.kill_on_drop(true).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let staying = command.spawn().unwrap();
+    let hosts = at("node/etc/containerd/certs.d");
+    let has = |file: &str, part: &str| {
+        std::fs::read_to_string(hosts.join(file)).is_ok_and(|text| text.contains(part))
+    };
+    let until = async |file: &str, part: &str| {
+        while !has(file, part) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    // "alice:first", and "alice:second".
+    soon("the first login", until("quay.io/hosts.toml", "YWxpY2U6Zmlyc3Q=")).await;
+    assert!(has("roadstead-client.crt", "the first certificate"));
+    // For a moment there is none, as while somebody writes; what is there stays.
+    std::fs::remove_file(at("login")).unwrap();
+    std::fs::write(at("cert"), "the second certificate\n").unwrap();
+    std::fs::write(at("login"), "alice:second\n").unwrap();
+    soon("the second login", until("quay.io/hosts.toml", "YWxpY2U6c2Vjb25k")).await;
+    soon("the second certificate", until("roadstead-client.crt", "the second certificate")).await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(staying.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let ended = staying.wait_with_output().await.unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{}", text(&ended.stderr));
+    assert!(!hosts.join("quay.io").exists() && !hosts.join("roadstead-client.crt").exists());
+}

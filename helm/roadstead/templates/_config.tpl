@@ -27,13 +27,16 @@ upstream:
     {{- end -}}
   {{- end -}}
 {{- end -}}
+{{- if and (not .Values.tls.enabled) .Values.tls.listen }}{{ fail "tls.listen needs tls.enabled" }}{{ end -}}
+{{- if and (not .Values.tls.listen) .Values.hostPort.tlsPort }}{{ fail "hostPort.tlsPort needs tls.listen" }}{{ end -}}
 {{- if .Values.tls.enabled -}}
-  {{- $tls := dict "listen" $config.server.listen "cert" "/etc/roadstead/tls/tls.crt" "key" "/etc/roadstead/tls/tls.key" -}}
+  {{- $beside := .Values.tls.listen -}}
+  {{- $tls := dict "listen" ($beside | default $config.server.listen) "cert" "/etc/roadstead/tls/tls.crt" "key" "/etc/roadstead/tls/tls.key" -}}
   {{- if .Values.tls.clientCAConfigMap -}}
     {{- $tls = merge $tls (dict "client_ca" "/etc/roadstead/client-ca/ca.crt" "client_auth" .Values.tls.clientAuth) -}}
   {{- end -}}
   {{- $_ := set $config "tls" (merge (deepCopy ($config.tls | default dict)) $tls) -}}
-  {{- $_ := set $config.server "listen" list -}}
+  {{- if not $beside }}{{ $_ := set $config.server "listen" list }}{{ end -}}
 {{- end -}}
 {{- $access := pick .Values.access "networks" "proxies" -}}
 {{- with .Values.access.htpasswdSecret }}{{ $access = set $access "htpasswd" "/etc/roadstead/users/htpasswd" }}{{ end -}}

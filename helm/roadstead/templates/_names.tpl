@@ -31,6 +31,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- first (required "config.server.listen needs an address" .Values.config.server.listen) | splitList ":" | last -}}
 {{- end }}
 
+{{/* The port with TLS, where it has one of its own. */}}
+{{- define "roadstead.tlsPort" -}}
+{{- if and .Values.tls.enabled .Values.tls.listen -}}
+{{- first .Values.tls.listen | splitList ":" | last -}}
+{{- end -}}
+{{- end }}
+
 {{- define "roadstead.adminPort" -}}
 {{- required "config.admin.listen needs an address: the probes come there" .Values.config.admin.listen | splitList ":" | last -}}
 {{- end }}
