@@ -16,6 +16,8 @@ ROWS ?=
 AGAINST ?=
 # Of the package.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+# For which architecture `make image` builds, where it is not this machine's: arm64 or amd64
+ARCH ?=
 # Which moments `make kills` plays
 SEED ?= 7
 
@@ -73,10 +75,14 @@ bench-parts: ## What the pure parts of a request cost, and how long a large cold
 bench-check: ## Instructions that a hit takes, held against the recorded ones (needs valgrind; two minutes)
 	$(CARGO) bench --locked --bench instructions
 
-image: ## The container image roadstead:VERSION, for this machine's architecture; pulls nothing
+image: ## The container image roadstead:VERSION, pulling nothing; ARCH=arm64: for another machine, as an archive
+ifeq ($(ARCH),)
 	$(CARGO) build --locked --release
 	packaging/rootfs target/release/roadstead target/image
 	DOCKER_BUILDKIT=0 docker build --network=none --tag roadstead:$(VERSION) .
+else
+	CARGO="$(CARGO)" packaging/cross $(ARCH) $(VERSION)
+endif
 
 deb: ## The Debian package, in target/debian; needs cargo-deb (cargo install cargo-deb)
 	$(CARGO) build --locked --release

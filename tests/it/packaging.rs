@@ -118,3 +118,74 @@ fn the_chart_and_the_changes_are_of_this_version() {
     assert!(read("helm/roadstead/Chart.yaml").contains(&format!("appVersion: \"{version}\"\n")));
     assert!(read("CHANGELOG.md").contains(version));
 }
+
+/// What `make image ARCH=...` makes says the same as the Dockerfile, of which no daemon makes an image for another machine.
+#[test]
+fn the_image_for_another_architecture_is_the_one_that_the_dockerfile_describes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (made, archive) = (folder.path().join("image"), folder.path().join("image.tar"));
+    // Any program will do: its libraries are this machine's.
+    let rootfs = Command::new(project("packaging/rootfs")).arg("/bin/true").arg(&made).output().unwrap();
+    if String::from_utf8_lossy(&rootfs.stderr).contains("apt-get install ca-certificates") {
+        let _ = writeln!(std::io::stderr(), "tests/it/packaging.rs: skipped: ca-certificates is not at hand");
+        return;
+    }
+    well(&rootfs);
+    let packed = Command::new(project("packaging/archive"))
+        .arg(&made)
+        .args(["arm64", "7.8.9"])
+        .arg(&archive)
+        .output()
+        .unwrap();
+    well(&packed);
+    let within = |archive: &Path, file: &str| {
+        let read = Command::new("tar").arg("-xOf").arg(archive).arg(file).output().unwrap();
+        assert!(read.status.success(), "{file}: {}", String::from_utf8_lossy(&read.stderr));
+        read.stdout
+    };
+    let json = |file: &str| serde_json::from_slice::<serde_json::Value>(&within(&archive, file)).unwrap();
+    assert_eq!(json("manifest.json")[0]["RepoTags"][0], "roadstead:7.8.9-arm64");
+    let config = json("config.json");
+    assert_eq!((&config["architecture"], &config["os"]), (&"arm64".into(), &"linux".into()));
+    let layer = folder.path().join("layer.tar");
+    std::fs::write(&layer, within(&archive, "layer.tar")).unwrap();
+    let digest = Command::new("sha256sum").arg(&layer).output().unwrap().stdout;
+    let digest = String::from_utf8(digest[..64].to_vec()).unwrap();
+    assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{digest}"));
+    let listed = Command::new("tar").args(["--numeric-owner", "-tvf"]).arg(&layer).output().unwrap();
+    let listed = well(&listed);
+    let owned = |path: &str, owner: &str| {
+        listed.lines().any(|line| line.ends_with(&format!(" {path}")) && line.contains(owner))
+    };
+    assert!(
+        owned("./usr/bin/roadstead", " 0/0 ") && owned("./var/lib/roadstead/", " 65532/65532 "),
+        "{listed}"
+    );
+
+    let dockerfile = read("Dockerfile");
+    let said = |word: &str| {
+        let line = dockerfile.lines().find_map(|line| line.strip_prefix(&format!("{word} ")));
+        line.unwrap_or_else(|| panic!("no {word}")).to_owned()
+    };
+    let list = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let of = &config["config"];
+    assert_eq!(of["User"], said("USER"));
+    assert_eq!(of["Env"][0], said("ENV"));
+    assert_eq!(of["Entrypoint"], list(&said("ENTRYPOINT")));
+    assert_eq!(of["Cmd"], list(&said("CMD")));
+    assert_eq!(of["StopSignal"], said("STOPSIGNAL"));
+    assert!(
+        of["Volumes"][said("VOLUME")].is_object()
+            && of["ExposedPorts"][format!("{}/tcp", said("EXPOSE"))].is_object()
+    );
+    let health = said("HEALTHCHECK");
+    let (options, command) = health.split_once(" CMD ").unwrap();
+    let test: Vec<_> = of["Healthcheck"]["Test"].as_array().unwrap()[1..].to_vec();
+    assert_eq!(list(command), serde_json::Value::from(test));
+    let seconds = |key: &str| of["Healthcheck"][key].as_u64().unwrap() / 1_000_000_000;
+    let (every, within, grace) = (seconds("Interval"), seconds("Timeout"), seconds("StartPeriod"));
+    let retries = &of["Healthcheck"]["Retries"];
+    let expected =
+        format!("--interval={every}s --timeout={within}s --start-period={grace}s --retries={retries}");
+    assert_eq!(options, expected);
+}
