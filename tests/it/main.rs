@@ -39,6 +39,7 @@ mod nodes;
 mod offline;
 mod once;
 mod packaging;
+mod parsers;
 mod policies;
 mod power;
 mod profiles;
