@@ -57,7 +57,7 @@ const EXPECTED: &[(Group, &[&str])] = &[
         Group::Disk,
         &["write", "sync", "rename", "open", "read", "sync_dir", "set_len", "full", "blob evicted"],
     ),
-    (Group::Answer, &["whole body right", "part right"]),
+    (Group::Answer, &["whole body right", "part right", "blob had exactly once"]),
 ];
 
 /// All counts of a run.

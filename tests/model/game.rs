@@ -344,8 +344,8 @@ impl Game {
     /// Nobody is served any more.
     async fn expect_quiet(&self) {
         self.settled().await;
-        for gauge in ["roadstead_readers", "roadstead_upstream_connections", "roadstead_upstream_waiting"] {
-            self.expect_zero(gauge).await;
+        for gauge in ["readers", "upstream_connections", "upstream_waiting", "relays_running"] {
+            self.expect_zero(&format!("roadstead_{gauge}")).await;
         }
     }
 

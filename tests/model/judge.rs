@@ -38,8 +38,14 @@ pub(crate) fn judge(answered: &Answered, evidence: &Evidence<'_>) -> Result<Opti
     let restarted = meanwhile.clone().next().is_some();
     // No process is torn away thread by thread: what one of them says of another's end is none of its words.
     let torn = meanwhile.any(|restart| restart.abrupt.is_some());
+    // What was proven right since is no excuse any more, but for who is served past the store by a transfer of before, or may
+    // have been.
+    let is_past_the_store = answered.is_bypass() || answered.end == Ending::Nobody;
+    let proven = evidence.commits().filter(|commit| *commit <= answered.began && !is_past_the_store).max();
+    let is_over =
+        |seen: &Seen| proven.is_some_and(|proven| seen.ended.is_some_and(|ended| ended + LAG < proven));
     let lies: Vec<Fault> = faults(evidence)
-        .filter(|(fault, seen)| fault.is_lie() && seen.began <= answered.ended)
+        .filter(|(fault, seen)| fault.is_lie() && seen.began <= answered.ended && !is_over(seen))
         .map(|(fault, _)| fault)
         .collect();
     let meanwhile = |spans: &[(Instant, Instant)]| {

@@ -137,6 +137,12 @@ pub(crate) fn settle(evidence: &Evidence<'_>) -> Result<Cost, String> {
 }
 
 impl Evidence<'_> {
+    /// When it was stored whole, and so proven right.
+    pub(crate) fn commits(&self) -> impl Iterator<Item = Instant> {
+        let is_commit = |incident: &&Incident| matches!(&incident.kind, IncidentKind::Renamed(to) if to.to_string_lossy().contains("/blobs/"));
+        self.incidents.iter().filter(is_commit).map(|incident| incident.at)
+    }
+
     fn losses(&self) -> Vec<Loss> {
         let mut losses = Vec::new();
         self.of_exchanges(&mut losses);
