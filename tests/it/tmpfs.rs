@@ -26,13 +26,14 @@ const CLIENTS: u64 = 10;
 const GROUPS: u64 = 10;
 /// What the link to upstream carries in a second. A client that comes a moment after the others has not missed much.
 const LINK: u64 = 40 * MB;
-/// After a group in which somebody was behind the link is half as fast, but no slower than this: the machine may be too busy
-/// to bring the same to all of them sooner.
+/// After a group in which somebody was behind the link is half as fast, down to this: the machine may be too busy to bring
+/// the same to all of them sooner.
 const SLOWEST: u64 = 10 * MB;
 /// What may be lost of a blob for which the disk has room at first: what two sockets hold when they are closed.
 const LOST: u64 = 10 * MB;
-/// In so many groups somebody may have a transfer of his own: who is more than two seconds behind the others, all his
-/// stumbling together, is not waited for; and all of this runs on one machine, which may be busy with other tests.
+/// On the slowest link, in so many groups somebody may have a transfer of his own: who is more than two seconds behind the
+/// others, all his stumbling together, is not waited for; and all of this runs on one machine, which may be busy with other
+/// tests.
 const LAGGING: u64 = 3;
 /// How often upstream may send a blob in such a group: to each who pulls it once.
 const TRANSFERS: u64 = CLIENTS;
@@ -165,12 +166,12 @@ async fn g1_g7_a_hundred_pulls_through_a_tmpfs_of_64_mb_are_right_and_share_thei
             }
         }
         if !together {
-            lagging += 1;
+            lagging += u64::from(link == SLOWEST);
             link = (link / 2).max(SLOWEST);
             upstream.share_link(link);
         }
     }
-    assert!(lagging <= LAGGING, "{lagging} groups of {GROUPS} had more than one transfer: {apart:?}");
+    assert!(lagging <= LAGGING, "{lagging} groups had more than one transfer on a slow link: {apart:?}");
     let Some(memory) = mirror.most_memory() else {
         show("how much memory the mirror takes was not looked at: it is no process of its own");
         return;
