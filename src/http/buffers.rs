@@ -1,7 +1,7 @@
 //! Buffers that file reads go into, used again when the bytes in them have been sent.
 //!
 //! A fresh buffer of this size is zeroed and page-faulted by the kernel every time, which costs more than the read from
-//! the page cache does. There are two sizes of them; at most [`KEPT`] of each are kept for the process. What is needed
+//! the page cache does. There are a few sizes of them; at most [`KEPT`] of each are kept for the process. What is needed
 //! beyond that comes from the allocator and goes back to it.
 
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::region::{AT_HAND, COPY};
 use super::window::Claim;
 
-/// How many idle buffers are kept: 10 MiB in all.
+/// How many idle buffers of a size are kept: 11 MiB in all.
 const KEPT: usize = 32;
 
 /// Buffers of one size that nobody uses.
@@ -20,7 +20,7 @@ struct Shelf {
     idle: Mutex<Vec<Box<[u8]>>>,
 }
 
-static SHELVES: [Shelf; 2] = [Shelf::of(AT_HAND), Shelf::of(COPY)];
+static SHELVES: [Shelf; 3] = [Shelf::of(AT_HAND), Shelf::of(2 * AT_HAND), Shelf::of(COPY)];
 
 impl Shelf {
     const fn of(size: usize) -> Self {

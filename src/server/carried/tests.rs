@@ -505,14 +505,14 @@ async fn bodies_of_unknown_length_and_those_on_a_closed_lane_are_copied() {
             None
         }
     }
-    let all = content(100_000);
+    let all = content(60_000);
     let file = OnDisk::of(&all);
     let open = Lane::new(Sending::new(true));
-    let unknown = http::Body::from(Region::new(Unknown(Some(span(&file, 0, 100_000)))));
+    let unknown = http::Body::from(Region::new(Unknown(Some(span(&file, 0, 60_000)))));
     assert!(Carried::new(unknown, Some(&open)).collect().await.unwrap().to_bytes() == all);
     let closed = Lane::new(Sending::new(false));
-    let known = http::Body::from(region(&file, 0, 100_000));
+    let known = http::Body::from(region(&file, 0, 60_000));
     assert!(Carried::new(known, Some(&closed)).collect().await.unwrap().to_bytes() == all);
-    let none = http::Body::from(region(&file, 0, 100_000));
+    let none = http::Body::from(region(&file, 0, 60_000));
     assert!(Carried::new(none, None).collect().await.unwrap().to_bytes() == all);
 }
