@@ -100,7 +100,7 @@ pub(super) fn is_kept(since: SystemTime, policy: &TagPolicy, now: SystemTime) ->
 }
 
 /// A time to live, less up to a tenth of it: what was confirmed in one moment is not all asked for in another.
-fn spread(ttl: Duration, seed: u64) -> Duration {
+pub(super) fn spread(ttl: Duration, seed: u64) -> Duration {
     const PARTS: u16 = 1000;
     let part = u32::try_from(seed % (u64::from(PARTS) + 1)).unwrap_or_default();
     ttl.saturating_sub(ttl / (10 * u32::from(PARTS)) * part)

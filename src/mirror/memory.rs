@@ -103,6 +103,10 @@ impl Memory {
         }
     }
 
+    pub(super) fn has_manifest(&self, digest: &Digest) -> bool {
+        self.cache.contains_key(&(Kind::Manifest, digest.clone()))
+    }
+
     pub(super) fn keep_manifest(&self, kept: Kept) {
         self.keep(Kind::Manifest, kept.manifest.digest.clone(), Content::Manifest(kept));
     }

@@ -5,6 +5,7 @@
 //! restart: what counts then is what the store holds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use moka::Entry;
@@ -40,6 +41,8 @@ pub(super) struct Recent {
     bound: Cache<(Place, Tag), Binding>,
     /// Manifests that are on their way to the store, or that it has refused lately.
     offered: Cache<Digest, ()>,
+    /// How often there was a change of what tags are bound to.
+    version: Arc<AtomicU64>,
 }
 
 impl Recent {
@@ -48,6 +51,7 @@ impl Recent {
             named: Cache::builder().max_capacity(MOST_NAMED).time_to_live(NAMED_FOR).build(),
             bound: Cache::builder().max_capacity(MOST_BOUND).build(),
             offered: Cache::builder().max_capacity(MOST_BOUND).time_to_live(OFFERED_EVERY).build(),
+            version: Arc::default(),
         }
     }
 
@@ -76,6 +80,16 @@ impl Recent {
     pub(super) fn bind(&self, target: &Target, tag: &Tag, digest: &Digest, confirmed: SystemTime) {
         let key = (place(&target.site, &target.repository), tag.clone());
         self.bound.insert(key, Binding { digest: digest.clone(), confirmed, gone: None });
+        self.changed();
+    }
+
+    /// How often there was a change of what tags are bound to here. It is told once it is made.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Upstream says that there is no such tag any more, and it is kept for a while.
@@ -85,6 +99,7 @@ impl Recent {
             Some(bound) if bound.gone.is_none() => Op::Put(Binding { gone: Some(since), ..bound }),
             _ => Op::Nop,
         });
+        self.changed();
         store.mark_gone(target.site.name(), &target.repository, tag, since);
     }
 
@@ -103,6 +118,7 @@ impl Recent {
             }
             _ => Op::Nop,
         });
+        self.changed();
     }
 
     /// The tags of the target's repository that are bound to this digest here, and not yet in the store.
@@ -130,6 +146,7 @@ impl Recent {
     /// Upstream says that there is no such tag.
     pub(super) fn release(&self, target: &Target, tag: &Tag) {
         self.bound.invalidate(&(place(&target.site, &target.repository), tag.clone()));
+        self.changed();
     }
 
     /// The tags of a repository that the store may not have yet.

@@ -22,6 +22,7 @@ use super::lists::Lists;
 use super::memory::Memory;
 use super::mode::{Contact, Mode, contact};
 use super::policy::{Denied, Policy};
+use super::ready::Ready;
 use super::recent::Recent;
 use super::relay::Relays;
 use super::switch::Switch;
@@ -198,6 +199,7 @@ struct Parts {
     sites: RwLock<Arc<Sites>>,
     switch: Switch,
     memory: Memory,
+    ready: Ready,
     absent: Absent,
     recent: Recent,
     manifests: Flights<Question, Result<ManifestAnswer, Refusal>>,
@@ -223,7 +225,8 @@ impl Mirror {
         let recent = Recent::new();
         // Most of the memory is for what pulls need.
         let for_lists = memory_max_bytes / 8;
-        let memory = Memory::new(memory_max_bytes - for_lists);
+        let for_answers = memory_max_bytes / 8;
+        let memory = Memory::new(memory_max_bytes - for_lists - for_answers);
         let relays = Relays::new(metrics.clone(), tasks.clone(), stop.clone());
         let (sites, switch) = (Sites::new(namespaces, sites, &tasks, &stop), Switch::new());
         switch.begin(&sites.list);
@@ -246,6 +249,7 @@ impl Mirror {
             sites: RwLock::new(Arc::new(sites)),
             switch,
             memory,
+            ready: Ready::new(for_answers),
             absent: Absent::new(),
             recent,
             manifests: Flights::new(tasks.clone(), stop.clone()),
@@ -400,6 +404,10 @@ impl Mirror {
 
     pub(super) fn memory(&self) -> &Memory {
         &self.0.memory
+    }
+
+    pub(super) fn answers(&self) -> &Ready {
+        &self.0.ready
     }
 
     pub(super) fn absent(&self) -> &Absent {

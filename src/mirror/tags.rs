@@ -16,9 +16,10 @@ use crate::upstream::{FetchedManifest, ManifestHead, Outlook};
 use super::absent::Question;
 use super::answer::{ManifestAnswer, Refusal, Served};
 use super::flight::{Lost, Tell, Waiter};
-use super::freshness::{Decision, Known, decide, is_kept};
+use super::freshness::{Decision, Known, decide, is_kept, spread};
 use super::manifests::is_head_refused;
 use super::mode::Contact;
+use super::ready::Fresh;
 use super::site::{Mirror, Target};
 use super::tag_rules::absent_for;
 
@@ -58,6 +59,10 @@ impl Mirror {
         target: &Target,
         tag: &Tag,
     ) -> Result<Served<ManifestAnswer>, Refusal> {
+        if let Some(manifest) = self.ready(target, tag) {
+            return Ok(Served::new(Outcome::Hit, manifest));
+        }
+        let as_of = self.as_of();
         let mut binding = self.recent().binding(self.store(), target, tag);
         if binding.is_none() && !self.store().knows_manifests() {
             self.recollect().await;
@@ -71,7 +76,14 @@ impl Mirror {
             Contact::Offline | Contact::Away => Outlook::default(),
         };
         match self.decision(target, tag, &binding, contact, outlook) {
-            Decision::Fresh => self.serve_bound(target, tag, binding, Outcome::Hit, None).await,
+            Decision::Fresh => {
+                let fresh = self.freshness(target, tag, &binding);
+                let served = self.serve_bound(target, tag, binding, Outcome::Hit, None).await;
+                if let Ok(Served { outcome: Outcome::Hit, fwd_status: None, value }) = &served {
+                    self.is_ready(target, tag, as_of, fresh, value);
+                }
+                served
+            }
             Decision::Stale => self.serve_bound(target, tag, binding, Outcome::Stale, None).await,
             Decision::Offline => self.serve_bound(target, tag, binding, Outcome::Offline, None).await,
             Decision::StaleMeanwhile => {
@@ -126,6 +138,16 @@ impl Mirror {
             binding.gone.is_some() && self.absent().recall(&tag_question(target, tag)).is_some();
         let known = Known::of_tag(target, tag, binding, denied_lately);
         decide(&known, &policy, contact, outlook, self.now())
+    }
+
+    /// For how long what is fresh now will be.
+    fn freshness(&self, target: &Target, tag: &Tag, binding: &Binding) -> Fresh {
+        let policy = target.site.policy().tags.of_tag(&target.repository, tag);
+        if policy.immutable {
+            return Fresh::Always;
+        }
+        let seed = Known::of_tag(target, tag, binding, false).seed;
+        Fresh::For(binding.confirmed, spread(policy.ttl, seed))
     }
 
     /// Serves what a tag stands for without asking whether it still does, with this outcome if it is here.

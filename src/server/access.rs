@@ -30,11 +30,8 @@ use crate::telemetry::{Metrics, Outcome};
 pub(super) struct Line {
     metrics: Metrics,
     began: Instant,
-    method: String,
-    path: String,
-    client: String,
-    user_agent: Option<String>,
-    range: Option<String>,
+    asked: Arc<Asked>,
+    client: Arc<str>,
     /// What was asked for, as far as it could be read.
     pub(super) subject: Subject,
     answer: Option<Answer>,
@@ -47,13 +44,22 @@ pub(super) struct Line {
     ended: bool,
 }
 
+/// What a request says of itself.
+#[derive(Debug)]
+pub(super) struct Asked {
+    method: String,
+    path: String,
+    user_agent: Option<String>,
+    range: Option<String>,
+}
+
 /// Which object of which upstream a request is about.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subject {
     pub(super) upstream: Option<Arc<str>>,
-    pub(super) repository: Option<String>,
+    pub(super) repository: Option<Arc<str>>,
     /// A tag or a digest.
-    pub(super) reference: Option<String>,
+    pub(super) reference: Option<Arc<str>>,
     /// Whether `ns=` chose the upstream, which the answer then confirms (T74).
     pub(super) by_ns: bool,
 }
@@ -66,14 +72,22 @@ struct Answer {
 
 impl Line {
     pub(super) fn begin(head: &request::Parts, client: impl fmt::Display, metrics: Metrics) -> Self {
+        let asked = Asked {
+            method: shortened(head.method.as_str()),
+            path: shortened(head.uri.path()),
+            user_agent: header(&head.headers, USER_AGENT),
+            range: header(&head.headers, RANGE),
+        };
+        Self::of(Arc::new(asked), client.to_string().into(), metrics)
+    }
+
+    /// Of a request in the words of an earlier one.
+    pub(super) fn of(asked: Arc<Asked>, client: Arc<str>, metrics: Metrics) -> Self {
         Self {
             metrics,
             began: Instant::now(),
-            method: shortened(head.method.as_str()),
-            path: shortened(head.uri.path()),
-            client: client.to_string(),
-            user_agent: header(&head.headers, USER_AGENT),
-            range: header(&head.headers, RANGE),
+            asked,
+            client,
             subject: Subject::default(),
             answer: None,
             user: None,
@@ -91,7 +105,28 @@ impl Line {
         Recorded { body, line: self, failure: None }
     }
 
-    fn took(&mut self, bytes: u64) {
+    /// What the request said of itself.
+    pub(super) fn asked(&self) -> &Arc<Asked> {
+        &self.asked
+    }
+
+    /// Whether the answer is a hit.
+    pub(super) fn was_hit(&self) -> bool {
+        self.answer.is_some_and(|answer| answer.outcome == Outcome::Hit)
+    }
+
+    /// The answer is a hit, and on its way.
+    pub(super) fn is_hit(&mut self) {
+        self.answer = Some(Answer { status: 200, outcome: Outcome::Hit });
+    }
+
+    /// All of the answer is sent.
+    pub(super) fn end(mut self) {
+        self.ended = true;
+    }
+
+    /// So much more of the body was sent.
+    pub(super) fn took(&mut self, bytes: u64) {
         self.bytes += bytes;
         self.first_byte.get_or_insert_with(|| self.began.elapsed());
     }
@@ -108,20 +143,20 @@ impl Drop for Line {
         let upstream = self.subject.upstream.as_deref();
         tracing::info!(
             target: "access",
-            method = self.method,
-            path = self.path,
+            method = self.asked.method,
+            path = self.asked.path,
             upstream,
-            repository = self.subject.repository,
-            reference = self.subject.reference,
+            repository = self.subject.repository.as_deref(),
+            reference = self.subject.reference.as_deref(),
             status = self.answer.map(|answer| answer.status),
             outcome = outcome.as_str(),
             bytes = self.bytes,
             ttfb_ms = milliseconds(first_byte),
             total_ms = milliseconds(total),
-            range = self.range,
+            range = self.asked.range,
             client = %self.client,
             user = self.user.as_deref(),
-            user_agent = self.user_agent,
+            user_agent = self.asked.user_agent,
             cut = cut.then_some(true),
         );
         self.metrics.request(upstream.unwrap_or_default(), outcome, given, self.bytes, first_byte, total);
@@ -140,6 +175,11 @@ pub(super) struct Recorded {
 }
 
 impl Recorded {
+    /// What is known of its request.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// What `next` gives of the body, noted in the line.
     fn poll<T>(
         &mut self,
@@ -159,7 +199,7 @@ impl Recorded {
                 self.line.ended = self.body.is_end_stream();
             }
             Some(Err(reason)) => {
-                tracing::warn!(%reason, path = self.line.path, "a body could not be completed; its connection is cut");
+                tracing::warn!(%reason, path = self.line.asked.path, "a body could not be completed; its connection is cut");
                 self.failure = Some(reason);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -122,6 +122,22 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Who asks without a login, from an address that is told by the connection alone; `None`: that takes more to say.
+    pub(super) fn identify_now(&self, client: &Client) -> Option<Caller> {
+        let settings = self.now();
+        let lets_in = settings.networks.is_empty()
+            || client.ip().is_none()
+            || any_contains(&settings.networks, client.ip());
+        (lets_in && settings.proxies.is_empty()).then(|| Caller {
+            settings,
+            client: client.clone(),
+            user: None,
+            is_wrong: false,
+        })
+    }
+}
+
 impl Caller {
     /// As whom it has logged in.
     pub(super) fn user(&self) -> Option<&Arc<str>> {

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::Limits;
+use super::brief::{Brief, Knows};
 use super::streams::{Streams, Taken};
+use super::talk::{Talk, Told};
 
 /// How many requests of one connection may be answered at a time over HTTP/2.
 const MAX_STREAMS: u32 = 128;
@@ -63,14 +65,16 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    serve_and_tell(transport, protocol, handle, limits, ends).await;
+    serve_and_tell(transport, protocol, handle, None, limits, ends).await;
 }
 
-/// The same; returns what came.
+/// The same with somebody who knows answers to heads of HTTP/1.1, which are then not heard of by `handle`; returns what
+/// came.
 pub(super) async fn serve_and_tell<T, H, F, B>(
     transport: T,
     protocol: Protocol,
     handle: H,
+    knows: Option<Knows>,
     limits: Limits,
     ends: Ends,
 ) -> Spoken
@@ -81,18 +85,22 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let transport = TokioIo::new(transport);
     match protocol {
-        Protocol::Http1 => Box::pin(serve_1(transport, handle, limits, ends)).await,
+        Protocol::Http1 => {
+            let talk = Talk::new();
+            let transport = TokioIo::new(Brief::new(transport, talk.clone(), knows));
+            Box::pin(serve_1(transport, talk, handle, limits, ends)).await
+        }
         Protocol::Http2 => {
-            Box::pin(serve_2(transport, handle, limits, ends)).await;
+            Box::pin(serve_2(TokioIo::new(transport), handle, limits, ends)).await;
             Spoken::Http
         }
     }
 }
 
 async fn serve_1<T, H, F, B>(
-    transport: TokioIo<T>,
+    transport: TokioIo<Brief<T>>,
+    talk: Talk,
     handle: H,
     limits: Limits,
     Ends { stop, cut }: Ends,
@@ -101,16 +109,19 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>>,
-    B: hyper::body::Body + 'static,
+    B: hyper::body::Body + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let service = service_fn(|request| {
-        let answer = handle(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(head) = talk.begin(!request.body().is_end_stream()) {
+            request.extensions_mut().insert(head);
+        }
+        let (answer, talk) = (handle(request), talk.clone());
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Told::new(body, talk))) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        // How long a head may be awaited is seen to below: not every request comes up to the server.
+        .header_read_timeout(None)
         .max_header_size(limits.header_bytes)
         // What is written is passed on as it is, piece by piece: marks of regions must not be copied.
         .writev(true)
@@ -141,6 +152,10 @@ where
             }
         },
         () = cut.cancelled() => Spoken::Http,
+        () = talk.too_long(limits.header_timeout) => {
+            tracing::debug!("a client asked nothing for too long; its connection is ended");
+            Spoken::Http
+        }
     }
 }
 

@@ -165,6 +165,7 @@ impl Door {
         if let Some(over) = &over {
             ends.stop = over.clone();
         }
+        let knows = service.knows(&client);
         let handle = move |request: Request<Incoming>| {
             let (service, client, lane, over) = (service.clone(), client.clone(), lane.clone(), over.clone());
             // It is there for as long as an answer is looked for, and not while its body is sent.
@@ -178,7 +179,7 @@ impl Door {
                 answer.map(|body| Carried::new(body, lane.as_ref()))
             })
         };
-        connection::serve_and_tell(transport, protocol, handle, limits, ends).await
+        connection::serve_and_tell(transport, protocol, handle, Some(knows), limits, ends).await
     }
 }
 

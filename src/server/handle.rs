@@ -13,11 +13,14 @@ use tokio::time::timeout;
 
 use super::access::{Line, Recorded, Subject};
 use super::admit::{Access, Caller};
+use super::brief::{Answer, Knows};
 use super::door::Client;
+use super::known::KnownHeads;
 use super::limit::Crowd;
 use super::reply::{JSON, OCI_NAMESPACE, Reply, ascii};
 use super::request::{Request, Waits};
 use super::respond::Rejection;
+use super::talk::Verbatim;
 use super::{blobs, lists, manifests};
 use crate::http::Pseudonym;
 use crate::mirror::{Mirror, Trail, gives_way};
@@ -42,13 +45,15 @@ struct Inner {
     crowd: Crowd,
     pseudonym: Pseudonym,
     metrics: Metrics,
+    known: KnownHeads,
 }
 
 impl Service {
     /// Answers from `mirror`, which is known to others by `pseudonym`, whom `access` and `crowd` let; counts in `metrics`.
     #[must_use]
     pub fn new(mirror: Mirror, access: Access, crowd: Crowd, pseudonym: Pseudonym, metrics: Metrics) -> Self {
-        Self { inner: Arc::new(Inner { mirror, access, crowd, pseudonym, metrics }) }
+        let known = KnownHeads::new();
+        Self { inner: Arc::new(Inner { mirror, access, crowd, pseudonym, metrics, known }) }
     }
 
     /// Answers one request.
@@ -56,7 +61,8 @@ impl Service {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let (head, body) = received.into_parts();
+        let (mut head, body) = received.into_parts();
+        let verbatim = head.extensions.remove::<Verbatim>();
         let client = self.inner.access.behind(client, &head.headers);
         let mut line = Line::begin(&head, &client, self.inner.metrics.clone());
         let body = Some(body).filter(|body| !body.is_end_stream() && !head.headers.contains_key(EXPECT));
@@ -68,7 +74,26 @@ impl Service {
             Some(ns) if line.subject.by_ns => reply.header(OCI_NAMESPACE, ascii(ns)),
             _ => reply,
         };
-        reply.send(head.method == Method::HEAD, line)
+        let response = reply.send(head.method == Method::HEAD, line);
+        if let Some(verbatim) = verbatim {
+            self.inner.known.learn(&verbatim, &head, &response, &self.inner.mirror);
+        }
+        response
+    }
+
+    /// Who answers this client, from then on, what it asks in words that are known.
+    pub(super) fn knows(&self, client: &Client) -> Knows {
+        let (inner, client) = (Arc::clone(&self.inner), client.clone());
+        let shown: Arc<str> = client.to_string().into();
+        Box::new(move |head| {
+            let known = inner.known.get(head)?;
+            let caller = inner.access.identify_now(&client)?;
+            let (head, body) = known.answer(&inner.mirror, &caller)?;
+            // The last: who has no answer here asks by the long way, and is not to count twice.
+            let turn = inner.crowd.ask_now(client.ip())?;
+            let line = known.line(Arc::clone(&shown), turn, inner.metrics.clone());
+            Some(Answer { head, body, line })
+        })
     }
 
     /// Lets the client in, or not, before anything that it asks for is looked for.
@@ -125,7 +150,7 @@ async fn dispatch(
         .select(ns, before, request.host.as_deref(), name)
         .map_err(|error| caller.may_greet().err().unwrap_or(Rejection::Select(error)))?;
     subject.upstream = Some(target.site.name().into());
-    subject.repository = Some(target.repository.to_string());
+    subject.repository = Some(target.repository.as_str().into());
     subject.by_ns = target.by_ns;
     caller.may_have(target.site.name(), target.repository.as_str())?;
     // Whatever is here: an answer from the cache would hide the circle until the day when it has none.
@@ -133,8 +158,8 @@ async fn dispatch(
         return Err(Rejection::Loop);
     }
     subject.reference = match &request.route.call {
-        Call::Manifest { reference, .. } => Some(reference.to_string()),
-        Call::Blob { digest, .. } | Call::Referrers { digest, .. } => Some(digest.to_string()),
+        Call::Manifest { reference, .. } => Some(reference.to_string().into()),
+        Call::Blob { digest, .. } | Call::Referrers { digest, .. } => Some(digest.to_string().into()),
         _ => None,
     };
     let answering = async {

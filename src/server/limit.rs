@@ -156,6 +156,14 @@ impl Crowd {
         self.inner.connecting.blame(address, BLAME - 1);
     }
 
+    /// A turn for a request, if there is one now, and its address does not ask too often.
+    pub(super) fn ask_now(&self, address: Option<IpAddr>) -> Option<Turn> {
+        let seat = self.inner.requests.enter(address).ok()?;
+        let permit = Arc::clone(&self.inner.turns).try_acquire_owned().ok()?;
+        let turn = Turn { _seat: seat, permit: Some(permit), crowd: self.clone() };
+        self.inner.asking.visit_now(address).then_some(turn)
+    }
+
     /// A turn for a request, perhaps after a while; `held` is called where its address asks too often.
     pub(super) async fn ask(&self, address: Option<IpAddr>, held: impl FnOnce()) -> Result<Turn, Full> {
         let inner = &self.inner;

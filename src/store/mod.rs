@@ -469,6 +469,22 @@ impl Store {
         self.core().change(|model| model.touch(digest));
     }
 
+    /// Notes the use of a manifest, if nothing has changed since that [`Self::version`]. Whether it is so.
+    pub fn touch_as_of(&self, version: u64, digest: &Digest) -> bool {
+        self.core().change(|model| {
+            let holds = model.version == version;
+            if holds {
+                model.touch_manifest(digest);
+            }
+            holds
+        })
+    }
+
+    /// How often there was a change of what tags stand for, of what belongs where, or of which manifests are here. From memory.
+    pub fn version(&self) -> u64 {
+        self.core().state().model.version
+    }
+
     /// What the store holds, and how it fares; from memory. A budget that is a part of the file system is what it was when
     /// room was last made.
     pub fn stats(&self) -> Stats {

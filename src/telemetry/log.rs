@@ -6,6 +6,7 @@
 //! Nobody waits for the log. Lines are written by a thread of their own, many at a time; where whoever reads standard error
 //! is too slow, thousands of them wait, and what comes then is dropped and counted ([`dropped`]).
 
+mod access;
 mod lines;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use access::Access;
 use lines::{Lines, Writer};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -98,11 +100,14 @@ impl std::error::Error for LogError {}
 pub fn init(format: Format, filter: &str) -> Result<(Handle, Flush), LogError> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let (waiting, writer) = Lines::to(io::stderr()).map_err(|error| LogError::Thread(error.to_string()))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(waiting.clone());
+    let layer = tracing_subscriber::fmt::layer().with_writer(waiting.clone());
+    let lines = waiting.clone();
     let lines = match format {
-        Format::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        Format::Text if io::stderr().is_terminal() => layer.with_ansi(true).boxed(),
+        Format::Text => Access { format, lines, others: layer.with_ansi(false) }.boxed(),
         Format::Json => {
-            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+            let layer = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            Access { format, lines, others: layer }.boxed()
         }
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().map_err(|_| LogError::Taken)?;

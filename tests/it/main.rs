@@ -58,4 +58,5 @@ mod uplink;
 mod verify;
 mod warm;
 mod watching;
+mod words;
 mod world;

@@ -99,7 +99,7 @@ fn begin(metrics: &Metrics, headers: &[(&str, &str)]) -> Line {
     let (head, ()) = request.body(()).unwrap().into_parts();
     let mut line = Line::begin(&head, "192.0.2.7:4711", metrics.clone());
     line.subject.upstream = Some("docker.io".into());
-    line.subject.repository = Some("library/x".to_owned());
+    line.subject.repository = Some("library/x".into());
     line
 }
 

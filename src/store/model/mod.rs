@@ -79,6 +79,8 @@ pub(in crate::store) struct Model {
     pub(in crate::store) history: History,
     pub(in crate::store) ledger: Ledger,
     pub(in crate::store) dirty: Dirty,
+    /// How often it has changed what tags stand for, what belongs where, or which manifests are here.
+    pub(in crate::store) version: u64,
 }
 
 impl Model {
@@ -98,6 +100,7 @@ impl Model {
             history: History::default(),
             ledger: Ledger::default(),
             dirty: Dirty::default(),
+            version: 0,
         }
     }
 
@@ -138,6 +141,7 @@ impl Model {
             None => self.since(repo, tag, digest, confirmed),
         };
         let bound = Bound { digest: digest.clone(), confirmed, gone: None, since };
+        self.version += 1;
         self.bindings.entry(repo).or_default().insert(tag.clone(), bound);
         self.dirty.bindings.insert((repo, tag.clone()));
         if moved || former.as_ref().is_some_and(|former| former.gone.is_some()) {
@@ -159,6 +163,7 @@ impl Model {
         let bound = self.bindings.get_mut(&repo).and_then(|tags| tags.get_mut(tag));
         if let Some(bound) = bound.filter(|bound| bound.gone.is_none()) {
             bound.gone = Some(since);
+            self.version += 1;
             let digest = bound.digest.clone();
             self.dirty.bindings.insert((repo, tag.clone()));
             self.outdate_sidecar(&digest);
@@ -167,6 +172,7 @@ impl Model {
 
     pub(in crate::store) fn unbind(&mut self, repo: RepoId, tag: &Tag) {
         if let Some(former) = self.bindings.get_mut(&repo).and_then(|tags| tags.remove(tag)) {
+            self.version += 1;
             self.dirty.bindings.insert((repo, tag.clone()));
             self.outdate_sidecar(&former.digest);
             self.note_moved_tag(repo, tag, &former.digest, true);
@@ -205,6 +211,7 @@ impl Model {
 
     pub(in crate::store) fn add_member(&mut self, repo: RepoId, digest: &Digest) {
         if self.members.entry(digest.clone()).or_default().insert(repo) {
+            self.version += 1;
             self.dirty.members.insert((digest.clone(), repo));
             self.outdate_sidecar(digest);
         }
@@ -214,6 +221,7 @@ impl Model {
     pub(in crate::store) fn remove_member(&mut self, repo: RepoId, digest: &Digest) {
         let Some(repos) = self.members.get_mut(digest) else { return };
         if repos.remove(&repo) {
+            self.version += 1;
             if repos.is_empty() {
                 self.members.remove(digest);
             }
@@ -259,6 +267,7 @@ impl Model {
             return;
         }
         for repo in self.members.remove(digest).unwrap_or_default() {
+            self.version += 1;
             self.dirty.members.insert((digest.clone(), repo));
         }
     }

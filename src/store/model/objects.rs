@@ -102,6 +102,7 @@ impl Model {
             known.accessed = known.accessed.max(entry.accessed);
             if entry.anonymous && !known.anonymous {
                 known.anonymous = true;
+                self.version += 1;
                 self.dirty.manifests.insert(digest.clone());
                 self.dirty.sidecars.insert(digest.clone());
             }
@@ -119,6 +120,7 @@ impl Model {
         }
         self.ledger.manifests += entry.space();
         self.manifests.put(digest.clone(), entry);
+        self.version += 1;
         self.dirty.manifests.insert(digest.clone());
         self.dirty.access.insert(digest.clone());
     }
@@ -126,6 +128,7 @@ impl Model {
     /// Removes a manifest whose bytes cannot be used. The tags that stand for it still do: they say what upstream said.
     pub(in crate::store) fn remove_manifest(&mut self, digest: &Digest) -> Option<ManifestEntry> {
         let entry = self.manifests.pop(digest)?;
+        self.version += 1;
         self.ledger.manifests -= entry.space();
         self.dirty.manifests.insert(digest.clone());
         self.dirty.access.insert(digest.clone());
@@ -166,15 +169,25 @@ impl Model {
 
     /// Notes that a blob or manifest was used.
     pub(in crate::store) fn touch(&mut self, digest: &Digest) {
-        let now = now();
         // Promotes: the lists are in order of use.
-        let blob = self.blobs.get_mut(digest).map(|entry| &mut entry.accessed);
-        let manifest = self.manifests.get_mut(digest).map(|entry| &mut entry.accessed);
-        for accessed in blob.into_iter().chain(manifest) {
-            if now >= accessed.saturating_add(USE_GRAIN) {
-                self.dirty.access.insert(digest.clone());
-            }
-            *accessed = now.max(*accessed);
+        if let Some(entry) = self.blobs.get_mut(digest) {
+            note_use(&mut entry.accessed, digest, &mut self.dirty);
+        }
+        self.touch_manifest(digest);
+    }
+
+    /// The same for a manifest alone.
+    pub(in crate::store) fn touch_manifest(&mut self, digest: &Digest) {
+        if let Some(entry) = self.manifests.get_mut(digest) {
+            note_use(&mut entry.accessed, digest, &mut self.dirty);
         }
     }
+}
+
+fn note_use(accessed: &mut Millis, digest: &Digest, dirty: &mut super::Dirty) {
+    let now = now();
+    if now >= accessed.saturating_add(USE_GRAIN) {
+        dirty.access.insert(digest.clone());
+    }
+    *accessed = now.max(*accessed);
 }

@@ -66,7 +66,8 @@ impl Lines {
         self.0.dropped.load(Ordering::Relaxed)
     }
 
-    fn put(&self, line: &[u8]) {
+    /// Puts one behind the others.
+    pub(super) fn put(&self, line: &[u8]) {
         let mut waiting = self.0.waiting();
         if waiting.bytes.len() + line.len() > MOST {
             self.0.dropped.fetch_add(1, Ordering::Relaxed);
