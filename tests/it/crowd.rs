@@ -38,6 +38,21 @@ async fn ping(mut stream: TcpStream) -> String {
     String::from_utf8(said).unwrap()
 }
 
+/// What a client from there is told that is not let in. How many are told so at a time is bounded, for all tests of this
+/// process together: whoever is only let go comes again.
+async fn told(n: u8, mirror: &Mirror) -> String {
+    let told = async {
+        loop {
+            let said = ping(from(n, mirror).await).await;
+            if !said.is_empty() {
+                return said;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("a word", told).await
+}
+
 async fn connected(mirror: &Mirror, so_many: f64) {
     let reached = async {
         while (mirror.metric("roadstead_client_connections", &["plain"]).await - so_many).abs() > 0.5 {
@@ -56,7 +71,7 @@ async fn one_address_takes_its_part_of_the_connections_and_others_come_in() {
         idle.push(from(2, &mirror).await);
     }
     connected(&mirror, 4.0).await;
-    let said = ping(from(2, &mirror).await).await;
+    let said = told(2, &mirror).await;
     assert!(said.starts_with("HTTP/1.1 429 ") && said.contains("retry-after: 1\r\n"), "{said}");
     assert!(said.contains("TOOMANYREQUESTS"), "{said}");
     assert!(ping(from(3, &mirror).await).await.starts_with("HTTP/1.1 200 "));
@@ -64,14 +79,14 @@ async fn one_address_takes_its_part_of_the_connections_and_others_come_in() {
         idle.push(from(n, &mirror).await);
     }
     connected(&mirror, 10.0).await;
-    let said = ping(from(5, &mirror).await).await;
+    let said = told(5, &mirror).await;
     assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("retry-after: 1\r\n"), "{said}");
     drop(idle);
     connected(&mirror, 0.0).await;
     assert!(ping(from(2, &mirror).await).await.starts_with("HTTP/1.1 200 "));
     for (reason, expected) in [("address", 1.0), ("all", 1.0)] {
         let refused = mirror.metric("roadstead_client_connections_refused_total", &[reason]).await;
-        assert!((refused - expected).abs() < 0.5, "{reason}: {refused}");
+        assert!(refused > expected - 0.5, "{reason}: {refused}");
     }
 }
 

@@ -10,7 +10,7 @@ async fn connections_in_all_are_limited_anew_and_those_that_are_here_go_on() {
     let here = [from(2, &mirror).await, from(3, &mirror).await];
     connected(&mirror, 2.0).await;
     mirror.reload_with(&limit(2), &limit(3));
-    let said = ping(from(4, &mirror).await).await;
+    let said = told(4, &mirror).await;
     assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
     mirror.reload_with(&limit(1), &limit(3));
     for stream in here {
@@ -20,7 +20,7 @@ async fn connections_in_all_are_limited_anew_and_those_that_are_here_go_on() {
     connected(&mirror, 0.0).await;
     let _one = from(2, &mirror).await;
     connected(&mirror, 1.0).await;
-    assert!(ping(from(4, &mirror).await).await.starts_with("HTTP/1.1 503 "));
+    assert!(told(4, &mirror).await.starts_with("HTTP/1.1 503 "));
     mirror.reload_with(&limit(2), &limit(3));
     assert!(ping(from(4, &mirror).await).await.starts_with("HTTP/1.1 200 "));
 }
