@@ -52,7 +52,9 @@ fn serve(room: usize) -> Served {
     let stop = CancellationToken::new();
     let ends = Ends { stop: stop.clone(), cut: CancellationToken::new() };
     let serving = connection::serve_and_tell(ours, Protocol::Http1, handle, Some(knows), LIMITS, ends);
-    let task = tokio::spawn(async { drop(serving.await) });
+    let task = tokio::spawn(async {
+        let _ = serving.await;
+    });
     Served { client, heard, stop, task }
 }
 
