@@ -51,6 +51,8 @@ pub(super) struct Core {
     pub(super) settled: AtomicBool,
     /// Whether memory knows every manifest and what its sidecar says: then who is no member is known to be none.
     manifests_known: AtomicBool,
+    /// Whether files are being compared with memory: then there may be more of them than are counted.
+    walking: AtomicBool,
     pub(super) stopping: AtomicBool,
     pub(super) counters: Counters,
     /// Images that have lost something to make room.
@@ -106,6 +108,7 @@ impl Core {
             open: OpenFiles::default(),
             settled: AtomicBool::new(false),
             manifests_known: AtomicBool::new(false),
+            walking: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             counters: Counters::default(),
             losses: Mutex::default(),
@@ -170,6 +173,26 @@ impl Core {
         let waited = self.progress.wait_timeout_while(self.state(), at_most, |_| !self.knows_manifests());
         drop(waited.unwrap_or_else(PoisonError::into_inner));
         self.knows_manifests()
+    }
+
+    /// Says whether files are being compared with memory; wakes whoever waits for the end of that.
+    pub(super) fn set_walking(&self, walking: bool) {
+        let state = self.state();
+        self.walking.store(walking, Ordering::Release);
+        drop(state);
+        self.progress.notify_all();
+    }
+
+    /// Waits until no files are compared with memory, but not longer than this.
+    pub(super) fn await_walk(&self, at_most: Duration) -> bool {
+        let is_awaited = || self.is_walking() && !self.stopping();
+        let waited = self.progress.wait_timeout_while(self.state(), at_most, |_| is_awaited());
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        !is_awaited()
+    }
+
+    pub(super) fn is_walking(&self) -> bool {
+        self.walking.load(Ordering::Acquire)
     }
 
     pub(super) fn is_settled(&self) -> bool {

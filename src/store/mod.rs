@@ -218,6 +218,7 @@ impl Store {
                 None
             }
             recover::Loaded::Index => {
+                core.set_walking(true);
                 let core = core.clone();
                 Some(spawn("store-walk", move || recover::reconcile(&core))?)
             }

@@ -29,6 +29,8 @@ pub(super) struct Policy {
     pub(super) scrub_after: Duration,
     /// For how long it is not, when the disk lets nothing be read.
     pub(super) scrub_rest: Duration,
+    /// For how long a fill waits to learn what a crash has left, where that decides whether there is room for it.
+    pub(super) walk_holds: Duration,
     /// Commits of the index begin at most this often.
     pub(super) commit_every: Duration,
 }
@@ -47,6 +49,7 @@ impl Default for Policy {
             hung_after: Duration::from_secs(10),
             scrub_after: Duration::from_secs(60),
             scrub_rest: Duration::from_secs(10 * 60),
+            walk_holds: Duration::from_secs(5),
             commit_every: Duration::from_millis(200),
         }
     }

@@ -105,8 +105,14 @@ pub(super) fn count_leftovers(core: &Core) -> io::Result<()> {
     Ok(())
 }
 
-/// Walks all files: enters those that memory does not know, and drops from memory those that are not there.
+/// Walks all files: enters those that memory does not know, and drops from memory those that are not there. Whoever began
+/// it said so by [`Core::set_walking`], and waits for its end with [`Core::await_walk`].
 pub(super) fn reconcile(core: &Core) {
+    compare(core);
+    core.set_walking(false);
+}
+
+fn compare(core: &Core) {
     let known = known(&core.state().model);
     let mut walk = Walk::default();
     // Manifests first: requests may be waiting to learn whose members they name.

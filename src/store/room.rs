@@ -4,6 +4,10 @@
 //! and the reservation happen in one hold of the model's lock, so that two fills never count on the same bytes; the files
 //! go afterwards, before the one who asked for room gets to write. The limit is the budget, or what the disk has, whichever
 //! is less: a disk that others fill too must not become a fill that fails half way.
+//!
+//! After a crash there may be blobs that nobody has counted yet, because the index did not hear of them. Until the walk has
+//! met them, a fill that could be too much beside them waits for it, and is streamed past the store where that takes long.
+//! A manifest does not wait: what it takes is less than what is kept free for the index.
 
 use super::candidates::{Choice, choose};
 use super::core::Core;
@@ -81,6 +85,9 @@ impl Core {
         own: Option<&Digest>,
         reserve: impl FnOnce(&mut Model) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        if own.is_some() && self.is_walking() {
+            self.await_count(size, own)?;
+        }
         let _room = self.room_to_write()?;
         let limit = self.limit();
         if size > limit.budget.min(limit.disk) {
@@ -110,6 +117,24 @@ impl Core {
             Ok(_) | Err(_) => {}
         }
         reserved
+    }
+
+    /// Waits for the walk where these bytes could be too many beside what it may yet find.
+    fn await_count(&self, size: u64, own: Option<&Digest>) -> Result<(), StoreError> {
+        let (used, counted) = {
+            let state = self.state();
+            let own = own.and_then(|own| state.model.unfinished.get(own));
+            (state.model.ledger.used(), own.map_or(0, |former| former.counted))
+        };
+        let space = self.disk.space(self.layout.root());
+        let more = size.saturating_sub(counted);
+        if fits_whatever_is_found(used, more, self.limit().budget, space.ok().as_ref())
+            || self.await_walk(self.policy.walk_holds)
+        {
+            return Ok(());
+        }
+        info!(target: "roadstead::store", bytes = size, "not stored: it is not known yet what the store has after a crash");
+        Err(StoreError::NoSpace)
     }
 
     /// Brings what is used back under the limit, after more was found than is allowed.
@@ -367,6 +392,12 @@ impl Model {
     fn unfinished_is_filling(&self, digest: Option<&Digest>) -> bool {
         digest.and_then(|digest| self.unfinished.get(digest)).is_some_and(|entry| entry.filling)
     }
+}
+
+/// Whether there is room for `more` bytes beside those counted, though all that the file system has in use may be ours.
+fn fits_whatever_is_found(used: u64, more: u64, budget: u64, space: Option<&Space>) -> bool {
+    let most = space.map_or(u64::MAX, |space| space.total.saturating_sub(space.available));
+    more == 0 || most.min(budget).max(used).saturating_add(more) <= budget
 }
 
 /// A time as it is written down.

@@ -37,6 +37,7 @@ const EAGER: Policy = Policy {
     hung_after: Duration::from_secs(10),
     scrub_after: Duration::ZERO,
     scrub_rest: Duration::from_millis(50),
+    walk_holds: Duration::from_secs(60),
     commit_every: Duration::from_millis(2),
 };
 

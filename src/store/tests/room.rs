@@ -2,6 +2,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::sync::mpsc;
 
 /// What the files of the store take, without the index.
 fn on_disk(path: &Path) -> u64 {
@@ -262,6 +263,53 @@ fn an_evicted_secret_leaves_no_way_to_be_taken_for_a_public_blob() {
     commit(&fixture.store, &content(2, 60_000), "a");
     assert_eq!(fixture.store.blob(&secret), None);
     assert!(!exists(&marker) && !exists(&fixture.layout().content(Tree::Blobs, &secret)));
+}
+
+/// A store of 16 MiB after a kill, of whose 8 MiB its index has not heard, and a walk that finds them when the last is
+/// dropped; it says that the file system has `in_use`.
+fn uncounted(walk_holds: Duration, in_use: u64) -> (tempfile::TempDir, Store, Digest, mpsc::Sender<()>) {
+    let fixture = Fixture::with(16 << 20, Policy { commit_every: Duration::from_secs(3600), ..EAGER });
+    index_size(&fixture.store);
+    let uncounted = commit(&fixture.store, &content(1, 8 << 20), "a");
+    let dir = tempfile::tempdir().unwrap();
+    copy(fixture.dir.path(), dir.path());
+    let (disk, blobs) = (FaultDisk::new(), dir.path().join("blobs"));
+    let (gate, opened) = mpsc::channel::<()>();
+    let opened = Mutex::new(opened);
+    disk.set(move |op, path| {
+        if op == Op::List && path.starts_with(&blobs) {
+            // Until the sender is gone.
+            let _ = opened.lock().unwrap().recv();
+        }
+        None
+    });
+    *disk.space.lock().unwrap() = Some(Space { total: 1 << 40, available: (1 << 40) - in_use, files: None });
+    let policy = Policy { walk_holds, ..EAGER };
+    let store = Store::open_with(Arc::new(disk), &options(dir.path(), 16 << 20), policy).unwrap();
+    (dir, store, uncounted, gate)
+}
+
+#[test]
+fn g7_after_a_kill_a_fill_is_streamed_past_the_store_while_it_could_be_too_much_beside_what_is_not_counted_yet() {
+    let (_dir, store, _, _gate) = uncounted(Duration::ZERO, 8 << 20);
+    assert!(matches!(store.partial(&sha256(b"large"), 12 << 20), Err(StoreError::NoSpace)));
+    let small = store.partial(&sha256(b"small"), 1 << 20);
+    assert!(small.is_ok(), "{small:?}, though it fits whatever is found");
+}
+
+#[test]
+fn g7_after_a_kill_a_fill_waits_until_all_is_counted_that_the_index_did_not_hear_of() {
+    let (dir, store, uncounted, gate) = uncounted(Duration::from_secs(60), 1 << 30);
+    let filling = {
+        let store = store.clone();
+        std::thread::spawn(move || fill(&store, &content(2, 12 << 20)).map(|(_, partial)| partial.discard()))
+    };
+    drop(gate);
+    filling.join().unwrap().unwrap();
+    // It was found, and had to go.
+    assert!(store.core().is_settled());
+    assert_eq!(store.blob(&uncounted), None);
+    assert!(on_disk(dir.path()) < 8 << 20);
 }
 
 #[test]
