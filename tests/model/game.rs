@@ -262,6 +262,8 @@ impl Game {
             self.counts.add(Group::Operation, "torn away and started");
             let data = server.mirror().data();
             self.disk = self.disk.kill();
+            // Some disks let a store find out at leisure what a crash has left.
+            self.disk.list_slowly(Duration::from_millis(self.dice.pick(&[0, 10, 40])));
             let (disk, blobs) = (self.disk.clone(), &self.setting.blobs);
             let look = || {
                 disk.heal();

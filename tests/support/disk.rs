@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roadstead::store::fs::{Access, Disk, DiskFile, Entry, Meta, RealDisk, Space};
 
@@ -128,6 +128,8 @@ struct State {
     journal: Mutex<Vec<Incident>>,
     size: Mutex<Option<u64>>,
     most: Mutex<(u64, HashMap<PathBuf, u64>)>,
+    /// How long it takes to list a directory, as where there are many or the disk turns.
+    listing: Mutex<Duration>,
     /// What each file that was written through here takes.
     taken: Mutex<HashMap<PathBuf, u64>>,
 }
@@ -141,6 +143,11 @@ impl FaultDisk {
     /// From now on, this fails.
     pub fn fault(&self, fault: Fault) {
         self.state.faults.lock().unwrap().push(fault);
+    }
+
+    /// From now on, each listing of a directory takes so long.
+    pub fn list_slowly(&self, each: Duration) {
+        *self.state.listing.lock().unwrap() = each;
     }
 
     /// From now on, nothing fails, and the size is the real disk's.
@@ -258,6 +265,8 @@ impl Disk for FaultDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let _call = self.process.call()?;
         self.state.check(Op::List, path)?;
+        let each = *self.state.listing.lock().unwrap();
+        std::thread::sleep(each);
         RealDisk.list(path)
     }
 

@@ -290,7 +290,8 @@ fn uncounted(walk_holds: Duration, in_use: u64) -> (tempfile::TempDir, Store, Di
 }
 
 #[test]
-fn g7_after_a_kill_a_fill_is_streamed_past_the_store_while_it_could_be_too_much_beside_what_is_not_counted_yet() {
+fn g7_after_a_kill_a_fill_is_streamed_past_the_store_while_it_could_be_too_much_beside_what_is_not_counted_yet()
+ {
     let (_dir, store, _, _gate) = uncounted(Duration::ZERO, 8 << 20);
     assert!(matches!(store.partial(&sha256(b"large"), 12 << 20), Err(StoreError::NoSpace)));
     let small = store.partial(&sha256(b"small"), 1 << 20);
