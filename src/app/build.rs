@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustls::pki_types::CertificateDer;
+
 use crate::clock::Clock;
 use crate::config;
 use crate::http::Pseudonym;
@@ -64,7 +66,7 @@ fn site(upstream: &config::Upstream, shared: &Shared, metrics: &Metrics) -> Resu
         accounts: upstream.accounts.iter().map(account).collect(),
         realm_hosts: upstream.realm_hosts.clone(),
         redirect_hosts: upstream.redirect_hosts.clone(),
-        ca: upstream.ca.clone(),
+        ca: roots(upstream.ca.as_ref()),
         http2: match upstream.http2 {
             config::Http2::Never => Http2::Never,
             config::Http2::Small => Http2::Small,
@@ -119,12 +121,17 @@ fn mode(mode: config::Mode) -> Mode {
 }
 
 fn endpoint(endpoint: &config::Endpoint) -> EndpointSettings {
-    let config::Endpoint { url, ca, identity, insecure, credentials } = endpoint;
-    let identity = identity
+    let config::Endpoint { url, ca, certificate, insecure, credentials } = endpoint;
+    let identity = certificate
         .as_ref()
+        .map(|config::Certificate { identity, .. }| identity)
         .map(|identity| Identity { chain: identity.chain.clone(), key: Arc::clone(&identity.key) });
-    let trust = Trust { ca: ca.clone(), identity, insecure: *insecure };
+    let trust = Trust { ca: roots(ca.as_ref()), identity, insecure: *insecure };
     EndpointSettings { url: url.clone(), trust, login: credentials.as_ref().map(login) }
+}
+
+fn roots(authorities: Option<&config::Authorities>) -> Vec<CertificateDer<'static>> {
+    authorities.map(|authorities| authorities.roots.clone()).unwrap_or_default()
 }
 
 fn proxies(proxies: &config::Proxies) -> Proxies {

@@ -13,11 +13,10 @@ use crate::config::{self, ClientAuth, Config, TlsVersion};
 use crate::server::{self, AccessSettings, Clients, ServerCertificate, TlsError, TlsSettings};
 use crate::telemetry::{Metrics, Watched};
 
-/// How often files are looked at.
-const EVERY: Duration = Duration::from_secs(5);
+use super::remarks::Remarks;
 
-/// How often it is said again that a file cannot be used.
-const REMIND: Duration = Duration::from_secs(12 * 60 * 60);
+/// How often files are looked at.
+pub(super) const EVERY: Duration = Duration::from_secs(5);
 
 /// What lets clients in, as it is now. Clones are the same.
 #[derive(Clone, Debug)]
@@ -31,8 +30,7 @@ struct Inner {
     tls: Option<server::Tls>,
     access: server::Access,
     made_of: Mutex<MadeOf>,
-    /// What was last said to be wrong with which files, and when.
-    told: Mutex<[Option<(String, SystemTime)>; 2]>,
+    remarks: Remarks,
     metrics: Metrics,
 }
 
@@ -53,8 +51,8 @@ impl Doors {
         let tls = if is_spoken { Some(server::Tls::new(settings(&config.tls))?) } else { None };
         let made_of = MadeOf { tls: config.tls.clone(), access: config.access.clone() };
         let access = server::Access::new(admission(&made_of), metrics.clone());
-        let (made_of, told) = (Mutex::new(made_of), Mutex::default());
-        let doors = Self { inner: Arc::new(Inner { tls, access, made_of, told, metrics }) };
+        let (made_of, remarks) = (Mutex::new(made_of), Remarks::new(metrics.clone()));
+        let doors = Self { inner: Arc::new(Inner { tls, access, made_of, remarks, metrics }) };
         doors.inspect(&config.tls);
         Ok(doors)
     }
@@ -133,33 +131,8 @@ impl Doors {
             }
             *made_of = new;
         }
-        self.tell(Watched::Tls, tls);
-        self.tell(Watched::Users, access.map(drop));
-    }
-
-    /// Says what is wrong with files, not each time.
-    fn tell(&self, files: Watched, found: Result<(), String>) {
-        self.inner.metrics.files_refused(files, found.is_err());
-        let (place, name) = match files {
-            Watched::Tls => (0, "certificates"),
-            Watched::Users => (1, "users"),
-        };
-        let told = &mut self.inner.told.lock().unwrap_or_else(PoisonError::into_inner)[place];
-        let Err(why) = found else {
-            *told = None;
-            return;
-        };
-        let now = SystemTime::now();
-        let again = told.as_ref().is_none_or(|(said, when)| {
-            *said != why || now.duration_since(*when).is_ok_and(|since| since >= REMIND)
-        });
-        if again {
-            tracing::error!(
-                reason = why,
-                "files of {name} have changed and cannot be used; what was in them before stays in use"
-            );
-            *told = Some((why, now));
-        }
+        self.inner.remarks.tell(Watched::Tls, tls);
+        self.inner.remarks.tell(Watched::Users, access.map(drop));
     }
 
     /// Says what an operator should know of what clients are shown.

@@ -10,9 +10,11 @@ mod admin;
 mod build;
 mod doors;
 mod proofs;
+mod remarks;
 mod running;
 mod sending;
 mod serve;
+mod trust;
 
 pub use running::{App, Running, StartError};
 pub use serve::serve;

@@ -31,6 +31,7 @@ use super::build::{self, Shared};
 use super::doors::Doors;
 use super::proofs;
 use super::sending;
+use super::trust::Trust;
 
 /// The rights of a socket that is for its owner alone.
 const FOR_ITS_OWNER: u32 = 0o600;
@@ -42,10 +43,11 @@ pub struct App;
 /// A mirror that serves.
 #[derive(Debug)]
 pub struct Running {
-    config: Mutex<Config>,
+    config: Arc<Mutex<Config>>,
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
     doors: Doors,
+    trust: Trust,
     sending: Sending,
     /// How many clients may be here.
     crowd: Crowd,
@@ -55,7 +57,7 @@ pub struct Running {
     mirror: Mirror,
     store: Store,
     metrics: Metrics,
-    shared: Shared,
+    shared: Arc<Shared>,
     listeners: JoinSet<Drained>,
     stop_listeners: CancellationToken,
     admin: JoinSet<()>,
@@ -171,7 +173,7 @@ impl App {
 
     async fn build(config: Config, disk: Arc<dyn Disk>, clock: Clock) -> Result<Running, StartError> {
         let metrics = Metrics::new();
-        let shared = build::shared(&config.uplink, &clock);
+        let shared = Arc::new(build::shared(&config.uplink, &clock));
         let (namespaces, sites) = build::sites(&config.upstreams, &shared, &metrics)?;
         let doors = Doors::new(&config, metrics.clone()).map_err(StartError::Tls)?;
         let options = build::store_options(&config.store, &config.upstreams);
@@ -190,13 +192,19 @@ impl App {
             clock,
         });
         let sending = sending::decide(config.server.send_files, &store).await;
+        let crowd = Crowd::new(build::crowd_limits(&config.limits));
+        let terms = watch::Sender::new(build::terms(&config));
+        let proofs = watch::Sender::new(config.verify.clone());
+        let config = Arc::new(Mutex::new(config));
+        let trust = Trust::new(Arc::clone(&config), mirror.clone(), Arc::clone(&shared), metrics.clone());
         Ok(Running {
             addresses: Vec::new(),
             tls_addresses: Vec::new(),
             doors,
+            trust,
             sending,
-            crowd: Crowd::new(build::crowd_limits(&config.limits)),
-            terms: watch::Sender::new(build::terms(&config)),
+            crowd,
+            terms,
             admin_address: None,
             mirror,
             store,
@@ -209,8 +217,8 @@ impl App {
             draining: Arc::default(),
             started,
             runtime: Handle::current(),
-            proofs: watch::Sender::new(config.verify.clone()),
-            config: Mutex::new(config),
+            proofs,
+            config,
         })
     }
 }
@@ -229,6 +237,7 @@ impl Running {
     /// Looks now at the files that are looked at every few seconds. Blocks.
     pub fn look_at_files(&self) {
         self.doors.look();
+        self.trust.look();
     }
 
     /// The address of the admin listener, if there is one.
@@ -262,8 +271,7 @@ impl Running {
         self.doors.take(&new).map_err(StartError::Tls)?;
         warn(&new);
         if config.upstreams != new.upstreams {
-            let (namespaces, sites) = build::sites(&new.upstreams, &self.shared, &self.metrics)?;
-            self.mirror.replace_sites(namespaces, sites);
+            self.trust.replace(&new.upstreams)?;
             self.store.pin_by(build::pin_rules(&new.upstreams));
             config.upstreams = new.upstreams;
         }
@@ -389,9 +397,10 @@ impl Running {
 
     /// Sees to what files say, for as long as clients come.
     fn watch_files(&mut self) {
-        let (watching, stop) = (self.doors.clone().watch(), self.stop_listeners.clone());
+        let (doors, trust) = (self.doors.clone(), self.trust.clone());
+        let stop = self.stop_listeners.clone();
         self.admin.spawn(async move {
-            stop.run_until_cancelled(watching).await;
+            stop.run_until_cancelled(async { tokio::join!(doors.watch(), trust.watch()) }).await;
         });
     }
 

@@ -89,7 +89,7 @@ impl super::Config {
         let rules = self.rules();
         let named = |name: &String| rules.list.iter().any(|rule| rule.upstreams.contains(name));
         let has_credentials = |upstream: &&super::Upstream| {
-            !upstream.accounts.is_empty() || upstream.endpoints.iter().any(|one| one.identity.is_some())
+            !upstream.accounts.is_empty() || upstream.endpoints.iter().any(|one| one.certificate.is_some())
         };
         let open = self.upstreams.iter().filter(has_credentials).filter(|upstream| !named(&upstream.name));
         let mut told = Vec::new();

@@ -8,6 +8,7 @@
 //! docker's configurations, certificates and their keys. Whether an address can be bound or a directory written is left to whoever does so.
 
 mod access;
+mod certificates;
 mod changes;
 mod doors;
 mod mistake;
@@ -19,15 +20,16 @@ mod secret;
 mod source;
 
 pub use access::{Access, Htpasswd, Limits};
+pub use certificates::{Authorities, Certificate, Identity};
 pub use changes::Changes;
-pub use doors::{Certificate, ClientAuth, ClientCa, Tls, TlsVersion};
+pub use doors::{ClientAuth, Tls, TlsVersion};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
     Account, Admin, AdminApi, Budget, Config, Credentials, DeletedTags, Denied, Extent, Log, LogFormat,
     Memory, Proven, Resume, SendFiles, Server, Store, TagRule, Tags, Unread, Uplink, Upstream, Verify, Warm,
 };
 pub use offline::{Mode, Offline, OfflineMiss};
-pub use reach::{Endpoint, Http2, Identity, Proxies, Proxy};
+pub use reach::{Endpoint, Http2, Proxies, Proxy};
 pub use secret::Secret;
 pub use source::{Sources, Unreadable, read_token};
 

@@ -4,10 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use super::{Access, Endpoint, Http2, Limits, Offline, Proxies, Secret, Tls};
+use super::{Access, Authorities, Endpoint, Http2, Limits, Offline, Proxies, Secret, Tls};
 use crate::oci::{Images, Pattern, Platforms};
 
 /// All of it.
@@ -218,7 +217,7 @@ pub struct Upstream {
     /// As whom it is asked; a repository that none is for is asked for as anybody.
     pub accounts: Vec<Account>,
     /// Roots that are trusted beside the system's.
-    pub ca: Vec<CertificateDer<'static>>,
+    pub ca: Option<Authorities>,
     /// For what HTTP/2 is used where it is offered.
     pub http2: Http2,
     /// The proxies on the way.
@@ -474,6 +473,16 @@ impl Default for Tags {
 }
 
 impl Upstream {
+    /// The same with what is in the files of its certificates now. Blocks.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub fn read_again(&self) -> Result<Self, String> {
+        let ca = self.ca.as_ref().map(Authorities::read_again).transpose()?;
+        let endpoints = self.endpoints.iter().map(Endpoint::read_again).collect::<Result<_, _>>()?;
+        Ok(Self { ca, endpoints, ..self.clone() })
+    }
+
     /// An upstream with nothing but a name and its endpoints; the rest is as where a file leaves it out, but `path`,
     /// which is `None`.
     #[must_use]

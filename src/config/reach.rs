@@ -1,12 +1,8 @@
 //! How upstreams are reached: endpoints and what is believed and shown there, versions of HTTP, proxies.
 
-use std::fmt;
-use std::sync::Arc;
-
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
-use super::{Credentials, Secret};
+use super::{Authorities, Certificate, Credentials, Secret};
 
 /// One place where an upstream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,33 +10,30 @@ pub struct Endpoint {
     /// Scheme, host and port.
     pub url: Url,
     /// Roots that are trusted there, beside the system's and the upstream's.
-    pub ca: Vec<CertificateDer<'static>>,
+    pub ca: Option<Authorities>,
     /// What is shown there, where a client's certificate is asked for.
-    pub identity: Option<Identity>,
+    pub certificate: Option<Certificate>,
     /// Whether anybody is believed to be it.
     pub insecure: bool,
     /// As whom it is asked, in place of the upstream's accounts.
     pub credentials: Option<Credentials>,
 }
 
-impl From<Url> for Endpoint {
-    fn from(url: Url) -> Self {
-        Self { url, ca: Vec::new(), identity: None, insecure: false, credentials: None }
+impl Endpoint {
+    /// The same with what is in its files now. Blocks.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub(super) fn read_again(&self) -> Result<Self, String> {
+        let ca = self.ca.as_ref().map(Authorities::read_again).transpose()?;
+        let certificate = self.certificate.as_ref().map(Certificate::read_again).transpose()?;
+        Ok(Self { ca, certificate, ..self.clone() })
     }
 }
 
-/// A client's certificate, with what leads from it to a root, and its key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The certificate first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The key of the first; it fits.
-    pub key: Arc<PrivateKeyDer<'static>>,
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("chain", &self.chain.len()).finish_non_exhaustive()
+impl From<Url> for Endpoint {
+    fn from(url: Url) -> Self {
+        Self { url, ca: None, certificate: None, insecure: false, credentials: None }
     }
 }
 

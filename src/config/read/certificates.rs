@@ -1,6 +1,6 @@
 //! Certificates and keys: files in PEM that the configuration names, of upstreams and of the mirror itself.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -12,23 +12,16 @@ use rustls::sign::CertifiedKey;
 use super::section::{Reading, Section};
 use super::text;
 use super::value::one;
-use crate::config::{Identity, source};
+use crate::config::{Authorities, Certificate, Identity, source};
 
 /// `ca`: roots, in a bundle.
-pub(super) fn roots<'t>(
-    reading: &mut Reading<'t>,
-    section: &mut Section<'t>,
-) -> Vec<CertificateDer<'static>> {
-    file(reading, section, "ca", "a file with certificates in PEM", |pem| {
-        let all = certificates(pem)?;
-        all.iter().try_for_each(is_root).map_err(|error| error.to_string())?;
-        Ok(all)
-    })
-    .unwrap_or_default()
+pub(super) fn authorities<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<Authorities> {
+    let read = file(reading, section, "ca", "a file with certificates in PEM", roots)?;
+    Some(Authorities { file: read.0, roots: read.1 })
 }
 
 /// `client_cert` and `client_key`, which go together.
-pub(super) fn identity<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<Identity> {
+pub(super) fn certificate<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<Certificate> {
     let chain =
         file(reading, section, "client_cert", "a file with a client's certificate in PEM", certificates);
     let key =
@@ -39,12 +32,12 @@ pub(super) fn identity<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>)
             reading.mistake(section.at(one), section.key(one), format!("no {other}"), expected);
         }
     }
-    let (chain, key) = (chain?, key?);
+    let ((cert, chain), (file, key)) = (chain?, key?);
     if let Err(error) = fits(&chain, &key) {
         reading.mistake(section.at("client_key"), section.key("client_key"), error, "the key of client_cert");
         return None;
     }
-    Some(Identity { chain, key: Arc::new(key) })
+    Some(Certificate { cert, key: file, identity: Identity { chain, key: Arc::new(key) } })
 }
 
 /// Which of a certificate's two files is wrong, and what was found in it.
@@ -69,8 +62,11 @@ pub(super) fn identity_of(cert: &Path, key: &Path) -> Result<Identity, Unfit> {
 
 /// Authorities out of a file; at least one.
 pub(super) fn roots_of(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = source::bytes(file).map_err(|error| error.to_string())?;
-    let all = certificates(&pem)?;
+    roots(&source::bytes(file).map_err(|error| error.to_string())?)
+}
+
+fn roots(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all = certificates(pem)?;
     all.iter().try_for_each(is_root).map_err(|error| error.to_string())?;
     Ok(all)
 }
@@ -89,18 +85,18 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| "no key in it that can be read".to_owned())
 }
 
-/// What is in the file that a key names.
+/// The file that a key names, and what is in it.
 fn file<'t, T>(
     reading: &mut Reading<'t>,
     section: &mut Section<'t>,
     key: &'static str,
     expected: &str,
     read: impl FnOnce(&[u8]) -> Result<T, String>,
-) -> Option<T> {
+) -> Option<(PathBuf, T)> {
     let file = reading.get(section, key, one(text::some_text))?;
     let bytes = source::bytes(file.as_ref()).map_err(|error| error.to_string());
     match bytes.and_then(|bytes| read(&bytes)) {
-        Ok(content) => Some(content),
+        Ok(content) => Some((PathBuf::from(file), content)),
         Err(problem) => {
             reading.mistake(section.at(key), section.key(key), format!("{file:?} ({problem})"), expected);
             None

@@ -6,7 +6,7 @@ use super::certificates::{Unfit, identity_of, roots_of};
 use super::section::{Reading, Section};
 use super::text::{self, Expected};
 use super::value::{one, or_empty, unique};
-use crate::config::{Certificate, ClientAuth, ClientCa, Tls, TlsVersion};
+use crate::config::{Authorities, Certificate, ClientAuth, Tls, TlsVersion};
 
 /// All of it. What does not go together with other tables is told elsewhere.
 pub(super) fn tls<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Tls {
@@ -75,10 +75,10 @@ fn certificate<'t>(
 
 const CHAIN: &str = "a file with a certificate, and what leads from it to a root, in PEM";
 
-fn client_ca<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<ClientCa> {
+fn client_ca<'t>(reading: &mut Reading<'t>, section: &mut Section<'t>) -> Option<Authorities> {
     let file = path(reading, section, "client_ca")?;
     match roots_of(&file) {
-        Ok(roots) => Some(ClientCa { file, roots }),
+        Ok(roots) => Some(Authorities { file, roots }),
         Err(why) => {
             let (key, found) = (section.key("client_ca"), format!("{file:?} ({why})"));
             reading.mistake_where_given(&key, &found, "a file with certificates in PEM");

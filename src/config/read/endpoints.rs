@@ -1,6 +1,6 @@
 //! Where an upstream is: `endpoints`, or a table `[[upstream.endpoint]]` each where there is more to say than a URL.
 
-use super::certificates::{identity, roots};
+use super::certificates::{authorities, certificate};
 use super::credentials::credentials;
 use super::section::{Reading, Section};
 use super::text;
@@ -58,7 +58,7 @@ fn endpoint<'t>(
     if before.iter().any(|other| url.as_ref() == Some(&other.url)) {
         reading.mistake(s.at("url"), s.key("url"), "the same twice", "every endpoint once");
     }
-    let (ca, identity) = (roots(reading, s), identity(reading, s));
+    let (ca, certificate) = (authorities(reading, s), certificate(reading, s));
     let insecure = reading.get(s, "insecure", truth).unwrap_or(false);
     if url.as_ref().is_some_and(|url| url.scheme() == "http") {
         for key in OF_TLS.into_iter().filter(|key| s.has(key)) {
@@ -71,5 +71,5 @@ fn endpoint<'t>(
     }
     let credentials = credentials(reading, s);
     reading.close(table);
-    url.map(|url| Endpoint { url, ca, identity, insecure, credentials })
+    url.map(|url| Endpoint { url, ca, certificate, insecure, credentials })
 }

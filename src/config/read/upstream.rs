@@ -1,6 +1,6 @@
 //! The tables `[[upstream]]`.
 
-use super::certificates::roots;
+use super::certificates::authorities;
 use super::conflicts::{self, Placed};
 use super::credentials::accounts;
 use super::endpoints::endpoints;
@@ -54,7 +54,7 @@ fn upstream<'t>(
         realm_hosts: values(reading.get(s, "realm_hosts", list(text::host))),
         redirect_hosts: values(reading.get(s, "redirect_hosts", list(text::host))),
         accounts: accounts(reading, s),
-        ca: roots(reading, s),
+        ca: authorities(reading, s),
         http2: reading.get(s, "http2", one(text::http2)).unwrap_or(default.http2),
         proxies: proxies::of_one(reading, s, proxies),
         offline: offline::of_one(reading, s, offline),

@@ -48,7 +48,10 @@ fn endpoints_may_be_tables_with_certificates_of_their_own() {
     assert_eq!(files.endpoint("insecure = true"), Endpoint { insecure: true, ..plain });
     let full =
         files.endpoint("ca = \"{}/two.pem\"\nclient_cert = \"{}/one.pem\"\nclient_key = \"{}/one.key\"");
-    assert_eq!((full.ca.len(), full.identity.map(|identity| identity.chain.len())), (1, Some(1)));
+    assert_eq!(
+        (full.ca.map(|ca| ca.roots.len()), full.certificate.map(|shown| shown.identity.chain.len())),
+        (Some(1), Some(1))
+    );
     let own = files.endpoint("username = \"branch\"\npassword = \"secret\"").credentials;
     assert!(matches!(own, Some(Credentials::Password { username, .. }) if username == "branch"));
     let second = files.with("") + "[[upstream.endpoint]]\nurl = \"http://b:5000\"\n";

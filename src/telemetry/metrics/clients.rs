@@ -64,12 +64,14 @@ pub enum LoginResult {
 }
 
 /// Files that are read again while the process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Watched {
     /// Certificates, their keys, the authorities of clients.
     Tls,
     /// Users and their passwords.
     Users,
+    /// What is believed and shown at upstreams.
+    Upstreams,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -138,7 +140,7 @@ impl Clients {
         for result in ["right", "wrong", "busy"] {
             drop(clients.logins.get_or_create(&ByResult { result }));
         }
-        for files in ["tls", "users"] {
+        for files in ["tls", "users", "upstreams"] {
             drop(clients.files_refused.get_or_create(&ByFiles { files }));
         }
         clients
@@ -205,6 +207,7 @@ impl Clients {
         let files = match files {
             Watched::Tls => "tls",
             Watched::Users => "users",
+            Watched::Upstreams => "upstreams",
         };
         self.files_refused.get_or_create(&ByFiles { files }).set(i64::from(refused));
     }

@@ -63,6 +63,41 @@ async fn a_certificate_of_the_mirrors_own_opens_an_endpoint_and_nothing_is_for_e
     mirror.get(&format!("/v2/other/app/blobs/{}", layer.digest)).send().await.expect(404);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn g9_a_certificate_and_an_authority_whose_files_change_are_taken_into_use_and_only_what_can_be_used() {
+    let (first, second) = (Client::new(), Client::new());
+    let upstream = Upstream::start_tls_asking(&second).await;
+    let image = image(5, &[100, 200]);
+    upstream.push(REPOSITORY, Some(TAG), &image);
+    let setup = Setup::empty();
+    let ca = setup.file("ca.pem", &first.certificate);
+    let own = shown(&setup, &first);
+    let lines = format!("ca = {ca:?}\n{own}");
+    let mirror = configured(setup, "", &[(&upstream, lines)]).start().await;
+    let refused = || mirror.metric("roadstead_files_refused", &["upstreams"]);
+    // It believes another than it meets, and shows what is not believed.
+    mirror.get(&manifest_path(TAG)).send().await.expect_error(503, "UNAVAILABLE");
+
+    // A certificate without its key is none yet, and the rest stays with it.
+    mirror.file("client.pem", &second.certificate);
+    mirror.look_at_files();
+    assert!(refused().await > 0.5);
+    mirror.get(&manifest_path(TAG)).send().await.expect_error(503, "UNAVAILABLE");
+
+    mirror.file("client.key", &second.key);
+    mirror.file("ca.pem", &upstream.authority_pem());
+    mirror.look_at_files();
+    assert!(refused().await < 0.5);
+    mirror.get(&manifest_path(TAG)).send().await.expect_bytes(&image.manifest.bytes);
+    let [one, two] = [0, 1].map(|nth: usize| image.layers[nth].clone());
+    mirror.get(&blob_path(&one.digest)).send().await.expect_bytes(&one.bytes);
+
+    mirror.file("ca.pem", "nobody");
+    mirror.look_at_files();
+    assert!(refused().await > 0.5);
+    mirror.get(&blob_path(&two.digest)).send().await.expect_bytes(&two.bytes);
+}
+
 #[tokio::test]
 async fn whoever_answers_is_believed_where_the_configuration_says_so_and_the_log_is_loud() {
     let upstream = Upstream::start_tls_for("somebody.else.example").await;
