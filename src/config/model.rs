@@ -498,7 +498,7 @@ impl Upstream {
             realm_hosts: Vec::new(),
             redirect_hosts: Vec::new(),
             accounts: Vec::new(),
-            ca: Vec::new(),
+            ca: None,
             http2: Http2::Small,
             proxies: Proxies::default(),
             offline: Offline::default(),
