@@ -21,7 +21,7 @@ mod content;
 mod copy;
 #[path = "beside/many.rs"]
 mod many;
-#[path = "noise.rs"]
+#[path = "kit/noise.rs"]
 mod noise;
 #[path = "fill/registry.rs"]
 #[allow(dead_code, reason = "this needs a part of what it can")]

@@ -12,7 +12,7 @@
 
 #[path = "fill/measure.rs"]
 mod measure;
-#[path = "noise.rs"]
+#[path = "kit/noise.rs"]
 mod noise;
 #[path = "fill/registry.rs"]
 #[allow(dead_code, reason = "this needs a part of what it can")]
