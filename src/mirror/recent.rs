@@ -110,8 +110,9 @@ impl Recent {
         self.bound.entry(key).and_compute_with(|entry| match entry.map(Entry::into_value) {
             Some(bound) if bound.digest == *digest => {
                 let (upstream, repository) = (target.site.name(), &target.repository);
-                store.bind(upstream, repository, tag, digest, bound.confirmed);
-                if let Some(since) = bound.gone {
+                // It may have been confirmed since, which the store knows at once.
+                let is_latest = store.bind_unless_newer(upstream, repository, tag, digest, bound.confirmed);
+                if let Some(since) = bound.gone.filter(|_| is_latest) {
                     store.mark_gone(upstream, repository, tag, since);
                 }
                 Op::Remove
@@ -157,8 +158,9 @@ impl Recent {
 
     /// What a tag stands for, by the last that was heard.
     pub(super) fn binding(&self, store: &Store, target: &Target, tag: &Tag) -> Option<Binding> {
-        let stored = store.binding(target.site.name(), &target.repository, tag);
+        // In this order: what is handed over meanwhile is in the store before it is not here.
         let recent = self.bound.get(&(place(&target.site, &target.repository), tag.clone()));
+        let stored = store.binding(target.site.name(), &target.repository, tag);
         match (stored, recent) {
             (Some(stored), Some(recent)) if stored.confirmed >= recent.confirmed => Some(stored),
             (_, Some(recent)) => Some(recent),

@@ -380,6 +380,26 @@ impl Store {
         });
     }
 
+    /// The same where nothing later is known of the tag; whether it is so.
+    pub fn bind_unless_newer(
+        &self,
+        upstream: &str,
+        repository: &Repository,
+        tag: &Tag,
+        digest: &Digest,
+        confirmed: SystemTime,
+    ) -> bool {
+        self.core().change(|model| {
+            let (repo, confirmed) = (model.intern(upstream, repository), model::millis(confirmed));
+            let known = model.bindings.get(&repo).and_then(|tags| tags.get(tag));
+            let is_latest = known.is_none_or(|known| known.confirmed <= confirmed);
+            if is_latest {
+                model.bind(repo, tag, digest, confirmed);
+            }
+            is_latest
+        })
+    }
+
     /// What there is room for where these blobs have to stay. Asks the disk.
     pub fn room_beside(&self, keep: &HashSet<Digest>) -> Room {
         self.core().room_beside(keep)
