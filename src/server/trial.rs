@@ -31,7 +31,7 @@ use crate::mirror::BlobFile;
 const WITHIN: Duration = Duration::from_secs(5);
 
 /// How long the file is: two regions of it are more than a socket takes at once.
-const LEN: usize = 600_000;
+const LEN: usize = 250_000;
 
 /// Why files are not sent by the kernel.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use super::core::{Core, found};
 use super::error::StoreError;
 use super::fs::{Access, DiskFile, Meta};
 use super::layout::Tree;
-use super::model::BlobEntry;
+use super::model::{BlobEntry, space_to_fill};
 use super::sidecar;
 use crate::oci::Digest;
 use lru::LruCache;
@@ -226,6 +226,12 @@ impl OpenFiles {
 
 impl Core {
     pub(super) fn scratch(&self, content: &[u8]) -> io::Result<Arc<BlobFile>> {
+        // It lies in what is kept free for the index, and nobody is given that while it is written.
+        let _room = self.room();
+        let budget = self.budget(&self.disk.space(self.layout.root()));
+        if self.state().model.ledger.used().saturating_add(space_to_fill(content.len() as u64)) > budget {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let path = self.layout.scratch();
         let file = self.disk.open(&path, Access::Fresh)?;
         let written = file.write_at(content, 0);

@@ -252,7 +252,7 @@ impl Store {
     /// An open file of this content and without a name, to try things with. Blocks.
     ///
     /// # Errors
-    /// What the disk said.
+    /// What the disk said, or that there is no room for it; nothing goes to make some.
     pub fn scratch(&self, content: &[u8]) -> std::io::Result<Arc<BlobFile>> {
         self.core().scratch(content)
     }

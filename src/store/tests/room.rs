@@ -265,6 +265,15 @@ fn an_evicted_secret_leaves_no_way_to_be_taken_for_a_public_blob() {
     assert!(!exists(&marker) && !exists(&fixture.layout().content(Tree::Blobs, &secret)));
 }
 
+#[test]
+fn g7_a_file_to_try_things_with_is_written_only_where_there_is_room_for_it() {
+    let (fixture, _) = store_with(1 << 20);
+    assert!(fixture.store.scratch(&[1; 250_000]).is_ok());
+    let _filling = fixture.store.partial(&sha256(b"x"), 900_000).unwrap();
+    let refused = fixture.store.scratch(&[1; 250_000]).map(drop).map_err(|error| error.kind());
+    assert_eq!(refused, Err(io::ErrorKind::StorageFull));
+}
+
 /// A store of 16 MiB after a kill, of whose 8 MiB its index has not heard, and a walk that finds them when the last is
 /// dropped; it says that the file system has `in_use`.
 fn uncounted(walk_holds: Duration, in_use: u64) -> (tempfile::TempDir, Store, Digest, mpsc::Sender<()>) {
