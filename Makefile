@@ -3,13 +3,15 @@
 # demo and test are self-contained: on a machine with the Rust toolchain they fetch, build and set up what they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full kills soak crowd check bench bench-hour bench-publish bench-parts bench-check image deb
+.PHONY: help demo serve test test-full test-variants kills soak crowd check bench bench-hour bench-publish bench-parts bench-check image deb
 
 CARGO ?= cargo
 # Further arguments of `make serve` and `make demo`, as in: make serve ARGS="--config my.toml"
 ARGS ?=
 # How long `make soak` plays, as in: make soak MINUTES=600
 MINUTES ?= 30
+# Which suites `make test-variants` runs; all of them: lib it model clients conformance
+SUITES ?=
 # How much `make bench` measures: 1 is a look, ROWS names rows by their beginnings, AGAINST is another build of roadstead
 QUICK ?=
 ROWS ?=
@@ -36,6 +38,9 @@ test: ## Every test of less than 20 minutes; as root with apt, installs the Debi
 test-full: ## Every test, the long ones at their full length too (an hour or more)
 	@echo "make test-full: runs the long tests at full length; expect an hour or more"
 	ROADSTEAD_TEST_FULL=1 tests/with-clients $(CARGO) test --locked --no-fail-fast --release -- --include-ignored
+
+test-variants: ## The suites with each variant of the hot path forced, one after the other (an hour and a half; SUITES="it model")
+	tests/with-clients tests/with-variants $(SUITES)
 
 kills: ## kill -9 at random moments of export, import and warm, 50 of each, and of a mirror that imports (SEED=7)
 	ROADSTEAD_TEST_FULL=1 ROADSTEAD_TEST_SEED=$(SEED) $(CARGO) test --locked --test it -- --nocapture carry::killed

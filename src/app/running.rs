@@ -187,6 +187,7 @@ impl App {
             namespaces,
             sites,
             memory_max_bytes: config.memory.max_bytes,
+            prepared_answers: config.server.prepared_answers,
             max_fills: config.limits.max_fills,
             metrics: metrics.clone(),
             clock,

@@ -31,6 +31,7 @@ impl Config {
             ("tls.listen", self.tls.listen != new.tls.listen),
             ("server.drain_timeout", self.server.drain_timeout != new.server.drain_timeout),
             ("server.send_files", self.server.send_files != new.server.send_files),
+            ("server.prepared_answers", self.server.prepared_answers != new.server.prepared_answers),
             ("admin.listen", self.admin.listen != new.admin.listen),
             ("admin.socket", self.admin.socket != new.admin.socket),
             ("admin.api", self.admin.api != new.admin.api),
@@ -154,6 +155,7 @@ mod tests {
             ("server", "socket_mode", "\"0600\""),
             ("server", "drain_timeout", "\"1s\""),
             ("server", "send_files", "\"copy\""),
+            ("server", "prepared_answers", "false"),
             ("admin", "listen", "\"\""),
             ("log", "format", "\"json\""),
             ("store", "path", "\"elsewhere\""),
@@ -177,7 +179,7 @@ mod tests {
         let (_, told) = page.split_once("<!-- restart -->").unwrap();
         let told: Vec<_> = told.split("\n\n").next().unwrap().split('`').skip(1).step_by(2).collect();
         let text = "[server]\nlisten = []\nsocket = \"s\"\nsocket_mode = \"0600\"\ndrain_timeout = \"1s\"\nsend_files = \"copy\"\n\
-                    [admin]\nlisten = \"\"\nsocket = \"t\"\napi = \"socket\"\n[log]\nformat = \"json\"\n\
+                    prepared_answers = false\n[admin]\nlisten = \"\"\nsocket = \"t\"\napi = \"socket\"\n[log]\nformat = \"json\"\n\
                     [store]\npath = \"p\"\nmax_bytes = \"1GiB\"\nmax_blob = \"1GiB\"\nscrub_rate = \"1MiB\"\n\
                     scrub_every = \"1d\"\n[memory]\nmax_bytes = \"1GiB\"\n[uplink]\nmax_connections = 7\n\
                     max_rate = \"1MiB\"\n";

@@ -98,6 +98,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How files are sent to clients that come without TLS.
     pub send_files: SendFiles,
+    /// Whether answers to tags are kept as they were given, for who asks the same again.
+    pub prepared_answers: bool,
 }
 
 /// How files are sent where no TLS is spoken.
@@ -417,6 +419,7 @@ impl Default for Server {
             stall_timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(30),
             send_files: SendFiles::Auto,
+            prepared_answers: true,
         }
     }
 }

@@ -148,6 +148,11 @@ impl Mirror {
             && self.store().touch_as_of(answer.as_of.store, &answer.manifest.digest)
     }
 
+    /// Whether any answer is kept.
+    pub fn keeps_answers(&self) -> bool {
+        !self.answers().sets.is_empty()
+    }
+
     /// The answer that is given again for a tag.
     pub fn at_hand(&self, target: &Target, tag: &Tag) -> Option<AtHand> {
         self.answers().get(target, tag).map(AtHand)

@@ -40,6 +40,8 @@ pub struct Options {
     pub sites: Vec<SiteSettings>,
     /// The budget of the memory tier, in bytes.
     pub memory_max_bytes: u64,
+    /// Whether a part of that is for answers as they were given.
+    pub prepared_answers: bool,
     /// How many blobs may be on their way at a time.
     pub max_fills: usize,
     /// Where figures go.
@@ -220,12 +222,21 @@ struct Parts {
 impl Mirror {
     /// A mirror that has asked nobody anything yet.
     pub fn new(options: Options) -> Self {
-        let Options { store, namespaces, sites, memory_max_bytes, max_fills, metrics, clock } = options;
+        let Options {
+            store,
+            namespaces,
+            sites,
+            memory_max_bytes,
+            prepared_answers,
+            max_fills,
+            metrics,
+            clock,
+        } = options;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let recent = Recent::new();
         // Most of the memory is for what pulls need.
         let for_lists = memory_max_bytes / 8;
-        let for_answers = memory_max_bytes / 8;
+        let for_answers = if prepared_answers { memory_max_bytes / 8 } else { 0 };
         let memory = Memory::new(memory_max_bytes - for_lists - for_answers);
         let relays = Relays::new(metrics.clone(), tasks.clone(), stop.clone());
         let (sites, switch) = (Sites::new(namespaces, sites, &tasks, &stop), Switch::new());

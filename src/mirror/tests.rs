@@ -103,6 +103,7 @@ impl Scene {
                 },
             }],
             memory_max_bytes: 1 << 20,
+            prepared_answers: true,
             max_fills: 1024,
             metrics: metrics.clone(),
             clock: Clock::system(),

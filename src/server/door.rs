@@ -179,7 +179,7 @@ impl Door {
                 answer.map(|body| Carried::new(body, lane.as_ref()))
             })
         };
-        connection::serve_and_tell(transport, protocol, handle, Some(knows), limits, ends).await
+        connection::serve_and_tell(transport, protocol, handle, knows, limits, ends).await
     }
 }
 

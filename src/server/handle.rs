@@ -75,17 +75,20 @@ impl Service {
             _ => reply,
         };
         let response = reply.send(head.method == Method::HEAD, line);
-        if let Some(verbatim) = verbatim {
+        if let Some(verbatim) = verbatim.filter(|_| self.inner.mirror.keeps_answers()) {
             self.inner.known.learn(&verbatim, &head, &response, &self.inner.mirror);
         }
         response
     }
 
-    /// Who answers this client, from then on, what it asks in words that are known.
-    pub(super) fn knows(&self, client: &Client) -> Knows {
+    /// Who answers this client, from then on, what it asks in words that are known; `None`: no answers are kept.
+    pub(super) fn knows(&self, client: &Client) -> Option<Knows> {
+        if !self.inner.mirror.keeps_answers() {
+            return None;
+        }
         let (inner, client) = (Arc::clone(&self.inner), client.clone());
         let shown: Arc<str> = client.to_string().into();
-        Box::new(move |head| {
+        Some(Box::new(move |head| {
             let known = inner.known.get(head)?;
             let caller = inner.access.identify_now(&client)?;
             let (head, body) = known.answer(&inner.mirror, &caller)?;
@@ -93,7 +96,7 @@ impl Service {
             let turn = inner.crowd.ask_now(client.ip())?;
             let line = known.line(Arc::clone(&shown), turn, inner.metrics.clone());
             Some(Answer { head, body, line })
-        })
+        }))
     }
 
     /// Lets the client in, or not, before anything that it asks for is looked for.

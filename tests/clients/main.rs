@@ -32,3 +32,5 @@ mod secure;
 mod skopeo;
 mod task_pages;
 mod turn;
+#[path = "../support/variants.rs"]
+mod variants;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::variants;
+
 /// Where programs are looked for, beside `PATH`: Debian keeps daemons out of the path of ordinary users.
 const SYSTEM_FOLDERS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
 
@@ -49,6 +51,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>, home: &Path) -> Command {
     folders.extend(SYSTEM_FOLDERS.iter().map(PathBuf::from));
     command
         .env_clear()
+        .envs(variants::environment())
         .env("PATH", std::env::join_paths(folders).unwrap())
         .env("HOME", home)
         .env("TMPDIR", home)

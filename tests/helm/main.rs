@@ -35,6 +35,8 @@ mod schemas;
 mod task_pages;
 mod tools;
 mod values;
+#[path = "../support/variants.rs"]
+mod variants;
 
 use std::path::{Path, PathBuf};
 

@@ -18,6 +18,7 @@ pub use binary::{Binary, Signal};
 use super::client::{self, Answer, Request};
 use super::soon;
 use super::upstream::Upstream;
+use super::variants;
 
 /// The name of the first upstream of a [`Setup`], which is also its default.
 pub const REGISTRY: &str = "registry.test";
@@ -117,14 +118,9 @@ impl Setup {
     /// The configuration's text. Every port is the system's choice.
     pub fn toml(&self) -> String {
         let mut text = String::new();
-        // Each way of sending files is to pass all tests.
-        let is_said = self.settings.iter().any(|(_, line)| line.contains("send_files"));
-        let send_files = std::env::var("ROADSTEAD_TEST_SEND_FILES")
-            .ok()
-            .filter(|_| !is_said)
-            .map_or_else(String::new, |how| format!("\nsend_files = {how:?}"));
+        let variants = variants::lines(|key| self.settings.iter().any(|(_, line)| line.contains(key)));
         let fixed = [
-            ("server", format!("listen = [\"127.0.0.1:0\"]{send_files}")),
+            ("server", format!("listen = [\"127.0.0.1:0\"]\n{variants}")),
             ("admin", "listen = \"127.0.0.1:0\"".to_owned()),
             ("store", format!("path = {:?}", self.data())),
             ("memory", String::new()),

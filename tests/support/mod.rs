@@ -9,6 +9,7 @@
 //! * `disk`: a disk that fails on demand.
 //! * `proxy`: a proxy of HTTP that remembers what it was asked.
 //! * `secure`: a client that speaks TLS, HTTP/1.1 and HTTP/2.
+//! * `variants`: ways of the hot path that a run of the tests is forced into.
 //! * `power`: a disk in memory whose power goes, and what may be found on it afterwards.
 //!
 //! The kit computes digests and parses headers on its own: what it shares with the mirror it could not check.
@@ -27,6 +28,7 @@ pub mod power;
 pub mod proxy;
 pub mod secure;
 pub mod upstream;
+pub mod variants;
 
 use std::time::{Duration, Instant};
 

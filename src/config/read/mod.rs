@@ -28,7 +28,7 @@ use toml::de::DeTable;
 
 use self::certificates::{Unfit, identity_of, roots_of};
 use self::section::{Over, Reading, Section};
-use self::value::{Item, bytes, number, one, or_empty, unique};
+use self::value::{Item, bytes, number, one, or_empty, truth, unique};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::source::read_token;
 use super::{
@@ -148,6 +148,7 @@ fn server<'t>(reading: &mut Reading<'t>, root: &mut Section<'t>) -> Server {
             .get(s, "header_timeout", one(text::positive))
             .unwrap_or(default.header_timeout),
         send_files: reading.get(s, "send_files", one(text::send_files)).unwrap_or(default.send_files),
+        prepared_answers: reading.get(s, "prepared_answers", truth).unwrap_or(default.prepared_answers),
     };
     reading.close(section);
     server

@@ -71,6 +71,7 @@ fn single_mistakes_are_told_where_they_are() {
         ),
         ("[server]\nstall_timeout = \"0s\"".into(), "f.toml:2: server.stall_timeout", "above zero"),
         ("[server]\nsend_files = \"splice\"".into(), "f.toml:2: server.send_files", "\"kernel\""),
+        ("[server]\nprepared_answers = \"no\"".into(), "f.toml:2: server.prepared_answers", "true or false"),
         ("[admin]\nlisten = \"127.0.0.1:5000\"".into(), "f.toml:2: admin.listen", "different addresses"),
         ("[server]\nlisten = [\"127.0.0.1:5001\"]".into(), "f.toml:2: server.listen", "different addresses"),
         ("[log]\nformat = \"xml\"".into(), "f.toml:2: log.format: found \"xml\"", "\"text\" or \"json\""),
