@@ -73,4 +73,4 @@ impl<B: Pieces> Drop for Carried<B> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -62,8 +62,11 @@ pub fn content() -> Vec<u8> {
 /// # Errors
 /// What came is not what was sent.
 pub async fn send(scratch: Arc<BlobFile>) -> Result<(), Unfit> {
+    send_file(Arc::new(Scratch(scratch))).await
+}
+
+async fn send_file(file: Arc<dyn ReadAt>) -> Result<(), Unfit> {
     let content = content();
-    let file: Arc<dyn ReadAt> = Arc::new(Scratch(scratch));
     let (ours, theirs) = UnixStream::pair()?;
     let sending = Sending::new(true);
     let lane = Lane::new(sending.clone());
@@ -152,4 +155,50 @@ impl Pieces for Body {
 
 impl Waiting for Body {
     fn unsent(&mut self, _: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::region::fixture::{OnDisk, content};
+    use crate::server::carried::tests::Refused;
+
+    /// A file that reads well, in whose place the kernel sends another.
+    struct Behind {
+        read: Arc<OnDisk>,
+        sent: Arc<OnDisk>,
+    }
+
+    impl ReadAt for Behind {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.read.read_at(buf, offset)
+        }
+        fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+            self.sent.as_fd()
+        }
+    }
+
+    #[tokio::test]
+    async fn g2_what_comes_as_anything_but_the_file_is_unfit() {
+        let all = super::content();
+        let right = OnDisk::of(&all);
+        let behind = |sent: &[u8]| Behind { read: Arc::clone(&right), sent: OnDisk::of(sent) };
+        let mut one_wrong = all.clone();
+        one_wrong[LEN - 1] ^= 1;
+        let rows: [(&str, Arc<dyn ReadAt>, bool); 6] = [
+            ("the file", Arc::<OnDisk>::clone(&right), true),
+            ("other bytes", Arc::new(behind(&content(LEN + 1)[1..])), false),
+            ("one other byte, the last", Arc::new(behind(&one_wrong)), false),
+            ("less than there is", Arc::new(behind(&all[..LEN / 3])), false),
+            ("a refusal of the kernel", Arc::new(Refused::of(&all)), false),
+            ("a file that cannot be read either", OnDisk::of(&all[..1]), false),
+        ];
+        for (what, file, fit) in rows {
+            let told = send_file(file).await;
+            assert_eq!(told.is_ok(), fit, "{what}: {told:?}");
+            if let Err(why) = told {
+                assert_eq!(why.to_string(), "other bytes come than those of the file", "{what}");
+            }
+        }
+    }
 }

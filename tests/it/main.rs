@@ -47,6 +47,7 @@ mod ranges;
 mod relay;
 mod restart;
 mod scrub;
+mod sending;
 mod serving;
 mod soak;
 mod tls;

@@ -67,7 +67,18 @@ fn serve<S>(socket: S, body: impl Fn(&str) -> http::Body + Send + Sync + 'static
 where
     S: Socket + Send + 'static,
 {
-    let lane = Lane::new(Sending::new(true));
+    serve_as(&Sending::new(true), socket, body)
+}
+
+fn serve_as<S>(
+    sending: &Sending,
+    socket: S,
+    body: impl Fn(&str) -> http::Body + Send + Sync + 'static,
+) -> Served
+where
+    S: Socket + Send + 'static,
+{
+    let lane = Lane::new(sending.clone());
     let body = Arc::new(body);
     let on = lane.clone();
     let handle = move |request: Request<Incoming>| {
@@ -322,6 +333,61 @@ async fn g7_a_file_that_is_cut_under_its_transfer_cuts_the_connection_and_is_loo
     assert!(body.len() < all.len() && all.starts_with(body), "{} bytes", body.len());
     assert!(file.looks.load(Ordering::SeqCst) > 0, "whoever has the file learns of it");
     assert!(served.lane.is_open(), "the kernel is not to blame");
+}
+
+/// A file that reads well, and whose descriptor the kernel sends nothing from: it is open for writing alone.
+pub(in crate::server) struct Refused {
+    file: Arc<OnDisk>,
+    descriptor: std::fs::File,
+}
+
+impl Refused {
+    pub(in crate::server) fn of(content: &[u8]) -> Self {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let descriptor = std::fs::OpenOptions::new().write(true).open(file.path()).unwrap();
+        file.as_file().write_all(content).unwrap();
+        Self { file: Arc::new(OnDisk(file.into_file())), descriptor }
+    }
+}
+
+impl ReadAt for Refused {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buf, offset)
+    }
+    fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        Some(std::os::fd::AsFd::as_fd(&self.descriptor))
+    }
+}
+
+#[tokio::test]
+async fn g7_what_the_kernel_refuses_to_send_though_it_reads_well_is_copied_from_then_on() {
+    let all = content(3 * SENT as usize);
+    let file = Arc::new(Refused::of(&all));
+    let body = |file: &Arc<Refused>| {
+        let file = Arc::clone(file);
+        move |_: &str| {
+            let span = Span { file: Arc::<Refused>::clone(&file), start: 0, end: 3 * SENT };
+            Region::new(These([Piece::Span(span)].into())).into()
+        }
+    };
+    let sending = Sending::new(true);
+    let (ours, mut client) = UnixStream::pair().unwrap();
+    let served = serve_as(&sending, ours, body(&file));
+    let got = ask(&mut client, &[("GET", "/")]).await;
+    served.task.await.unwrap();
+    let head = got.windows(4).position(|four| four == b"\r\n\r\n").map_or(got.len(), |at| at + 4);
+    assert!(got[head..].is_empty(), "a connection whose file is refused is cut: {} bytes", got.len());
+    assert!(!sending.by_kernel() && !served.lane.is_open());
+    // Who comes then, or is there already, has a copy.
+    let (ours, mut client) = UnixStream::pair().unwrap();
+    let served = serve_as(&sending, ours, body(&file));
+    let got = ask(&mut client, &[("GET", "/"), ("GET", "/")]).await;
+    let mut rest = &got[..];
+    for _ in 0..2 {
+        assert!(answer(&mut rest, all.len()) == &all[..]);
+    }
+    assert!(rest.is_empty());
+    served.task.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
