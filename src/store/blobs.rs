@@ -240,12 +240,12 @@ impl Core {
     }
 
     pub(super) fn blob(&self, digest: &Digest) -> Option<BlobInfo> {
-        self.state().model.blobs.peek(digest).map(BlobInfo::from)
+        self.state().model.blob(digest).as_ref().map(BlobInfo::from)
     }
 
     /// Opens a committed blob and notes the use.
     pub(super) fn open_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
-        if !self.state().model.blobs.contains(digest) {
+        if !self.state().model.has_blob(digest) {
             return Ok(None);
         }
         let file = match self.open.get(digest) {
@@ -265,7 +265,7 @@ impl Core {
         let file = self.open.kept(digest)?;
         let used = file.file.meta_at_hand().and_then(|meta| {
             self.change(|model| {
-                let is_same = model.blobs.peek(digest)?.is_same_file(&meta);
+                let is_same = model.blob(digest)?.is_same_file(&meta);
                 is_same.then(|| model.touch(digest))
             })
         });
@@ -279,7 +279,7 @@ impl Core {
     /// Opens a committed blob. What is not as it was committed is dropped, and is as if it had never been here; also what
     /// has lost its name while somebody has it open.
     pub(super) fn inspect_blob(&self, digest: &Digest) -> Result<Option<Arc<BlobFile>>, StoreError> {
-        let Some(entry) = self.state().model.blobs.peek(digest).cloned() else { return Ok(None) };
+        let Some(entry) = self.state().model.blob(digest) else { return Ok(None) };
         // What is only kept open is not what others share.
         drop(self.open.get(digest));
         let path = self.layout.content(Tree::Blobs, digest);
@@ -288,7 +288,7 @@ impl Core {
             let _room = self.room();
             let gone = self.change(|model| {
                 // Unless it has been committed anew since we looked.
-                let same = model.blobs.peek(digest).is_some_and(|now| now.inode == entry.inode);
+                let same = model.blob(digest).is_some_and(|now| now.inode == entry.inode);
                 same.then(|| model.remove_blob(digest)).flatten()
             });
             if let Some(gone) = gone {
@@ -325,7 +325,7 @@ impl Core {
         let info = BlobInfo::from(&entry);
         self.change(|model| {
             // Unless another thread was faster.
-            if !model.blobs.contains(digest) {
+            if !model.has_blob(digest) {
                 model.insert_blob_of(digest, entry, through.as_deref().unwrap_or_default());
             }
         });

@@ -367,8 +367,8 @@ impl Core {
             used_bytes: state.model.ledger.used(),
             used: state.model.ledger.by_kind(),
             max_bytes: self.budget_bytes.load(Ordering::Relaxed),
-            blobs: state.model.blobs.len() as u64,
-            manifests: state.model.manifests.len() as u64,
+            blobs: state.model.blob_count() as u64,
+            manifests: state.model.manifest_count() as u64,
             unfinished: state.model.unfinished.len() as u64,
             evicted: self.counters.evicted.load(Ordering::Relaxed),
             evicted_manifests: self.counters.evicted_manifests.load(Ordering::Relaxed),
@@ -425,7 +425,7 @@ impl Core {
     ) -> bool {
         let _room = self.room();
         let removed = self.change(|model| {
-            let is_meant = model.blobs.peek(digest).is_some_and(meant);
+            let is_meant = model.blob(digest).as_ref().is_some_and(meant);
             is_meant.then(|| model.remove_blob(digest)).flatten()
         });
         let Some(entry) = removed else { return false };

@@ -34,7 +34,7 @@ impl Core {
     pub(super) fn reexamine(&self, digest: &Digest, file: &BlobFile, meta: &Meta) -> bool {
         let _turn = self.turns.of(digest);
         // Whoever had the turn before has changed this.
-        let Some(entry) = self.state().model.blobs.peek(digest).cloned() else { return false };
+        let Some(entry) = self.state().model.blob(digest) else { return false };
         if entry.is_same_file(meta) {
             return true;
         }
@@ -59,10 +59,7 @@ impl Core {
         }
         info!(target: "roadstead::store", %digest, "the file of a blob was replaced, but its content is right");
         self.change(|model| {
-            if let Some(entry) = model.blobs.peek_mut(digest) {
-                (entry.inode, entry.mtime) = (meta.inode, meta.mtime);
-                model.dirty.blobs.insert(digest.clone());
-            }
+            model.change_blob(digest, |entry| (entry.inode, entry.mtime) = (meta.inode, meta.mtime));
         });
         true
     }
@@ -74,7 +71,7 @@ impl Core {
             let state = self.state();
             let same = |now: &BlobEntry| (now.inode, now.mtime) == (entry.inode, entry.mtime);
             let filling = state.model.unfinished.get(digest).is_some_and(|former| former.filling);
-            (state.model.blobs.peek(digest).is_some_and(same), filling)
+            (state.model.blob(digest).as_ref().is_some_and(same), filling)
         };
         if !there || filling {
             // Evicted, or committed anew, since we looked.

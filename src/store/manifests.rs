@@ -47,9 +47,8 @@ impl Core {
         let known = self
             .state()
             .model
-            .manifests
-            .peek(digest)
-            .map(|entry| (entry.media_type.clone(), entry.anonymous));
+            .manifest(digest)
+            .map(|manifest| (manifest.media_type().to_owned(), manifest.anonymous()));
         let Some((media_type, anonymous)) = known else { return Ok(None) };
         let read = fs::read(&*self.disk, &self.layout.content(Tree::Manifests, digest));
         let bytes = match found(read, "read a manifest")? {
@@ -78,7 +77,7 @@ impl Core {
         let confirmed = now();
         let mut written = None;
         // What a crash has left of it says where else it was seen; written anew it would not.
-        let known = self.state().model.manifests.contains(digest)
+        let known = self.state().model.has_manifest(digest)
             || (!self.knows_manifests() && self.adopt_manifest(digest).unwrap_or(false));
         if !known {
             let space = ManifestEntry::space_for(bytes.len() as u64);
@@ -123,7 +122,7 @@ impl Core {
 
     /// Takes over a manifest's files that memory does not know, with what its sidecar says.
     pub(super) fn adopt_manifest(&self, digest: &Digest) -> Result<bool, StoreError> {
-        if self.state().model.manifests.contains(digest) {
+        if self.state().model.has_manifest(digest) {
             return Ok(true);
         }
         let sidecar = ManifestSidecar::read(&*self.disk, &self.layout.sidecar(digest))
@@ -188,9 +187,8 @@ fn note_sidecar(model: &mut Model, digest: &Digest, seen: &SeenIn) {
 
 /// What the sidecar of a manifest should say.
 fn sidecar_of(model: &Model, digest: &Digest) -> Option<ManifestSidecar> {
-    let entry = model.manifests.peek(digest)?;
-    let repos = model.members.get(digest).into_iter().flatten();
-    let seen = repos.filter_map(|&repo| {
+    let manifest = model.manifest(digest)?;
+    let seen = model.members_of(digest).iter().filter_map(|&repo| {
         let (upstream, repository) = model.names.get(repo)?;
         let mut tags = model.tags(repo, digest);
         tags.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -203,5 +201,9 @@ fn sidecar_of(model: &Model, digest: &Digest) -> Option<ManifestSidecar> {
         Some(SeenIn { upstream: upstream.to_string(), repository: repository.to_string(), tags })
     });
     let seen = seen.collect();
-    Some(ManifestSidecar { media_type: entry.media_type.clone(), anonymous: entry.anonymous, seen })
+    Some(ManifestSidecar {
+        media_type: manifest.media_type().to_owned(),
+        anonymous: manifest.anonymous(),
+        seen,
+    })
 }

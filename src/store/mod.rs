@@ -334,12 +334,12 @@ impl Store {
 
     /// Whether the manifest is here, from memory.
     pub fn has_manifest(&self, digest: &Digest) -> bool {
-        self.core().state().model.manifests.contains(digest)
+        self.core().state().model.has_manifest(digest)
     }
 
     /// Whether a stored manifest came without credentials; none when it is not here. From memory.
     pub fn is_manifest_anonymous(&self, digest: &Digest) -> Option<bool> {
-        self.core().state().model.manifests.peek(digest).map(|entry| entry.anonymous)
+        self.core().state().model.manifest(digest).map(model::Manifest::anonymous)
     }
 
     /// Keeps a verified manifest with what it names, as a member of the repository it came through; a tag it was asked

@@ -179,8 +179,8 @@ impl Walk {
 
 /// Everything that memory holds before the walk: whether it is a blob, and its digest.
 fn known(model: &Model) -> HashSet<(bool, Digest)> {
-    let blobs = model.blobs.iter().map(|(digest, _)| (true, digest.clone()));
-    blobs.chain(model.manifests.iter().map(|(digest, _)| (false, digest.clone()))).collect()
+    let blobs = model.blobs().map(|(digest, _)| (true, digest.clone()));
+    blobs.chain(model.manifests().map(|(digest, _)| (false, digest.clone()))).collect()
 }
 
 fn visit(core: &Core, tree: Tree, shelf: &Path, name: &str, digest: Option<Digest>, walk: &mut Walk) {
@@ -199,8 +199,8 @@ fn visit(core: &Core, tree: Tree, shelf: &Path, name: &str, digest: Option<Diges
     let known = {
         let state = core.state();
         match tree {
-            Tree::Blobs => state.model.blobs.contains(&digest),
-            Tree::Manifests => state.model.manifests.contains(&digest),
+            Tree::Blobs => state.model.has_blob(&digest),
+            Tree::Manifests => state.model.has_manifest(&digest),
         }
     };
     if known {
@@ -244,14 +244,14 @@ fn drop_committed_leftovers(core: &Core) {
         let state = core.state();
         let idle = |entry: &Unfinished| !entry.filling;
         let left = state.model.unfinished.iter().filter(|(_, entry)| idle(entry)).map(|(digest, _)| digest);
-        left.filter(|digest| state.model.blobs.contains(*digest)).cloned().collect()
+        left.filter(|digest| state.model.has_blob(digest)).cloned().collect()
     };
     for digest in left {
         // A blob that becomes an unfinished one again is both for a moment.
         let _room = core.room();
         let ended = core.change(|model| {
             let idle = model.unfinished.get(&digest).is_some_and(|entry| !entry.filling);
-            let idle = idle && model.blobs.contains(&digest);
+            let idle = idle && model.has_blob(&digest);
             if idle {
                 model.end_unfinished(&digest);
             }

@@ -310,8 +310,9 @@ impl Core {
     /// The manifests that may go, the least recently used first, with what they take.
     fn spare_manifests(&self, model: &Model, pinned: &HashSet<Digest>) -> Vec<(Digest, u64)> {
         let recent = now().saturating_sub(ms(self.policy.manifest_grace));
-        let spare = model.manifests.iter().rev();
-        let spare = spare.filter(|(digest, entry)| entry.accessed < recent && !pinned.contains(*digest));
+        let spare = model.manifests().rev();
+        let spare =
+            spare.filter(|(digest, manifest)| manifest.accessed() < recent && !pinned.contains(*digest));
         spare.map(|(digest, manifest)| (digest.clone(), manifest.space())).collect()
     }
 
@@ -365,16 +366,15 @@ impl Core {
 impl Model {
     /// The names of the images that are whole, and would not be without these blobs.
     fn images_losing(&self, blobs: &[Digest]) -> Vec<String> {
-        let naming = |digest: &Digest| self.parents.get(digest).into_iter().flatten();
         let is_whole = |manifest: &&Digest| {
-            let links = self.manifests.peek(*manifest).map(|entry| &entry.graph.blobs);
-            links.is_some_and(|links| {
-                links.iter().all(|link| link.role == Role::Foreign || self.blobs.contains(&link.digest))
+            self.manifest(manifest).is_some_and(|manifest| {
+                manifest.blobs().all(|link| link.role == Role::Foreign || self.has_blob(link.digest))
             })
         };
-        let losing: HashSet<&Digest> = blobs.iter().flat_map(naming).filter(is_whole).collect();
+        let losing: HashSet<&Digest> =
+            blobs.iter().flat_map(|digest| self.parents_of(digest)).filter(is_whole).collect();
         // What an index lists is pulled by the tags of the index.
-        let named = losing.iter().flat_map(|&digest| std::iter::once(digest).chain(naming(digest)));
+        let named = losing.iter().flat_map(|&digest| std::iter::once(digest).chain(self.parents_of(digest)));
         let mut names: Vec<String> = named.flat_map(|digest| self.names_of(digest)).collect();
         names.sort();
         names.dedup();

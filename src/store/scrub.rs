@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
     }
 
     fn blob(&mut self, digest: &Digest) -> ControlFlow<()> {
-        let Some(entry) = self.core.state().model.blobs.peek(digest).cloned() else {
+        let Some(entry) = self.core.state().model.blob(digest) else {
             return ControlFlow::Continue(());
         };
         let opened = self.core.disk.open(&self.core.layout.content(Tree::Blobs, digest), Access::Read);
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     fn manifest(&mut self, digest: &Digest) -> ControlFlow<()> {
-        if !self.core.state().model.manifests.contains(digest) {
+        if !self.core.state().model.has_manifest(digest) {
             return ControlFlow::Continue(());
         }
         match self.core.is_manifest_right(digest) {

@@ -105,7 +105,7 @@ pub enum Standing {
 /// What a walk asks of what is known, for one repository.
 pub(in crate::store) trait Shelf {
     /// What a stored manifest names.
-    fn manifest(&self, digest: &Digest) -> Option<&Graph>;
+    fn manifest(&self, digest: &Digest) -> Option<Graph>;
     /// How an object stands, and its size where it is known. `by_name`: something that is given to the clients of this
     /// repository names it.
     fn standing(&self, kind: Kind, digest: &Digest, by_name: bool) -> (Standing, Option<u64>);
@@ -235,7 +235,7 @@ impl<S: Shelf> Walk<'_, S> {
         let attached = if wanted.referrers { attached_to(shelf, &digest) } else { Vec::new() };
         let named = shelf.manifest(&digest);
         if depth >= MOST_DEEP {
-            let more = named.is_some_and(|graph| !graph.children.is_empty()) || !attached.is_empty();
+            let more = named.as_ref().is_some_and(|graph| !graph.children.is_empty()) || !attached.is_empty();
             self.closure.cut |= more;
         } else {
             for link in named.iter().flat_map(|graph| &graph.children) {

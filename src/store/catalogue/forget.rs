@@ -11,7 +11,7 @@ use crate::oci::{Digest, Reference, Repository, Tag};
 use crate::store::Store;
 use crate::store::core::Core;
 use crate::store::layout::Tree;
-use crate::store::model::{Model, RepoId};
+use crate::store::model::{Manifest, Model, RepoId};
 use crate::store::room::Evicted;
 use std::collections::HashSet;
 use std::fmt;
@@ -92,8 +92,8 @@ impl Store {
         let plan = plan_of_image(model, upstream, repository, root)?;
         let mut would = Forgotten::default();
         for digest in &plan.leaving.objects {
-            let blob = model.blobs.peek(digest).map(|entry| entry.size);
-            let manifest = model.manifests.peek(digest).map(|entry| entry.size);
+            let blob = model.blob(digest).map(|entry| entry.size);
+            let manifest = model.manifest(digest).map(Manifest::size);
             for size in blob.into_iter().chain(manifest) {
                 would.objects += 1;
                 would.bytes += size;
@@ -196,7 +196,7 @@ impl Core {
                 model.linger(left.file, left.counted);
                 gone.unfinished.push(digest.clone());
             }
-            if model.manifests.contains(digest) {
+            if model.has_manifest(digest) {
                 tags.extend(model.tags_everywhere(digest));
             }
             if let Some(entry) = model.forget_manifest(digest) {
@@ -219,7 +219,7 @@ impl Core {
         for digest in outdated {
             let (manifest, mark) = {
                 let model = &self.state().model;
-                (model.manifests.contains(digest), model.is_private(digest))
+                (model.has_manifest(digest), model.is_private(digest))
             };
             if manifest {
                 self.refresh_sidecar(digest)?;
@@ -253,7 +253,7 @@ impl Model {
 
     /// The tags that stand for a manifest, in whatever repository.
     pub(in crate::store) fn tags_everywhere(&self, digest: &Digest) -> Vec<(RepoId, Tag)> {
-        let repos = self.members.get(digest).into_iter().flatten();
+        let repos = self.members_of(digest).iter();
         let tags =
             repos.flat_map(|&repo| self.tags(repo, digest).into_iter().map(move |(tag, _)| (repo, tag)));
         tags.collect()

@@ -20,7 +20,7 @@ pub use pins::{Pin, PinError};
 pub(super) use shelf::Rack;
 
 use super::Store;
-use super::model::{self, Link, ManifestEntry};
+use super::model::{self, Graph, Link, Manifest};
 use crate::oci::{Digest, Reference, Repository, Tag};
 use std::time::SystemTime;
 
@@ -61,17 +61,18 @@ pub struct Kept {
 }
 
 impl Kept {
-    fn of(digest: &Digest, entry: &ManifestEntry) -> Self {
+    fn of(digest: &Digest, manifest: Manifest<'_>) -> Self {
+        let Graph { children, blobs, subject, artifact_type } = manifest.graph();
         Self {
             digest: digest.clone(),
-            media_type: entry.media_type.clone(),
-            size: entry.size,
-            accessed: model::time(entry.accessed),
-            anonymous: entry.anonymous,
-            subject: entry.graph.subject.clone(),
-            artifact_type: entry.graph.artifact_type.clone(),
-            children: entry.graph.children.clone(),
-            blobs: entry.graph.blobs.clone(),
+            media_type: manifest.media_type().to_owned(),
+            size: manifest.size(),
+            accessed: model::time(manifest.accessed()),
+            anonymous: manifest.anonymous(),
+            subject,
+            artifact_type,
+            children,
+            blobs,
         }
     }
 }
@@ -110,7 +111,7 @@ impl Store {
     pub fn members(&self, upstream: &str, repository: &Repository) -> Vec<Digest> {
         let state = self.core().state();
         let Some(repo) = state.model.names.find(upstream, repository) else { return Vec::new() };
-        let members = state.model.members.iter().filter(|(_, repos)| repos.contains(&repo));
+        let members = state.model.members().filter(|(_, repos)| repos.contains(&repo));
         let mut members: Vec<_> = members.map(|(digest, _)| digest.clone()).collect();
         drop(state);
         members.sort();
@@ -131,14 +132,14 @@ impl Store {
 
     /// What is known of a stored manifest.
     pub fn kept(&self, digest: &Digest) -> Option<Kept> {
-        self.core().state().model.manifests.peek(digest).map(|entry| Kept::of(digest, entry))
+        self.core().state().model.manifest(digest).map(|manifest| Kept::of(digest, manifest))
     }
 
     /// When a committed blob or a stored manifest was last used.
     pub fn accessed(&self, digest: &Digest) -> Option<SystemTime> {
         let state = self.core().state();
-        let blob = state.model.blobs.peek(digest).map(|entry| entry.accessed);
-        let manifest = state.model.manifests.peek(digest).map(|entry| entry.accessed);
+        let blob = state.model.blob(digest).map(|entry| entry.accessed);
+        let manifest = state.model.manifest(digest).map(Manifest::accessed);
         blob.max(manifest).map(model::time)
     }
 
@@ -147,8 +148,7 @@ impl Store {
         let state = self.core().state();
         let Some(rack) = Rack::of(&state.model, upstream, repository) else { return Vec::new() };
         let digests = closure::Shelf::referrers(&rack, subject);
-        let entries = digests.iter().filter_map(|digest| Some((digest, state.model.manifests.peek(digest)?)));
-        entries.map(|(digest, entry)| Kept::of(digest, entry)).collect()
+        digests.iter().filter_map(|digest| Some(Kept::of(digest, state.model.manifest(digest)?))).collect()
     }
 
     /// What an image of a repository needs, whether it is here or not. The lock is held for all of it, which is some

@@ -2,7 +2,7 @@
 
 use super::closure::{Closure, Kind, Needed, Shelf, Standing, Wanted, Why, closure};
 use crate::oci::{Digest, Repository, Tag};
-use crate::store::model::{Bound, Graph, Model, RepoId};
+use crate::store::model::{Bound, Graph, Manifest, Model, RepoId};
 use std::collections::{HashMap, HashSet};
 
 /// The model, for the clients of one repository.
@@ -29,23 +29,22 @@ impl<'a> Rack<'a> {
 
     fn is_member(&self, digest: &Digest) -> bool {
         let Some(repo) = self.repo else { return false };
-        self.model.members.get(digest).is_some_and(|repos| repos.contains(&repo))
+        self.model.belongs(repo, digest)
     }
 
     fn is_elsewhere(&self, digest: &Digest) -> bool {
-        let repos = self.model.members.get(digest).into_iter().flatten();
-        repos.copied().any(|repo| Some(repo) != self.repo)
+        self.model.members_of(digest).iter().copied().any(|repo| Some(repo) != self.repo)
     }
 
     /// The stored manifests that name a digest.
-    fn parents(&self, digest: &Digest) -> impl Iterator<Item = &'a Digest> {
-        self.model.parents.get(digest).into_iter().flatten()
+    fn parents(&self, digest: &Digest) -> impl Iterator<Item = &'a Digest> + use<'a> {
+        self.model.parents_of(digest)
     }
 
     /// As [`super::super::Store::untagged`].
     pub(super) fn untagged(&self) -> impl Iterator<Item = &'a Digest> + '_ {
         let bound: HashSet<&Digest> = self.tags().map(|(_, bound)| &bound.digest).collect();
-        let manifests = self.model.manifests.iter().map(|(digest, _)| digest);
+        let manifests = self.model.manifests().map(|(digest, _)| digest);
         manifests.filter(move |digest| {
             let listed = || self.parents(digest).any(|parent| self.is_member(parent));
             self.is_member(digest) && !bound.contains(*digest) && !listed()
@@ -91,8 +90,8 @@ impl<'a> Rack<'a> {
             if !stays.insert(digest) {
                 continue;
             }
-            let links = self.model.manifests.peek(digest).into_iter().flat_map(|entry| entry.graph.links());
-            ahead.extend(links.filter_map(|link| own.get(&link.digest).copied()));
+            let links = self.model.manifest(digest).into_iter().flat_map(Manifest::links);
+            ahead.extend(links.filter_map(|link| own.get(link.digest).copied()));
             ahead.extend(attached.get(digest).into_iter().flatten().copied());
         }
         stays
@@ -153,17 +152,17 @@ pub(super) struct Leaving {
 }
 
 impl Shelf for Rack<'_> {
-    fn manifest(&self, digest: &Digest) -> Option<&Graph> {
-        self.model.manifests.peek(digest).map(|entry| &entry.graph)
+    fn manifest(&self, digest: &Digest) -> Option<Graph> {
+        self.model.manifest(digest).map(Manifest::graph)
     }
 
     fn standing(&self, kind: Kind, digest: &Digest, by_name: bool) -> (Standing, Option<u64>) {
         let (size, anonymous) = match kind {
             Kind::Manifest => {
-                let Some(entry) = self.model.manifests.peek(digest) else { return (Standing::Absent, None) };
-                (entry.size, entry.anonymous)
+                let Some(manifest) = self.model.manifest(digest) else { return (Standing::Absent, None) };
+                (manifest.size(), manifest.anonymous())
             }
-            Kind::Blob => match (self.model.blobs.peek(digest), self.model.unfinished.get(digest)) {
+            Kind::Blob => match (self.model.blob(digest), self.model.unfinished.get(digest)) {
                 (Some(entry), _) => (entry.size, entry.anonymous),
                 (None, Some(entry)) => return (Standing::Unfinished, Some(entry.size)),
                 (None, None) => return (Standing::Absent, None),
@@ -179,7 +178,7 @@ impl Shelf for Rack<'_> {
     }
 
     fn referrers(&self, subject: &Digest) -> Vec<Digest> {
-        let referrers = self.model.referrers.get(subject).into_iter().flatten();
+        let referrers = self.model.referrers_of(subject);
         let mut referrers: Vec<_> = referrers.filter(|digest| self.is_member(digest)).cloned().collect();
         referrers.sort();
         referrers

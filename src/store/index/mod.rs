@@ -5,12 +5,17 @@
 //! what tags have stood for, so one that cannot be used is put aside and made again.
 
 pub(super) mod journal;
+mod load;
+mod rows;
 mod tables;
 
+#[cfg(test)]
+mod tests;
+
 use super::fs::{self, Access, Disk, DiskFile};
-use super::model::{Dirty, Millis, Model, RepoId};
+use super::model::{Dirty, Manifest, Millis, Model, RepoId};
 use crate::oci::Tag;
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableError};
+use redb::{Database, StorageBackend};
 use std::collections::HashSet;
 use std::fmt;
 use std::io;
@@ -67,21 +72,7 @@ impl Index {
 
     /// Everything in it; `None` if it is new.
     pub(super) fn load(&self) -> Result<Option<Model>, IndexError> {
-        unpanicked(|| self.read())
-    }
-
-    fn read(&self) -> Result<Option<Model>, IndexError> {
-        let read = self.database.begin_read().map_err(redb::Error::from)?;
-        let meta = match read.open_table(tables::META) {
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            table => table.map_err(redb::Error::from)?,
-        };
-        let format = meta.get(tables::FORMAT_KEY).map_err(redb::Error::from)?;
-        let format = format.map(|format| format.value().to_owned()).unwrap_or_default();
-        if format != tables::FORMAT {
-            return Err(IndexError::Format(format));
-        }
-        Ok(Some(load(&read)?))
+        unpanicked(|| load::read(&self.database))
     }
 
     /// Writes a batch, durably.
@@ -103,101 +94,6 @@ impl Index {
     pub(super) fn size(&self) -> u64 {
         self.file.meta().map_or(0, |meta| meta.allocated.min(meta.len))
     }
-}
-
-/// Reads all tables. Rows that do not make sense are left out: what they stood for is found on the disk, or asked again.
-fn load(read: &redb::ReadTransaction) -> Result<Model, redb::Error> {
-    let mut model = Model::new();
-    for row in read.open_table(tables::REPOSITORIES)?.iter()? {
-        let (id, name) = row?;
-        let (upstream, repository) = name.value();
-        if let Ok(repository) = repository.parse() {
-            model.names.restore(id.value(), upstream, repository);
-        }
-    }
-    let access = read.open_table(tables::ACCESS)?;
-    let accessed = |key: &[u8]| Ok::<_, redb::Error>(access.get(key)?.map_or(0, |row| row.value()));
-    let mut blobs = Vec::new();
-    for row in read.open_table(tables::BLOBS)?.iter()? {
-        let (key, row) = row?;
-        let entry = tables::blob_entry(row.value(), accessed(key.value())?);
-        blobs.extend(tables::digest(key.value()).zip(entry));
-    }
-    // The lists are in order of use.
-    blobs.sort_by_key(|(_, entry)| entry.accessed);
-    for (digest, entry) in blobs {
-        model.insert_blob(&digest, entry);
-    }
-    let mut manifests = Vec::new();
-    for row in read.open_table(tables::MANIFESTS)?.iter()? {
-        let (key, row) = row?;
-        let entry = tables::manifest_entry(row.value(), accessed(key.value())?);
-        manifests.extend(tables::digest(key.value()).zip(entry));
-    }
-    manifests.sort_by_key(|(_, entry)| entry.accessed);
-    for (digest, entry) in manifests {
-        model.insert_manifest(&digest, entry);
-    }
-    for row in read.open_table(tables::MEMBERS)?.iter()? {
-        let (key, _) = row?;
-        let (digest, repo) = key.value();
-        if let Some(digest) = tables::digest(digest).filter(|_| model.names.get(repo).is_some()) {
-            model.add_member(repo, &digest);
-        }
-    }
-    for row in read.open_table(tables::BINDINGS)?.iter()? {
-        let (key, row) = row?;
-        let (repo, tag) = key.value();
-        let (digest, confirmed) = row.value();
-        if let (Some(digest), Ok(tag), Some(_)) = (tables::digest(digest), tag.parse(), model.names.get(repo))
-        {
-            model.bind(repo, &tag, &digest, confirmed);
-        }
-    }
-    for (repo, tag, since) in gone(read)? {
-        // One that is older than the confirmation was left by a program that does not know of this table.
-        let bound = model.bindings.get(&repo).and_then(|tags| tags.get(&tag));
-        if bound.is_some_and(|bound| bound.confirmed <= since) {
-            model.mark_gone(repo, &tag, since);
-        }
-    }
-    for (repo, tag, changes) in history(read)? {
-        if model.names.get(repo).is_some() {
-            model.restore_changes(repo, &tag, changes);
-        }
-    }
-    model.dirty = Dirty::default();
-    Ok(model)
-}
-
-/// What tags have stood for. Indexes exist that have no such table.
-fn history(read: &redb::ReadTransaction) -> Result<Vec<(RepoId, Tag, tables::Changes)>, redb::Error> {
-    let table = match read.open_table(tables::HISTORY) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        table => table?,
-    };
-    let mut all = Vec::new();
-    for row in table.iter()? {
-        let (key, row) = row?;
-        let (repo, tag) = key.value();
-        all.extend(tag.parse().ok().map(|tag| (repo, tag, tables::changes(row.value()))));
-    }
-    Ok(all)
-}
-
-/// The tags that upstream has deleted. Indexes exist that have no such table.
-fn gone(read: &redb::ReadTransaction) -> Result<Vec<(RepoId, Tag, Millis)>, redb::Error> {
-    let table = match read.open_table(tables::GONE) {
-        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-        table => table?,
-    };
-    let mut all = Vec::new();
-    for row in table.iter()? {
-        let (key, since) = row?;
-        let (repo, tag) = key.value();
-        all.extend(tag.parse().ok().map(|tag| (repo, tag, since.value())));
-    }
-    Ok(all)
 }
 
 fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
@@ -272,21 +168,21 @@ impl Batch {
             let row = row.map(|bound| (tables::key(&bound.digest), bound.confirmed, bound.gone));
             ((*repo, tag.clone()), row)
         });
-        let members = dirty.members.iter().map(|(digest, repo)| {
-            let is = model.members.get(digest).is_some_and(|repos| repos.contains(repo));
-            ((tables::key(digest), *repo), is.then_some(()))
-        });
-        let manifests = dirty
-            .manifests
+        let members = dirty
+            .members
             .iter()
-            .map(|digest| (tables::key(digest), model.manifests.peek(digest).map(tables::manifest_row)));
+            .map(|(digest, repo)| ((tables::key(digest), *repo), model.belongs(*repo, digest).then_some(())));
+        let manifests = dirty.manifests.iter().map(|digest| {
+            let row = model.manifest(digest).map(|manifest| rows::manifest_row(&manifest.entry()));
+            (tables::key(digest), row)
+        });
         let blobs = dirty
             .blobs
             .iter()
-            .map(|digest| (tables::key(digest), model.blobs.peek(digest).map(tables::blob_row)));
+            .map(|digest| (tables::key(digest), model.blob(digest).as_ref().map(rows::blob_row)));
         let access = dirty.access.iter().map(|digest| {
-            let blob = model.blobs.peek(digest).map(|entry| entry.accessed);
-            let manifest = model.manifests.peek(digest).map(|entry| entry.accessed);
+            let blob = model.blob(digest).map(|entry| entry.accessed);
+            let manifest = model.manifest(digest).map(Manifest::accessed);
             (tables::key(digest), blob.max(manifest))
         });
         let history = dirty.history.iter().map(|(repo, tag)| {
@@ -314,17 +210,15 @@ impl Batch {
             history: bound.iter().chain(model.history.keys()).cloned().collect(),
             bindings: bound,
             members: model
-                .members
-                .iter()
+                .members()
                 .flat_map(|(digest, repos)| repos.iter().map(|repo| (digest.clone(), *repo)))
                 .collect(),
-            manifests: model.manifests.iter().map(|(digest, _)| digest.clone()).collect(),
-            blobs: model.blobs.iter().map(|(digest, _)| digest.clone()).collect(),
+            manifests: model.manifests().map(|(digest, _)| digest.clone()).collect(),
+            blobs: model.blobs().map(|(digest, _)| digest.clone()).collect(),
             access: model
-                .blobs
-                .iter()
+                .blobs()
                 .map(|(digest, _)| digest)
-                .chain(model.manifests.iter().map(|(digest, _)| digest))
+                .chain(model.manifests().map(|(digest, _)| digest))
                 .cloned()
                 .collect(),
             ..Dirty::default()

@@ -1,13 +1,12 @@
 //! The tables of the index, and what a row looks like.
 //!
-//! Keys are made for the questions that are asked of them in order (all members of a digest, all tags of a repository);
-//! values that may grow are JSON, so that a later field needs no new format. All of it can be made again from the files, save times of use and what tags
+//! Keys are made for the questions that are asked of them in order (all members of a digest, all tags of a repository); what the
+//! rows of content look like is told in `rows`. All of it can be made again from the files, save times of use and what tags
 //! have stood for.
 
 use crate::oci::{Algorithm, Digest};
-use crate::store::model::{BlobEntry, GraphRow, ManifestEntry, Millis};
+use crate::store::model::Millis;
 use redb::TableDefinition;
-use serde::{Deserialize, Serialize};
 
 /// What the index says of itself.
 pub(super) const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
@@ -33,28 +32,14 @@ pub(super) const ACCESS: TableDefinition<'_, &[u8], Millis> = TableDefinition::n
 
 /// The row of [`META`] that holds [`FORMAT`].
 pub(super) const FORMAT_KEY: &str = "format";
-/// The shape of these tables. An index with another is made anew from the files.
-pub(super) const FORMAT: &str = "1";
-
-#[derive(Serialize, Deserialize)]
-struct BlobRow {
-    size: u64,
-    inode: u64,
-    mtime: i64,
-    anonymous: bool,
-}
+/// The shape of these tables.
+pub(super) const FORMAT: &str = "2";
+/// The shapes that are read. An index with another is made anew from the files. "1" had content in JSON alone; what is
+/// written to such an index makes it one of "2", whose rows say each of what form they are.
+pub(super) const FORMATS: [&str; 2] = ["1", FORMAT];
 
 /// What a tag has stood for, the oldest first, and since when.
 pub(super) type Changes = Vec<(Digest, Millis)>;
-
-#[derive(Serialize, Deserialize)]
-struct ManifestRow {
-    media_type: String,
-    size: u64,
-    anonymous: bool,
-    #[serde(flatten)]
-    graph: GraphRow,
-}
 
 /// A digest as a key: a byte for the algorithm, then its value.
 pub(in crate::store) fn key(digest: &Digest) -> Vec<u8> {
@@ -75,32 +60,6 @@ pub(super) fn digest(key: &[u8]) -> Option<Digest> {
     Digest::from_bytes(algorithm, value)
 }
 
-pub(super) fn blob_row(entry: &BlobEntry) -> Vec<u8> {
-    let row =
-        BlobRow { size: entry.size, inode: entry.inode, mtime: entry.mtime, anonymous: entry.anonymous };
-    serde_json::to_vec(&row).unwrap_or_default()
-}
-
-pub(super) fn blob_entry(row: &[u8], accessed: Millis) -> Option<BlobEntry> {
-    let BlobRow { size, inode, mtime, anonymous } = serde_json::from_slice(row).ok()?;
-    Some(BlobEntry { size, inode, mtime, anonymous, accessed })
-}
-
-pub(super) fn manifest_row(entry: &ManifestEntry) -> Vec<u8> {
-    let row = ManifestRow {
-        media_type: entry.media_type.clone(),
-        size: entry.size,
-        anonymous: entry.anonymous,
-        graph: entry.graph.row(),
-    };
-    serde_json::to_vec(&row).unwrap_or_default()
-}
-
-pub(super) fn manifest_entry(row: &[u8], accessed: Millis) -> Option<ManifestEntry> {
-    let ManifestRow { media_type, size, anonymous, graph } = serde_json::from_slice(row).ok()?;
-    Some(ManifestEntry { media_type, size, anonymous, graph: graph.graph()?, accessed })
-}
-
 pub(super) fn changes_row(changes: &[(Digest, Millis)]) -> Vec<u8> {
     let rows: Vec<(String, Millis)> =
         changes.iter().map(|(digest, since)| (digest.to_string(), *since)).collect();
@@ -116,33 +75,8 @@ pub(super) fn changes(row: &[u8]) -> Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::model::Graph;
 
     const BUMP: &str = "indexes on the disks of others have another form now: count FORMAT up";
-
-    #[test]
-    fn rows_are_pinned() {
-        let blob = BlobEntry { size: 7, inode: 8, mtime: -9, anonymous: true, accessed: 10 };
-        let text = String::from_utf8(blob_row(&blob)).unwrap();
-        assert_eq!(text, r#"{"size":7,"inode":8,"mtime":-9,"anonymous":true}"#, "{BUMP}");
-        assert_eq!(blob_entry(text.as_bytes(), 10), Some(blob));
-
-        let layer = format!("sha256:{}", "ab".repeat(32));
-        let body = format!(
-            r#"{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[
-                {{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{layer}","size":5,
-                  "platform":{{"os":"linux","architecture":"arm","variant":"v7"}}}}]}}"#
-        );
-        let graph = Graph::of("application/vnd.oci.image.index.v1+json", body.as_bytes());
-        let manifest =
-            ManifestEntry { media_type: "m/t".to_owned(), size: 3, anonymous: false, graph, accessed: 4 };
-        let text = String::from_utf8(manifest_row(&manifest)).unwrap();
-        let golden = format!(
-            r#"{{"media_type":"m/t","size":3,"anonymous":false,"children":[{{"digest":"{layer}","size":5,"platform":"linux/arm/v7"}}]}}"#
-        );
-        assert_eq!(text, golden, "{BUMP}");
-        assert_eq!(manifest_entry(text.as_bytes(), 4), Some(manifest));
-    }
 
     #[test]
     fn rows_of_changes_are_pinned() {

@@ -1,7 +1,7 @@
 //! The image graph: what a manifest names.
 
 use crate::oci::{Descriptor, Digest, Manifest, Platform};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// What one manifest says of other content, as it is kept in memory and in the index.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Link {
 }
 
 /// As what a manifest names a digest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// A layer of an image or a blob of an artifact; in an index, a manifest.
@@ -42,27 +42,24 @@ pub enum Role {
     Foreign,
 }
 
-/// How a [`Graph`] is written in the index: text, in a shape that can get more fields.
-#[derive(Serialize, Deserialize)]
+/// How a [`Graph`] is written in indexes of older programs.
+#[derive(Deserialize)]
 pub(in crate::store) struct GraphRow {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     children: Vec<LinkRow>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     blobs: Vec<LinkRow>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     subject: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     artifact_type: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct LinkRow {
     digest: String,
     size: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     platform: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    role: Option<Role>,
+    #[serde(default)]
+    role: Role,
 }
 
 impl Role {
@@ -92,15 +89,6 @@ impl Graph {
     pub(in crate::store) fn links(&self) -> impl Iterator<Item = &Link> {
         self.children.iter().chain(&self.blobs)
     }
-
-    pub(in crate::store) fn row(&self) -> GraphRow {
-        GraphRow {
-            children: self.children.iter().map(LinkRow::from).collect(),
-            blobs: self.blobs.iter().map(LinkRow::from).collect(),
-            subject: self.subject.as_ref().map(Digest::to_string),
-            artifact_type: self.artifact_type.clone(),
-        }
-    }
 }
 
 /// Where a manifest does not say what it is, its configuration does.
@@ -121,17 +109,6 @@ impl From<&Descriptor> for Link {
     }
 }
 
-impl From<&Link> for LinkRow {
-    fn from(link: &Link) -> Self {
-        Self {
-            digest: link.digest.to_string(),
-            size: link.size,
-            platform: link.platform.clone(),
-            role: (link.role != Role::Part).then_some(link.role),
-        }
-    }
-}
-
 impl GraphRow {
     /// None when a digest in it is none.
     pub(in crate::store) fn graph(self) -> Option<Graph> {
@@ -149,7 +126,7 @@ impl GraphRow {
 impl LinkRow {
     fn link(self) -> Option<Link> {
         let digest = self.digest.parse().ok()?;
-        Some(Link { digest, size: self.size, platform: self.platform, role: self.role.unwrap_or_default() })
+        Some(Link { digest, size: self.size, platform: self.platform, role: self.role })
     }
 }
 
@@ -184,9 +161,6 @@ mod tests {
             let graph = graph(CONFIG, layer, "");
             let roles: Vec<_> = graph.blobs.iter().map(|link| link.role).collect();
             assert_eq!(roles, [Role::Config, role], "{layer}");
-            let row = serde_json::to_string(&graph.row()).unwrap();
-            assert_eq!(row.matches("role").count(), roles.iter().filter(|role| **role != Role::Part).count());
-            assert_eq!(serde_json::from_str::<GraphRow>(&row).unwrap().graph(), Some(graph));
         }
     }
 

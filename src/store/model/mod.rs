@@ -3,15 +3,29 @@
 //! Plain data under one lock; no method here does I/O. It is loaded from the index once, at start; every change marks
 //! what the index has to be told (see [`Dirty`]). Invariants: `parents` is the reverse of every manifest's graph, and
 //! `referrers` that of their subjects; the ledger's sums are those of the entries; a binding's digest is a member of its repository.
+//!
+//! A store may have millions of blobs, so what is held of each is small: a digest is in memory once and has a number (see
+//! [`digests`]), and the tables of what is here, who names it and where it belongs hold numbers. A digest has one for as long as
+//! any of them knows it. Nobody outside sees that, save who goes over all of them.
 
+mod digests;
 mod dirty;
 mod graph;
 mod history;
+mod members;
 mod names;
 mod objects;
 mod partials;
 mod pins;
+mod recent;
+mod restore;
+mod sets;
+mod stored;
 
+#[cfg(test)]
+mod tests;
+
+pub(in crate::store) use digests::Id;
 pub(in crate::store) use dirty::Dirty;
 pub(in crate::store) use graph::{Graph, GraphRow};
 pub use graph::{Link, Role};
@@ -23,13 +37,18 @@ pub(in crate::store) use partials::space_of;
 pub(in crate::store) use partials::{Ledger, Unfinished, space_to_fill};
 pub use pins::PinRule;
 pub(in crate::store) use pins::Pins;
+pub(in crate::store) use stored::Manifest;
 
 use super::blobs::BlobFile;
 use crate::oci::{Digest, Repository, Tag};
-use lru::LruCache;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use digests::Digests;
+use objects::Blob;
+use recent::Recent;
+use sets::Sets;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Weak;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use stored::Stored;
 
 /// Milliseconds since 1970: all times that the store writes down.
 pub(in crate::store) type Millis = u64;
@@ -59,16 +78,17 @@ pub(in crate::store) struct Bound {
 pub(in crate::store) struct Model {
     pub(in crate::store) names: Names,
     pub(in crate::store) bindings: HashMap<RepoId, HashMap<Tag, Bound>>,
+    digests: Digests,
     /// The repositories that a digest is a member of; read the other way round, the sources it may be fetched through.
-    pub(in crate::store) members: HashMap<Digest, BTreeSet<RepoId>>,
-    /// Committed blobs, the least recently used last.
-    pub(in crate::store) blobs: LruCache<Digest, BlobEntry>,
-    /// Stored manifests, the least recently used last.
-    pub(in crate::store) manifests: LruCache<Digest, ManifestEntry>,
+    members: Sets,
+    /// Committed blobs.
+    blobs: Recent<Blob>,
+    /// Stored manifests.
+    manifests: Recent<Stored>,
     /// The stored manifests that name a digest.
-    pub(in crate::store) parents: HashMap<Digest, Vec<Digest>>,
+    parents: Sets,
     /// The stored manifests that have a digest for their subject.
-    pub(in crate::store) referrers: HashMap<Digest, Vec<Digest>>,
+    referrers: Sets,
     /// Blobs that are not whole, filling or left by an earlier fill.
     pub(in crate::store) unfinished: HashMap<Digest, Unfinished>,
     /// Files without a name that somebody still reads, with what they take.
@@ -88,11 +108,12 @@ impl Model {
         Self {
             names: Names::default(),
             bindings: HashMap::new(),
-            members: HashMap::new(),
-            blobs: LruCache::unbounded(),
-            manifests: LruCache::unbounded(),
-            parents: HashMap::new(),
-            referrers: HashMap::new(),
+            digests: Digests::default(),
+            members: Sets::default(),
+            blobs: Recent::default(),
+            manifests: Recent::default(),
+            parents: Sets::default(),
+            referrers: Sets::default(),
             unfinished: HashMap::new(),
             lingering: Vec::new(),
             quarantine: VecDeque::new(),
@@ -180,119 +201,22 @@ impl Model {
         }
     }
 
-    pub(in crate::store) fn is_member(
-        &self,
-        upstream: &str,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> bool {
-        self.names
-            .find(upstream, repository)
-            .is_some_and(|repo| self.members.get(digest).is_some_and(|repos| repos.contains(&repo)))
-    }
-
-    /// The repositories that the digest is a member of.
-    pub(in crate::store) fn repositories_of(&self, digest: &Digest) -> Vec<(String, Repository)> {
-        let repos = self.members.get(digest).into_iter().flatten();
-        let names = repos.filter_map(|&repo| self.names.get(repo));
-        names.map(|(upstream, repository)| (upstream.to_string(), repository.clone())).collect()
-    }
-
-    /// The repositories that the digest is a member of, and then those whose manifests name it.
-    pub(in crate::store) fn holders(&self, digest: &Digest) -> Vec<(String, Repository)> {
-        let own = self.members.get(digest).into_iter().flatten();
-        let parents = self.parents.get(digest).into_iter().flatten();
-        let naming = parents.filter_map(|parent| self.members.get(parent)).flatten();
-        let mut seen = BTreeSet::new();
-        let repos = own.chain(naming).filter(|&&repo| seen.insert(repo));
-        let names = repos.filter_map(|&repo| self.names.get(repo));
-        names.map(|(upstream, repository)| (upstream.to_string(), repository.clone())).collect()
-    }
-
-    pub(in crate::store) fn add_member(&mut self, repo: RepoId, digest: &Digest) {
-        if self.members.entry(digest.clone()).or_default().insert(repo) {
-            self.version += 1;
-            self.dirty.members.insert((digest.clone(), repo));
-            self.outdate_sidecar(digest);
-        }
-    }
-
-    /// The opposite of [`Self::add_member`].
-    pub(in crate::store) fn remove_member(&mut self, repo: RepoId, digest: &Digest) {
-        let Some(repos) = self.members.get_mut(digest) else { return };
-        if repos.remove(&repo) {
-            self.version += 1;
-            if repos.is_empty() {
-                self.members.remove(digest);
-            }
-            self.dirty.members.insert((digest.clone(), repo));
-            self.outdate_sidecar(digest);
-        }
-    }
-
-    /// The size that a member manifest of the repository gives for a digest that it names.
-    pub(in crate::store) fn named(
-        &self,
-        upstream: &str,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Option<u64> {
-        let repo = self.names.find(upstream, repository)?;
-        let mut sizes = self.parents.get(digest)?.iter().filter_map(|parent| {
-            self.members.get(parent)?.contains(&repo).then(|| self.size_in(parent, digest)).flatten()
-        });
-        let first = sizes.next()?;
-        // A manifest without sizes (schema 1) says less than another one that has them.
-        Some(if first > 0 { first } else { sizes.find(|&size| size > 0).unwrap_or(0) })
-    }
-
-    fn size_in(&self, parent: &Digest, digest: &Digest) -> Option<u64> {
-        self.manifests.peek(parent)?.graph.links().find(|link| link.digest == *digest).map(|link| link.size)
-    }
-
     /// The tags that stand for a digest, by repository, for its sidecar.
     pub(in crate::store) fn tags(&self, repo: RepoId, digest: &Digest) -> Vec<(Tag, &Bound)> {
         let tags = self.bindings.get(&repo).into_iter().flatten();
         tags.filter(|(_, bound)| bound.digest == *digest).map(|(tag, bound)| (tag.clone(), bound)).collect()
     }
 
-    /// Forgets the memberships of a digest that is not here and that nothing here names any more, so that what is
-    /// remembered is bounded by what is stored.
-    pub(in crate::store) fn drop_idle_membership(&mut self, digest: &Digest) {
-        let here = self.blobs.contains(digest)
-            || self.manifests.contains(digest)
-            || self.unfinished.contains_key(digest)
-            || self.parents.contains_key(digest);
-        if here {
-            return;
-        }
-        for repo in self.members.remove(digest).unwrap_or_default() {
-            self.version += 1;
-            self.dirty.members.insert((digest.clone(), repo));
-        }
-    }
-
-    /// Drops, after a load, the memberships that nothing refers to, save those that a binding needs.
-    pub(in crate::store) fn prune(&mut self) {
-        let bound: HashSet<&Digest> =
-            self.bindings.values().flat_map(HashMap::values).map(|bound| &bound.digest).collect();
-        let idle: Vec<Digest> =
-            self.members.keys().filter(|digest| !bound.contains(digest)).cloned().collect();
-        for digest in idle {
-            self.drop_idle_membership(&digest);
-        }
-    }
-
     /// What the file beside a manifest or a private blob says of it is no longer all that is known.
     pub(in crate::store) fn outdate_sidecar(&mut self, digest: &Digest) {
-        if self.manifests.contains(digest) || self.is_private(digest) {
+        if self.has_manifest(digest) || self.is_private(digest) {
             self.dirty.sidecars.insert(digest.clone());
         }
     }
 
     /// Whether it is a stored blob that came with credentials.
     pub(in crate::store) fn is_private(&self, digest: &Digest) -> bool {
-        self.blobs.peek(digest).is_some_and(|entry| !entry.anonymous)
+        self.blob(digest).is_some_and(|entry| !entry.anonymous)
     }
 }
 

@@ -100,7 +100,7 @@ impl Model {
     pub(in crate::store) fn idle_unfinished(&self) -> Vec<Digest> {
         let idle = self.unfinished.iter().filter(|(_, entry)| !entry.filling);
         // After a crash one may be both for a while.
-        let mut idle: Vec<_> = idle.filter(|(digest, _)| !self.blobs.contains(*digest)).collect();
+        let mut idle: Vec<_> = idle.filter(|(digest, _)| !self.has_blob(digest)).collect();
         idle.sort_by_key(|(digest, entry)| (std::cmp::Reverse(entry.left), *digest));
         idle.into_iter().map(|(digest, _)| digest.clone()).collect()
     }

@@ -8,7 +8,7 @@
 //! A tag that upstream has deleted stays held when it is pinned by name. That it matches a rule ends with it.
 
 use super::partials::space_of;
-use super::{BlobEntry, Link, ManifestEntry, Millis, Model, RepoId, Role};
+use super::{BlobEntry, Manifest, Millis, Model, RepoId, Role};
 use crate::oci::{Digest, Pattern, Reference, Repository, Tag};
 use crate::store::catalogue::{Rack, Wanted, attached_tags, closure};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -195,17 +195,15 @@ impl Model {
         let rack = Rack::new(self, repo);
         let bare = Wanted { referrers: false, ..Wanted::ALL };
         let is_whole = |digest: &Digest| closure(&rack, digest, &bare).is_whole();
-        let children = self.manifests.peek(root).map(|entry| entry.graph.children.as_slice());
-        let children = children.unwrap_or_default();
         let mut parts = BTreeMap::new();
-        for Link { digest, platform, .. } in children {
-            let whole = is_whole(digest);
+        for child in self.manifest(root).into_iter().flat_map(Manifest::children) {
+            let whole = is_whole(child.digest);
             parts
-                .entry(platform.clone().unwrap_or_default())
+                .entry(child.platform.unwrap_or_default().to_owned())
                 .and_modify(|all| *all &= whole)
                 .or_insert(whole);
         }
-        if children.is_empty() {
+        if parts.is_empty() {
             parts.insert(String::new(), is_whole(root));
         }
         parts
@@ -243,8 +241,8 @@ impl Model {
 
     /// What an object takes, or would.
     pub(in crate::store) fn space_for(&self, digest: &Digest, told: u64) -> u64 {
-        let blob = self.blobs.peek(digest).map(BlobEntry::space);
-        let manifest = self.manifests.peek(digest).map(ManifestEntry::space);
+        let blob = self.blob(digest).as_ref().map(BlobEntry::space);
+        let manifest = self.manifest(digest).map(Manifest::space);
         match (blob, manifest) {
             (None, None) => space_of(told),
             (blob, manifest) => blob.unwrap_or(0) + manifest.unwrap_or(0),
@@ -296,20 +294,20 @@ impl<'a> Reach<'a> {
             if !self.seen.insert((repo, digest)) {
                 continue;
             }
-            if let Some(entry) = model.manifests.peek(digest) {
-                for link in &entry.graph.children {
-                    self.found.entry(&link.digest).or_insert(link.size);
-                    ahead.push(&link.digest);
+            if let Some(manifest) = model.manifest(digest) {
+                for link in manifest.children() {
+                    self.found.entry(link.digest).or_insert(link.size);
+                    ahead.push(link.digest);
                 }
-                for link in &entry.graph.blobs {
+                for link in manifest.blobs() {
                     // One that its registry need not have is kept where it is here.
                     let told = if link.role == Role::Foreign { 0 } else { link.size };
-                    self.found.entry(&link.digest).or_insert(told);
+                    self.found.entry(link.digest).or_insert(told);
                 }
             }
             let tags = model.bindings.get(&repo);
             let by_tag = attached_tags(digest).into_iter().filter_map(|tag| Some(&tags?.get(&tag)?.digest));
-            let attached = by_tag.chain(model.referrers.get(digest).into_iter().flatten());
+            let attached = by_tag.chain(model.referrers_of(digest));
             for digest in attached {
                 self.found.entry(digest).or_insert(0);
                 ahead.push(digest);

@@ -79,7 +79,7 @@ fn g9_a_secret_that_is_left_to_a_fill_stays_one() {
     let bytes = content(3, 3 << 20);
     let (store, _dir, digest, _) = replaced(1 << 20, &bytes, &bytes);
     store.core().change(|model| {
-        let secret = model.blobs.peek(&digest).cloned().unwrap();
+        let secret = model.blob(&digest).unwrap();
         model.insert_blob(&digest, BlobEntry { anonymous: false, ..secret });
     });
     assert!(store.open_blob(&digest).unwrap().is_none());

@@ -222,7 +222,7 @@ fn an_index_that_cannot_be_used_is_put_aside_and_made_again() {
             write
                 .open_table(TableDefinition::<&str, &str>::new("meta"))
                 .unwrap()
-                .insert("format", "2")
+                .insert("format", "0")
                 .unwrap();
             write.commit().unwrap();
         }),

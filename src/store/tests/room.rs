@@ -92,8 +92,8 @@ fn a_look_at_a_blob_or_a_manifest_is_no_use_of_it() {
     let blob = commit(store, &content(1, 100_000), "a");
     let manifest = put(store, &image(&[(&blob, 100_000)]), "a", Some("t"));
     store.core().change(|model| {
-        model.blobs.peek_mut(&blob).unwrap().accessed = 1;
-        model.manifests.peek_mut(&manifest).unwrap().accessed = 1;
+        model.change_blob(&blob, |entry| entry.accessed = 1);
+        model.age_manifest(&manifest, 1);
     });
     let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     let ages = || [&blob, &manifest].map(|digest| store.accessed(digest).unwrap() < long_ago);
@@ -161,8 +161,8 @@ fn what_a_fill_left_long_ago_goes_before_any_whole_image_and_what_was_left_latel
         let blob = commit(store, &content(1, 300_000), "a");
         let manifest = put(store, &image(&[(&blob, 300_000)]), "a", Some("t"));
         store.core().change(|model| {
-            model.blobs.peek_mut(&blob).unwrap().accessed = 1;
-            model.manifests.peek_mut(&manifest).unwrap().accessed = 1;
+            model.change_blob(&blob, |entry| entry.accessed = 1);
+            model.age_manifest(&manifest, 1);
         });
         let (left, partial) = fill(store, &content(2, 400_000)).unwrap();
         partial.keep(&[0..400_000, 0..1].into_iter().collect());
@@ -407,7 +407,7 @@ proptest! {
                 6 => {
                     let digests: Vec<Digest> = {
                         let state = store.core().state();
-                        state.model.blobs.iter().map(|(digest, _)| digest.clone()).collect()
+                        state.model.blobs().map(|(digest, _)| digest.clone()).collect()
                     };
                     for digest in digests.iter().take(1) {
                         reading.extend(store.open_blob(digest).unwrap());
@@ -430,8 +430,8 @@ proptest! {
         drop((filling, reading));
         let _ = store.stats();
         let state = store.core().state();
-        let blobs = state.model.blobs.iter().map(|(_, blob)| blob.space()).sum::<u64>();
-        let manifests = state.model.manifests.iter().map(|(_, manifest)| manifest.space()).sum::<u64>();
+        let blobs = state.model.blobs().map(|(_, blob)| blob.space()).sum::<u64>();
+        let manifests = state.model.manifests().map(|(_, manifest)| manifest.space()).sum::<u64>();
         let unfinished = state.model.unfinished.values().map(|entry| entry.counted).sum::<u64>();
         let quarantine = state.model.quarantine.iter().map(|(_, taken)| taken).sum::<u64>();
         let ledger = state.model.ledger;

@@ -120,7 +120,7 @@ fn what_is_read_again_is_not_used_by_that_and_the_rate_is_kept() {
     let store = scrubbed(dir.path(), Arc::new(RealDisk), Scrub { rate: 4 << 20, ..ONCE });
     let order = |store: &Store| {
         let state = store.core().state();
-        let blobs = state.model.blobs.iter().map(|(digest, entry)| (digest.clone(), entry.accessed));
+        let blobs = state.model.blobs().map(|(digest, entry)| (digest.clone(), entry.accessed));
         blobs.collect::<Vec<_>>()
     };
     let before = order(&store);

@@ -75,8 +75,8 @@ impl Letters {
 }
 
 impl Shelf for Letters {
-    fn manifest(&self, digest: &Digest) -> Option<&Graph> {
-        self.manifests.get(digest)
+    fn manifest(&self, digest: &Digest) -> Option<Graph> {
+        self.manifests.get(digest).cloned()
     }
 
     fn standing(&self, kind: Kind, digest: &Digest, by_name: bool) -> (Standing, Option<u64>) {

@@ -1,0 +1,147 @@
+//! How the index is read at the start.
+//!
+//! Each table is read once, in its order: a look-up of each row's time of use would take as long as all else. Nothing is sorted but
+//! the two lists of use, and nothing is told to the index again.
+
+use super::IndexError;
+use super::tables::{self, Changes};
+use super::{Model, rows};
+use crate::oci::Tag;
+use crate::store::model::{Millis, RepoId};
+use redb::{
+    AccessGuard, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableError,
+};
+
+/// Everything in it; `None` if it is new.
+pub(super) fn read(database: &redb::Database) -> Result<Option<Model>, IndexError> {
+    let read = database.begin_read().map_err(redb::Error::from)?;
+    let meta = match read.open_table(tables::META) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        table => table.map_err(redb::Error::from)?,
+    };
+    let format = meta.get(tables::FORMAT_KEY).map_err(redb::Error::from)?;
+    let format = format.map(|format| format.value().to_owned()).unwrap_or_default();
+    if !tables::FORMATS.contains(&format.as_str()) {
+        return Err(IndexError::Format(format));
+    }
+    Ok(Some(load(&read)?))
+}
+
+/// Reads all tables. Rows that do not make sense are left out: what they stood for is found on the disk, or asked again.
+fn load(read: &ReadTransaction) -> Result<Model, redb::Error> {
+    let mut model = Model::new();
+    for row in read.open_table(tables::REPOSITORIES)?.iter()? {
+        let (id, name) = row?;
+        let (upstream, repository) = name.value();
+        if let Ok(repository) = repository.parse() {
+            model.names.restore(id.value(), upstream, repository);
+        }
+    }
+    let (blobs, manifests) = (read.open_table(tables::BLOBS)?, read.open_table(tables::MANIFESTS)?);
+    let count = |rows: u64| usize::try_from(rows).unwrap_or(0);
+    model.expect(count(blobs.len()?), count(manifests.len()?));
+    let access = read.open_table(tables::ACCESS)?;
+    let mut uses = Uses::of(&access)?;
+    for row in blobs.iter()? {
+        let (key, row) = row?;
+        let entry = rows::blob_entry(row.value(), uses.next(key.value())?);
+        if let Some((digest, entry)) = tables::digest(key.value()).zip(entry) {
+            model.restore_blob(&digest, &entry);
+        }
+    }
+    let mut uses = Uses::of(&access)?;
+    for row in manifests.iter()? {
+        let (key, row) = row?;
+        let entry = rows::manifest_entry(row.value(), uses.next(key.value())?);
+        if let Some((digest, entry)) = tables::digest(key.value()).zip(entry) {
+            model.restore_manifest(&digest, entry);
+        }
+    }
+    for row in read.open_table(tables::MEMBERS)?.iter()? {
+        let (key, _) = row?;
+        let (digest, repo) = key.value();
+        if let Some(digest) = tables::digest(digest).filter(|_| model.names.get(repo).is_some()) {
+            model.restore_member(repo, &digest);
+        }
+    }
+    for row in read.open_table(tables::BINDINGS)?.iter()? {
+        let (key, row) = row?;
+        let (repo, tag) = key.value();
+        let (digest, confirmed) = row.value();
+        if let (Some(digest), Ok(tag), Some(_)) = (tables::digest(digest), tag.parse(), model.names.get(repo))
+        {
+            model.restore_binding(repo, tag, digest, confirmed);
+        }
+    }
+    for (repo, tag, since) in gone(read)? {
+        // One that is older than the confirmation was left by a program that does not know of this table.
+        let bound = model.bindings.get(&repo).and_then(|tags| tags.get(&tag));
+        if bound.is_some_and(|bound| bound.confirmed <= since) {
+            model.mark_gone(repo, &tag, since);
+        }
+    }
+    for (repo, tag, changes) in history(read)? {
+        if model.names.get(repo).is_some() {
+            model.restore_changes(repo, &tag, changes);
+        }
+    }
+    model.restored();
+    Ok(model)
+}
+
+/// Times of use, for keys that are asked for in order.
+struct Uses<'a> {
+    rows: Range<'a, &'static [u8], Millis>,
+    ahead: Option<(AccessGuard<'a, &'static [u8]>, AccessGuard<'a, Millis>)>,
+}
+
+impl<'a> Uses<'a> {
+    fn of(table: &'a ReadOnlyTable<&'static [u8], Millis>) -> Result<Self, redb::Error> {
+        let mut rows = table.iter()?;
+        let ahead = rows.next().transpose()?;
+        Ok(Self { rows, ahead })
+    }
+
+    /// When it was last used; the beginning of time, where that is not known.
+    fn next(&mut self, key: &[u8]) -> Result<Millis, redb::Error> {
+        while let Some((ahead, time)) = &self.ahead {
+            match ahead.value().cmp(key) {
+                std::cmp::Ordering::Less => self.ahead = self.rows.next().transpose()?,
+                std::cmp::Ordering::Equal => return Ok(time.value()),
+                std::cmp::Ordering::Greater => break,
+            }
+        }
+        Ok(0)
+    }
+}
+
+/// What tags have stood for. Indexes exist that have no such table.
+fn history(read: &ReadTransaction) -> Result<Vec<(RepoId, Tag, Changes)>, redb::Error> {
+    let table = match read.open_table(tables::HISTORY) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        table => table?,
+    };
+    let mut all = Vec::new();
+    for row in table.iter()? {
+        let (key, row) = row?;
+        let (repo, tag) = key.value();
+        all.extend(tag.parse().ok().map(|tag| (repo, tag, tables::changes(row.value()))));
+    }
+    Ok(all)
+}
+
+/// The tags that upstream has deleted. Indexes exist that have no such table.
+fn gone(read: &ReadTransaction) -> Result<Vec<(RepoId, Tag, Millis)>, redb::Error> {
+    let table = match read.open_table(tables::GONE) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        table => table?,
+    };
+    let mut all = Vec::new();
+    for row in table.iter()? {
+        let (key, since) = row?;
+        let (repo, tag) = key.value();
+        all.extend(tag.parse().ok().map(|tag| (repo, tag, since.value())));
+    }
+    Ok(all)
+}
