@@ -1,20 +1,34 @@
 //! How the index is read at the start.
 //!
-//! Each table is read once, in its order: a look-up of each row's time of use would take as long as all else. Nothing is sorted but
-//! the two lists of use, and nothing is told to the index again.
+//! Each table is read once, in its order: a look-up of each row's time of use would take as long as all else. One thread reads
+//! the rows of content, and another enters them: with millions of them, the one waits for the file, the other for memory.
 
-use super::IndexError;
 use super::tables::{self, Changes};
-use super::{Model, rows};
-use crate::oci::Tag;
-use crate::store::model::{Millis, RepoId};
+use super::{IndexError, rows};
+use crate::oci::{Digest, Tag};
+use crate::store::model::{BlobEntry, ManifestEntry, Millis, Model, RepoId};
 use redb::{
-    AccessGuard, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
     ReadableTableMetadata, TableError,
 };
+use std::mem::take;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
+/// How many rows are handed on at once, and how many such parts may wait.
+const PART: usize = 512;
+const PARTS: usize = 8;
+
+/// Rows of content, as they are read.
+enum Part {
+    Blobs(Vec<(Digest, BlobEntry)>),
+    Manifests(Vec<(Digest, ManifestEntry)>),
+    Members(Vec<(Digest, RepoId)>),
+}
 
 /// Everything in it; `None` if it is new.
-pub(super) fn read(database: &redb::Database) -> Result<Option<Model>, IndexError> {
+pub(super) fn read(database: &Database) -> Result<Option<Model>, IndexError> {
     let read = database.begin_read().map_err(redb::Error::from)?;
     let meta = match read.open_table(tables::META) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
@@ -25,11 +39,11 @@ pub(super) fn read(database: &redb::Database) -> Result<Option<Model>, IndexErro
     if !tables::FORMATS.contains(&format.as_str()) {
         return Err(IndexError::Format(format));
     }
-    Ok(Some(load(&read)?))
+    Ok(Some(load(database, &read)?))
 }
 
 /// Reads all tables. Rows that do not make sense are left out: what they stood for is found on the disk, or asked again.
-fn load(read: &ReadTransaction) -> Result<Model, redb::Error> {
+fn load(database: &Database, read: &ReadTransaction) -> Result<Model, redb::Error> {
     let mut model = Model::new();
     for row in read.open_table(tables::REPOSITORIES)?.iter()? {
         let (id, name) = row?;
@@ -38,33 +52,29 @@ fn load(read: &ReadTransaction) -> Result<Model, redb::Error> {
             model.names.restore(id.value(), upstream, repository);
         }
     }
-    let (blobs, manifests) = (read.open_table(tables::BLOBS)?, read.open_table(tables::MANIFESTS)?);
     let count = |rows: u64| usize::try_from(rows).unwrap_or(0);
-    model.expect(count(blobs.len()?), count(manifests.len()?));
-    let access = read.open_table(tables::ACCESS)?;
-    let mut uses = Uses::of(&access)?;
-    for row in blobs.iter()? {
-        let (key, row) = row?;
-        let entry = rows::blob_entry(row.value(), uses.next(key.value())?);
-        if let Some((digest, entry)) = tables::digest(key.value()).zip(entry) {
-            model.restore_blob(&digest, &entry);
+    let blobs = read.open_table(tables::BLOBS)?.len()?;
+    let manifests = read.open_table(tables::MANIFESTS)?.len()?;
+    model.expect(count(blobs), count(manifests));
+    thread::scope(|scope| {
+        let (parts, came) = sync_channel(PARTS);
+        let reader = scope.spawn(move || read_content(database, &parts));
+        for part in came {
+            match part {
+                Part::Blobs(rows) => model.restore_blobs(&rows),
+                Part::Manifests(rows) => {
+                    for (digest, entry) in rows {
+                        model.restore_manifest(&digest, entry);
+                    }
+                }
+                Part::Members(mut rows) => {
+                    rows.retain(|(_, repo)| model.names.get(*repo).is_some());
+                    model.restore_members(&rows);
+                }
+            }
         }
-    }
-    let mut uses = Uses::of(&access)?;
-    for row in manifests.iter()? {
-        let (key, row) = row?;
-        let entry = rows::manifest_entry(row.value(), uses.next(key.value())?);
-        if let Some((digest, entry)) = tables::digest(key.value()).zip(entry) {
-            model.restore_manifest(&digest, entry);
-        }
-    }
-    for row in read.open_table(tables::MEMBERS)?.iter()? {
-        let (key, _) = row?;
-        let (digest, repo) = key.value();
-        if let Some(digest) = tables::digest(digest).filter(|_| model.names.get(repo).is_some()) {
-            model.restore_member(repo, &digest);
-        }
-    }
+        reader.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })?;
     for row in read.open_table(tables::BINDINGS)?.iter()? {
         let (key, row) = row?;
         let (repo, tag) = key.value();
@@ -88,6 +98,43 @@ fn load(read: &ReadTransaction) -> Result<Model, redb::Error> {
     }
     model.restored();
     Ok(model)
+}
+
+/// Hands on all blobs, then all manifests, then what belongs where. Who takes them does so for as long as there are any.
+fn read_content(database: &Database, parts: &SyncSender<Part>) -> Result<(), redb::Error> {
+    let read = database.begin_read()?;
+    let access = read.open_table(tables::ACCESS)?;
+    let (mut uses, mut blobs) = (Uses::of(&access)?, Vec::new());
+    for row in read.open_table(tables::BLOBS)?.iter()? {
+        let (key, row) = row?;
+        let entry = rows::blob_entry(row.value(), uses.next(key.value())?);
+        blobs.extend(tables::digest(key.value()).zip(entry));
+        if blobs.len() == PART {
+            let _ = parts.send(Part::Blobs(take(&mut blobs)));
+        }
+    }
+    let _ = parts.send(Part::Blobs(blobs));
+    let (mut uses, mut manifests) = (Uses::of(&access)?, Vec::new());
+    for row in read.open_table(tables::MANIFESTS)?.iter()? {
+        let (key, row) = row?;
+        let entry = rows::manifest_entry(row.value(), uses.next(key.value())?);
+        manifests.extend(tables::digest(key.value()).zip(entry));
+        if manifests.len() == PART {
+            let _ = parts.send(Part::Manifests(take(&mut manifests)));
+        }
+    }
+    let _ = parts.send(Part::Manifests(manifests));
+    let mut members = Vec::new();
+    for row in read.open_table(tables::MEMBERS)?.iter()? {
+        let (key, _) = row?;
+        let (digest, repo) = key.value();
+        members.extend(tables::digest(digest).map(|digest| (digest, repo)));
+        if members.len() == PART {
+            let _ = parts.send(Part::Members(take(&mut members)));
+        }
+    }
+    let _ = parts.send(Part::Members(members));
+    Ok(())
 }
 
 /// Times of use, for keys that are asked for in order.

@@ -10,7 +10,7 @@ use serde_json::json;
 const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn digest(number: u64) -> Digest {
-    let algorithm = if number % 3 == 0 { Algorithm::Sha512 } else { Algorithm::Sha256 };
+    let algorithm = if number.is_multiple_of(3) { Algorithm::Sha512 } else { Algorithm::Sha256 };
     Digest::of(algorithm, &number.to_le_bytes())
 }
 
@@ -22,7 +22,7 @@ fn image(number: u64) -> ManifestEntry {
     ManifestEntry {
         media_type: IMAGE.to_owned(),
         size: number,
-        anonymous: number % 2 == 0,
+        anonymous: number.is_multiple_of(2),
         graph,
         accessed: 100 - number,
     }
@@ -34,7 +34,8 @@ fn model() -> Model {
     let repo = model.intern("docker.io", &"a".parse().unwrap());
     for number in (1..40).rev() {
         let (size, accessed) = (number * 1000, 1_000 - number);
-        let entry = BlobEntry { size, inode: number, mtime: -7, anonymous: number % 2 == 0, accessed };
+        let entry =
+            BlobEntry { size, inode: number, mtime: -7, anonymous: number.is_multiple_of(2), accessed };
         model.insert_blob(&digest(number), entry);
         model.add_member(repo, &digest(number));
     }
@@ -124,7 +125,7 @@ fn rows_without_a_time_of_use_are_as_old_as_can_be() {
     let index = Index::open(&RealDisk, &dir.path().join("index"), Access::Create).unwrap();
     let model = model();
     let mut batch = Batch::everything(&model);
-    let without: Vec<Digest> = (1..60).filter(|number| number % 4 == 0).map(digest).collect();
+    let without: Vec<Digest> = (1_u64..60).filter(|number| number.is_multiple_of(4)).map(digest).collect();
     batch.access.retain(|(key, _)| !without.iter().any(|digest| tables::key(digest) == *key));
     // And times of what is not there.
     batch.access.extend((100..200).map(|number| (tables::key(&digest(number)), Some(number))));

@@ -5,6 +5,7 @@
 
 use crate::oci::Digest;
 use hashbrown::HashTable;
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 /// The number of a digest that something is known of. When nothing is any more, it becomes that of another.
@@ -45,6 +46,23 @@ impl Digests {
         self.numbers.find(self.hash(digest), |id| self.values[id.place()] == *digest).copied()
     }
 
+    /// The same for many, whose numbers come in their order: a look-up waits for memory twice, and those of several digests
+    /// wait together.
+    pub(super) fn find_all(&self, digests: &[Digest]) -> Vec<Option<Id>> {
+        let hashes: Vec<u64> = digests.iter().map(|digest| self.hash(digest)).collect();
+        // The first that may be it, of which seven bits of the hash are looked at.
+        let likely: Vec<Option<Id>> =
+            hashes.iter().map(|hash| self.numbers.find(*hash, |_| true).copied()).collect();
+        let is = |id: &Id, digest: &Digest| self.values[id.place()] == *digest;
+        let found = likely.into_iter().zip(digests).zip(hashes);
+        found
+            .map(|((likely, digest), hash)| match likely {
+                Some(id) if !is(&id, digest) => self.numbers.find(hash, |id| is(id, digest)).copied(),
+                likely => likely,
+            })
+            .collect()
+    }
+
     /// The number of a digest, which it has from now on.
     pub(super) fn intern(&mut self, digest: &Digest) -> Id {
         let hash = self.hash(digest);
@@ -68,6 +86,13 @@ impl Digests {
         id
     }
 
+    /// The same for many.
+    pub(super) fn intern_all(&mut self, digests: &[Digest]) -> Vec<Id> {
+        let known = self.find_all(digests);
+        // One may be there twice.
+        known.into_iter().zip(digests).map(|(id, digest)| id.unwrap_or_else(|| self.intern(digest))).collect()
+    }
+
     /// The digest of a number.
     pub(in crate::store) fn get(&self, id: Id) -> &Digest {
         &self.values[id.place()]
@@ -87,9 +112,10 @@ impl Digests {
         self.values.len()
     }
 
-    /// All that have a number.
+    /// All numbers that are a digest's, in order.
     pub(super) fn ids(&self) -> impl Iterator<Item = Id> + '_ {
-        self.numbers.iter().copied()
+        let free: HashSet<Id> = self.free.iter().copied().collect();
+        (0_u32..).zip(&self.values).map(|(number, _)| Id(number)).filter(move |id| !free.contains(id))
     }
 
     /// Makes room for so many.

@@ -200,7 +200,7 @@ impl Model {
             }
             return;
         }
-        let stored = Stored::of(entry, |named| self.digests.intern(named));
+        let stored = Stored::of(entry, &mut self.digests);
         self.enter(id, stored);
         self.version += 1;
         self.dirty.manifests.insert(digest.clone());

@@ -19,21 +19,25 @@ impl Model {
         }
     }
 
-    pub(in crate::store) fn restore_blob(&mut self, digest: &Digest, entry: &BlobEntry) {
-        let id = self.digests.intern(digest);
-        self.ledger.blobs += entry.space();
-        self.blobs.insert(id, Blob::from(entry));
+    pub(in crate::store) fn restore_blobs(&mut self, rows: &[(Digest, BlobEntry)]) {
+        let digests: Vec<Digest> = rows.iter().map(|(digest, _)| digest.clone()).collect();
+        for (id, (_, entry)) in self.digests.intern_all(&digests).into_iter().zip(rows) {
+            self.ledger.blobs += entry.space();
+            self.blobs.insert(id, Blob::from(entry));
+        }
     }
 
     pub(in crate::store) fn restore_manifest(&mut self, digest: &Digest, entry: ManifestEntry) {
         let id = self.digests.intern(digest);
-        let stored = Stored::of(entry, |named| self.digests.intern(named));
+        let stored = Stored::of(entry, &mut self.digests);
         self.enter(id, stored);
     }
 
-    pub(in crate::store) fn restore_member(&mut self, repo: RepoId, digest: &Digest) {
-        let id = self.digests.intern(digest);
-        self.members.insert(id, repo);
+    pub(in crate::store) fn restore_members(&mut self, rows: &[(Digest, RepoId)]) {
+        let digests: Vec<Digest> = rows.iter().map(|(digest, _)| digest.clone()).collect();
+        for (id, (_, repo)) in self.digests.intern_all(&digests).into_iter().zip(rows) {
+            self.members.insert(id, *repo);
+        }
     }
 
     /// What a tag stands for, since it was confirmed, as far as is known here.
@@ -44,7 +48,8 @@ impl Model {
         digest: Digest,
         confirmed: Millis,
     ) {
-        self.restore_member(repo, &digest);
+        let id = self.digests.intern(&digest);
+        self.members.insert(id, repo);
         let bound = Bound { digest, confirmed, gone: None, since: confirmed };
         self.bindings.entry(repo).or_default().insert(tag, bound);
     }

@@ -44,25 +44,28 @@ struct Named {
 }
 
 impl Stored {
-    /// `number` gives digests their numbers.
-    pub(super) fn of(entry: ManifestEntry, mut number: impl FnMut(&Digest) -> Id) -> Self {
+    /// Gives what it names numbers.
+    pub(super) fn of(entry: ManifestEntry, digests: &mut Digests) -> Self {
         let ManifestEntry { media_type, size, anonymous, graph, accessed } = entry;
         let Graph { children: listed, blobs, subject, artifact_type } = graph;
         let usual = USUAL.into_iter().find(|usual| *usual == media_type);
         let children = u32::try_from(listed.len()).unwrap_or(u32::MAX);
-        let mut rare =
-            Rare { subject: subject.as_ref().map(&mut number), artifact_type, platforms: Vec::new() };
-        let mut links = Vec::with_capacity(listed.len() + blobs.len());
+        let subject = subject.as_ref().map(|subject| digests.intern(subject));
+        let mut rare = Rare { subject, artifact_type, platforms: Vec::new() };
+        let mut named = Vec::with_capacity(listed.len() + blobs.len());
+        let mut told = Vec::with_capacity(named.capacity());
         for (at, Link { digest, size, platform, role }) in (0_u32..).zip(listed.into_iter().chain(blobs)) {
-            links.push(Named { size, id: number(&digest), role });
+            named.push(digest);
+            told.push((size, role));
             rare.platforms.extend(platform.map(|platform| (at, platform)));
         }
+        let links = digests.intern_all(&named).into_iter().zip(told);
         let is_plain = rare.subject.is_none() && rare.artifact_type.is_none() && rare.platforms.is_empty();
         Self {
             size,
             accessed,
             media_type: usual.map_or(Cow::Owned(media_type), Cow::Borrowed),
-            links: links.into(),
+            links: links.map(|(id, (size, role))| Named { size, id, role }).collect(),
             children,
             anonymous,
             rare: (!is_plain).then(|| Box::new(rare)),

@@ -9,30 +9,31 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn digest(number: u8) -> Digest {
-    let algorithm = if number % 5 == 0 { Algorithm::Sha512 } else { Algorithm::Sha256 };
+    let algorithm = if number.is_multiple_of(5) { Algorithm::Sha512 } else { Algorithm::Sha256 };
     Digest::of(algorithm, &[number])
 }
 
 fn link(number: u8, size: u64) -> Link {
-    let platform = (number % 3 == 0).then(|| format!("linux/{number}"));
+    let platform = (number.is_multiple_of(3)).then(|| format!("linux/{number}"));
     Link { digest: digest(number), size, platform, role: Role::Part }
 }
 
 fn blob(size: u64, accessed: Millis) -> BlobEntry {
-    BlobEntry { size, inode: size + 1, mtime: -5, anonymous: size % 2 == 0, accessed }
+    BlobEntry { size, inode: size + 1, mtime: -5, anonymous: size.is_multiple_of(2), accessed }
 }
 
 fn manifest(links: &[u8], subject: Option<u8>, accessed: Millis) -> ManifestEntry {
     let (children, blobs): (Vec<u8>, Vec<u8>) = links.iter().partition(|number| **number < 4);
     let links = |numbers: Vec<u8>| numbers.into_iter().map(|number| link(number, accessed)).collect();
-    let artifact_type = (accessed % 2 == 0).then(|| "x/y".to_owned());
+    let artifact_type = (accessed.is_multiple_of(2)).then(|| "x/y".to_owned());
     let subject = subject.map(digest);
     let graph = Graph { children: links(children), blobs: links(blobs), subject, artifact_type };
-    let media_type = if accessed % 3 == 0 { "m/t" } else { "application/vnd.oci.image.index.v1+json" };
+    let media_type =
+        if accessed.is_multiple_of(3) { "m/t" } else { "application/vnd.oci.image.index.v1+json" };
     ManifestEntry {
         media_type: media_type.to_owned(),
         size: 7,
-        anonymous: accessed % 2 == 0,
+        anonymous: accessed.is_multiple_of(2),
         graph,
         accessed,
     }
@@ -205,6 +206,9 @@ proptest! {
             }
             prop_assert_eq!(digests.ids().collect::<BTreeSet<_>>(), plain.values().copied().collect());
             prop_assert!(digests.places() <= most);
+            let all: Vec<Digest> = (0..40).map(digest).collect();
+            let expected: Vec<_> = (0..40).map(|number| plain.get(&number).copied()).collect();
+            prop_assert_eq!(digests.find_all(&all), expected);
         }
     }
 
@@ -276,14 +280,24 @@ proptest! {
     }
 }
 
+#[test]
+fn many_are_given_numbers_at_once_and_the_same_one_twice() {
+    let mut digests = Digests::default();
+    let many: Vec<Digest> = (0..=u8::MAX).chain(0..9).map(digest).collect();
+    let ids = digests.intern_all(&many);
+    assert_eq!(ids[..9], ids[256..]);
+    assert_eq!(digests.intern_all(&many), ids);
+    assert!(many.iter().zip(&ids).all(|(digest, id)| digests.get(*id) == digest));
+    assert_eq!(digests.ids().count(), 256);
+}
+
 /// What comes from the index in any order is as if it had been entered in the order of use.
 #[test]
 fn a_model_that_is_restored_is_in_the_order_of_use() {
     let mut model = Model::new();
     model.expect(3, 2);
-    for (number, accessed) in [(11, 5), (12, 3), (13, 4)] {
-        model.restore_blob(&digest(number), &blob(u64::from(number), accessed));
-    }
+    let blobs = [(11, 5), (12, 3), (13, 4)];
+    model.restore_blobs(&blobs.map(|(number, accessed)| (digest(number), blob(u64::from(number), accessed))));
     for (number, accessed) in [(1, 8), (2, 7)] {
         model.restore_manifest(&digest(number), manifest(&[11, 12], None, accessed));
     }
