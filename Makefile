@@ -77,8 +77,8 @@ bench-publish: ## Copies what the last whole `make bench` measured into README.m
 bench-parts: ## What the pure parts of a request cost, and how long a large cold pull takes over one connection and over several
 	$(CARGO) bench --locked --bench micro --bench fill --bench versions
 
-bench-check: ## Instructions that a hit takes, held against the recorded ones (needs valgrind; two minutes)
-	$(CARGO) bench --locked --bench instructions
+bench-check: ## Instructions that a hit takes, held against the recorded ones (two minutes; as root with apt, installs valgrind)
+	PROGRAMS=valgrind:valgrind benches/with-servers $(CARGO) bench --locked --bench instructions
 
 image: ## The container image roadstead:VERSION, pulling nothing; ARCH=arm64: for another machine, as an archive
 ifeq ($(ARCH),)

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     plan::raise_limit_of_files();
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::of_environment(folder.path());
-    println!("{}\n", report::machine());
+    println!("{}: {}\n", bench.measured, report::machine());
     let begun = Instant::now();
     let picked: Vec<_> = rows::ALL.iter().filter(|row| bench.wants(row)).collect();
     let mut measured = Vec::new();

@@ -12,6 +12,8 @@
 #![allow(clippy::unwrap_used, reason = "in a benchmark, what cannot go on should stop with a trace")]
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
+#[path = "beside/servers/certificate.rs"]
+mod certificate;
 #[path = "instructions/client.rs"]
 mod client;
 #[path = "instructions/layout.rs"]
@@ -25,12 +27,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use client::ask;
+use certificate::Certificate;
+use client::{Speaks, ask};
 use layout::{Image, NAME, REGISTRY};
 use process::{Process, free_port};
 
 /// By how much a figure may be more than the recorded one, in percent.
 const TOLERANCE: f64 = 10.0;
+
+/// By which way it is asked.
+#[derive(Clone, Copy)]
+enum Way {
+    Plain,
+    One,
+    Two,
+}
 
 /// What is asked, again and again over one connection.
 struct Load {
@@ -38,24 +49,22 @@ struct Load {
     requests: u64,
     path: fn(&Image) -> String,
     range: Option<&'static str>,
+    way: Way,
 }
 
-const LOADS: [Load; 5] = [
-    Load { name: "manifest by tag", requests: 2000, path: |image| image.manifest_by_tag(), range: None },
-    Load {
-        name: "manifest by digest",
-        requests: 2000,
-        path: |image| image.manifest_by_digest(),
-        range: None,
-    },
-    Load { name: "blob of 1 KB, in memory", requests: 2000, path: |image| image.config(), range: None },
-    Load { name: "blob of 8 MB, from disk", requests: 20, path: |image| image.layer(), range: None },
-    Load {
-        name: "range of 64 KB, from disk",
-        requests: 1000,
-        path: |image| image.layer(),
-        range: Some("bytes=1000000-1065535"),
-    },
+const fn load(name: &'static str, requests: u64, path: fn(&Image) -> String) -> Load {
+    Load { name, requests, path, range: None, way: Way::Plain }
+}
+
+const LOADS: [Load; 8] = [
+    load("manifest by tag", 2000, Image::manifest_by_tag),
+    load("manifest by digest", 2000, Image::manifest_by_digest),
+    load("blob of 1 KB, in memory", 2000, Image::config),
+    load("blob of 8 MB, from disk", 20, Image::layer),
+    Load { range: Some("bytes=1000000-1065535"), ..load("range of 64 KB, from disk", 1000, Image::layer) },
+    Load { way: Way::One, ..load("blob of 8 MB, TLS", 5, Image::layer) },
+    Load { way: Way::Two, ..load("blob of 8 MB, HTTP/2", 5, Image::layer) },
+    Load { way: Way::Two, ..load("manifest by tag, HTTP/2", 1000, Image::manifest_by_tag) },
 ];
 
 fn main() -> ExitCode {
@@ -92,16 +101,22 @@ struct Server {
     folder: PathBuf,
     config: PathBuf,
     address: SocketAddr,
+    tls: SocketAddr,
+    authority: String,
 }
 
 impl Server {
     fn make(folder: &Path) -> Self {
-        let (address, config) = (free_port(), folder.join("roadstead.toml"));
+        let [address, tls] = [free_port(), free_port()];
+        let (certificate, config) = (Certificate::make(folder), folder.join("roadstead.toml"));
         let text = format!(
-            "[uplink]\nmode = \"offline\"\n[server]\nlisten = [\"{address}\"]\n[admin]\nlisten = \"\"\n[store]\npath = {:?}\n\
+            "[uplink]\nmode = \"offline\"\n[server]\nlisten = [\"{address}\"]\n\
+             [tls]\nlisten = [\"{tls}\"]\ncert = {:?}\nkey = {:?}\n[admin]\nlisten = \"\"\n[store]\npath = {:?}\n\
              max_bytes = \"1GiB\"\n[log]\nlevel = \"info\"\n\
              [[upstream]]\nname = \"{REGISTRY}\"\nendpoints = [\"http://127.0.0.1:1\"]\ndefault = true\n\
              immutable = true\n",
+            certificate.cert,
+            certificate.key,
             folder.join("store")
         );
         fs::write(&config, text).unwrap();
@@ -113,7 +128,7 @@ impl Server {
             .output()
             .unwrap();
         assert!(import.status.success(), "{}", String::from_utf8_lossy(&import.stderr));
-        Self { folder: folder.to_owned(), config, address }
+        Self { folder: folder.to_owned(), config, address, tls, authority: certificate.authority }
     }
 
     /// All instructions of a process that answers one request to warm up, and then so many.
@@ -128,7 +143,12 @@ impl Server {
         command.arg(env!("CARGO_BIN_EXE_roadstead")).arg("serve").arg("--config").arg(&self.config);
         let mut process = Process::start(&mut command, &log);
         process.await_port(self.address, &log);
-        ask(self.address, &(load.path)(image), load.range, requests + 1);
+        let (address, speaks) = match load.way {
+            Way::Plain => (self.address, Speaks::Plain),
+            Way::One => (self.tls, Speaks::One(&self.authority)),
+            Way::Two => (self.tls, Speaks::Two(&self.authority)),
+        };
+        ask(address, speaks, &(load.path)(image), load.range, requests + 1);
         drop(process);
         let text = fs::read_to_string(&counts).unwrap();
         let total = text.lines().find_map(|line| line.strip_prefix("totals: "));

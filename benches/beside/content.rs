@@ -28,6 +28,7 @@ pub(crate) struct Sizes {
 }
 
 /// A blob.
+#[derive(Clone)]
 pub(crate) struct Blob {
     /// The path of its requests.
     pub(crate) path: String,
@@ -82,6 +83,24 @@ impl Content {
         };
         let tags = (0..sizes.tags).map(tag).collect();
         Self { root, layers, small, tags }
+    }
+
+    /// The layers in so many repositories, as other names of the same files: URLs enough to have none twice in a row, of
+    /// content that fits into the page cache. The first repository is the one that has everything.
+    pub(crate) fn layers_in(&self, repositories: usize) -> Vec<Blob> {
+        let mut all = self.layers.clone();
+        for repository in 1..repositories {
+            let of_it = format!("{REPOSITORY}/r{repository}");
+            let blobs = self.root.join("v2").join(&of_it).join("blobs");
+            fs::create_dir_all(&blobs).unwrap();
+            for layer in &self.layers {
+                let digest = layer.path.rsplit('/').next().unwrap();
+                let file = self.root.join(layer.path.trim_start_matches('/'));
+                fs::hard_link(file, blobs.join(digest)).unwrap();
+                all.push(Blob { path: format!("/v2/{of_it}/blobs/{digest}"), size: layer.size });
+            }
+        }
+        all
     }
 }
 

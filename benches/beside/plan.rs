@@ -14,10 +14,12 @@
 use std::env;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::rows::Entry;
+use crate::table::{OTHER, OWN, Row};
 
 /// How much is done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,10 @@ pub(crate) struct Bench {
     pub(crate) span: Duration,
     /// The binaries of roadstead that are compared, with their names in tables; the first is the one whose goals are looked at.
     pub(crate) builds: Vec<(&'static str, PathBuf)>,
+    /// What was measured: the commit, or another binary.
+    pub(crate) measured: String,
+    /// Whether it is the build of this tree.
+    is_of_tree: bool,
     /// How the files with results are called.
     pub(crate) name: String,
     picked: Vec<String>,
@@ -64,16 +70,19 @@ impl Bench {
         let words = env::args().skip(1).filter(|argument| !argument.starts_with('-'));
         let picked = rows.split(',').map(|word| word.trim().to_owned()).chain(words);
         let file = |variable: &str| said(variable).map(PathBuf::from);
-        let own = file("BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_roadstead").into());
-        let mut builds = vec![("roadstead", copy(&own, folder, "roadstead"))];
-        builds.extend(
-            file("AGAINST").map(|other| ("roadstead, the other", copy(&other, folder, "roadstead-other"))),
-        );
+        let binary = file("BINARY");
+        let measured = measured(binary.as_deref());
+        let is_of_tree = binary.is_none();
+        let own = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_roadstead").into());
+        let mut builds = vec![(OWN, copy(&own, folder, "roadstead"))];
+        builds.extend(file("AGAINST").map(|other| (OTHER, copy(&other, folder, "roadstead-other"))));
         Self {
             extent,
             rounds: usize::try_from(rounds).unwrap(),
             span: Duration::from_secs_f64(seconds),
             builds,
+            measured,
+            is_of_tree,
             name: said("NAME").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             picked: picked.filter(|word| !word.is_empty()).collect(),
             at: Mutex::default(),
@@ -85,9 +94,20 @@ impl Bench {
         self.extent > Extent::Smoke
     }
 
-    /// Whether these are results of all rows, at their full extent.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.extent == Extent::Full && self.picked.is_empty()
+    /// The name of the files in `benches/results` that these rows are for, if they are for any: all rows, or the one that takes
+    /// an hour, at their full extent, none of them failed, of the build of this tree alone.
+    pub(crate) fn published(&self, rows: &[Row]) -> Option<String> {
+        let is_sound = self.extent == Extent::Full
+            && self.is_of_tree
+            && self.builds.len() == 1
+            && !rows.iter().any(|row| row.failed);
+        match &self.picked[..] {
+            [] if is_sound => Some(self.name.clone()),
+            [hour] if is_sound && hour == "hour" && number("MINUTES", 60) >= 60 => {
+                Some(format!("{}-hour", self.name))
+            }
+            _ => None,
+        }
     }
 
     /// Whether a row is to be measured.
@@ -129,6 +149,26 @@ impl Bench {
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K");
         }
+    }
+}
+
+/// Which commit this tree is at, and whether something was changed since, but for results; or that it is another binary.
+fn measured(binary: Option<&Path>) -> String {
+    if let Some(binary) = binary {
+        return format!("the binary {}", binary.display());
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR")]).args(arguments).output();
+        let output = output.ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
+        return "a tree without a commit".to_owned();
+    };
+    let changed = git(&["status", "--porcelain", "--", "src", "benches/beside", "Cargo.toml", "Cargo.lock"]);
+    match changed.as_deref() {
+        Some("") => format!("commit {commit}"),
+        _ => format!("commit {commit} with changes"),
     }
 }
 

@@ -39,9 +39,19 @@ impl Process {
         }
     }
 
-    /// The processor time that it and its children have used.
+    /// The processor time that it and its children have used so far.
+    pub(crate) fn used(&self) -> Used {
+        let all = self.all();
+        Used {
+            coarse: all.iter().filter_map(|pid| Some(Stat::of(*pid)?.busy)).sum(),
+            fine: all.iter().map(|pid| of_threads(*pid)).sum(),
+            processes: u32::try_from(all.len()).unwrap_or(1),
+        }
+    }
+
+    /// The same in one figure, for what takes long.
     pub(crate) fn busy(&self) -> Duration {
-        self.all().iter().filter_map(|pid| Some(Stat::of(*pid)?.busy)).sum()
+        self.used().coarse
     }
 
     /// Forgets the most memory it has had so far.
@@ -90,9 +100,42 @@ impl Drop for Process {
     }
 }
 
-/// The processor time that this process has used.
+/// The processor time that this thread has used.
 pub(crate) fn own_time() -> Duration {
-    Stat::of(std::process::id()).map_or(Duration::ZERO, |stat| stat.busy)
+    of_thread(Path::new("/proc/thread-self")).unwrap_or_default()
+}
+
+/// What the kernel has counted for processes: in nanoseconds for the threads that run (`/proc/PID/task/*/schedstat`), and in
+/// steps of 10 ms with those that have ended (`/proc/PID/stat`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    coarse: Duration,
+    fine: Duration,
+    processes: u32,
+}
+
+impl Used {
+    /// What was used since `before`: the finer figure where no thread has ended with more than the coarse one can hide.
+    pub(crate) fn since(&self, before: &Self) -> Duration {
+        let coarse = self.coarse.saturating_sub(before.coarse);
+        // User and system time are cut to whole steps, each for itself.
+        let blur = TICK * 2 * self.processes.max(before.processes);
+        match self.fine.checked_sub(before.fine) {
+            Some(fine) if fine.abs_diff(coarse) <= blur => fine,
+            _ => coarse,
+        }
+    }
+}
+
+/// What the threads of a process that have not ended have used.
+fn of_threads(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks.filter_map(|task| of_thread(&task.path())).sum()
+}
+
+fn of_thread(task: &Path) -> Option<Duration> {
+    let text = fs::read_to_string(task.join("schedstat")).ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// A line of `/proc/PID/status`, in bytes.
@@ -102,6 +145,9 @@ fn memory(pid: u32, line: &str) -> u64 {
     kilobytes.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or_default() << 10
 }
 
+/// In what Linux tells processor time to everybody, whatever the kernel was built with.
+const TICK: Duration = Duration::from_millis(10);
+
 /// A line of `/proc/PID/stat`, see proc(5).
 struct Stat {
     parent: u32,
@@ -110,8 +156,6 @@ struct Stat {
 
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
-        /// What Linux counts it in, whatever the kernel was built with.
-        const TICK: Duration = Duration::from_millis(10);
         let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name in front may hold anything, blanks as well.
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();

@@ -18,6 +18,8 @@ pub(crate) fn row(row: &Row) -> String {
     if !row.subjects.is_empty() {
         text.push_str(&table(row));
         text.push('\n');
+        text.push_str(&of_builds(row));
+        let _ = writeln!(text, "{}\n", rounds(row));
     }
     for note in &row.notes {
         let _ = writeln!(text, "{note}\n");
@@ -47,6 +49,38 @@ fn table(row: &Row) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What this build has of the other one, where there is one: all figures, by rounds.
+fn of_builds(row: &Row) -> String {
+    let heads: Vec<_> = row.columns.iter().map(|column| column.name).collect();
+    let mut text = String::new();
+    for (own, other) in row.builds() {
+        if text.is_empty() {
+            let _ = writeln!(text, "| of the other build | {} |", heads.join(" | "));
+            let _ = writeln!(text, "|---|{}", "---|".repeat(heads.len()));
+        }
+        let ratios = (0..heads.len()).map(|at| {
+            let ratio = row.ratio(at, own, other).filter(|ratio| ratio.is_finite());
+            ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.3}"))
+        });
+        let _ = writeln!(text, "| {own} | {} |", ratios.collect::<Vec<_>>().join(" | "));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// Of how many rounds the figures are.
+fn rounds(row: &Row) -> String {
+    match row.rounds() {
+        Some((1, 1)) | None => "Measured once.".to_owned(),
+        Some((fewest, most)) if fewest == most => format!("Medians of {most} rounds."),
+        Some((fewest, most)) => format!(
+            "Medians of {fewest} to {most} rounds, with least and most beside them; single figures were measured once."
+        ),
+    }
 }
 
 /// The middle of them, and between which they are.
@@ -105,15 +139,18 @@ fn versions() -> String {
 /// Writes all of it: to `benches/results` if it is of all rows, else below `target`.
 pub(crate) fn write(bench: &Bench, rows: &[Row]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.join(if bench.is_whole() { "benches/results" } else { "target/bench-results" });
+    let published = bench.published(rows);
+    let folder = root.join(if published.is_some() { "benches/results" } else { "target/bench-results" });
+    let called = published.unwrap_or_else(|| bench.name.clone());
     fs::create_dir_all(&folder).unwrap();
-    let file = |name: &str| -> PathBuf { folder.join(format!("{}{name}", bench.name)) };
+    let file = |name: &str| -> PathBuf { folder.join(format!("{called}{name}")) };
     let mut text = format!(
-        "# Measured: roadstead {}\n\n{}. Each figure is the median of {} rounds, in which the servers take turns; least and most \
-         are beside it. Ratios are medians of those of each round.\n\n## Goals\n\n{}\n## Rows\n\n",
+        "# Measured: roadstead {}\n\n{}, {}. Figures are medians of rounds, in which the servers take turns, with the least and \
+         the most beside them; each row says of how many. Ratios are medians of those of each round.\n\n## Goals\n\n{}\n\
+         ## Rows\n\n",
         bench.name,
+        bench.measured,
         machine(),
-        bench.rounds,
         goals(rows)
     );
     for of in rows {
@@ -121,12 +158,13 @@ pub(crate) fn write(bench: &Bench, rows: &[Row]) {
         if let Some(svg) = picture(of) {
             let name = format!("-{}.svg", of.id);
             fs::write(file(&name), svg).unwrap();
-            let _ = writeln!(text, "![{}]({}{name})\n", of.title, bench.name);
+            let _ = writeln!(text, "![{}]({called}{name})\n", of.title);
         }
     }
     fs::write(file(".md"), text.trim_end().to_owned() + "\n").unwrap();
     let all = json!({
         "version": bench.name,
+        "measured": bench.measured,
         "machine": machine(),
         "rows": rows.iter().map(json_of).collect::<Vec<_>>(),
     });

@@ -1,5 +1,9 @@
 //! What was measured, as data: rows of servers, the figures of each round, and the goals that are looked at.
 
+/// What the measured build is called, and what the one that it is compared with.
+pub(crate) const OWN: &str = "roadstead";
+pub(crate) const OTHER: &str = "roadstead, the other";
+
 /// A figure of a row.
 #[derive(Clone, Copy)]
 pub(crate) struct Column {
@@ -110,6 +114,21 @@ impl Row {
         Some(spread(&pairs.map(|(one, other)| one / other).collect::<Vec<_>>()).0)
     }
 
+    /// Of how many rounds its figures are: the fewest and the most that a server has had.
+    pub(crate) fn rounds(&self) -> Option<(usize, usize)> {
+        let counts = self.subjects.iter().map(|of| of.values.first().map_or(0, Vec::len));
+        Some((counts.clone().min()?, counts.max()?))
+    }
+
+    /// What of this build there is of the other one too: both names.
+    pub(crate) fn builds(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.subjects.iter().filter_map(|of| {
+            let rest = of.name.strip_prefix(OTHER)?;
+            let own = self.subjects.iter().find(|own| own.name.strip_prefix(OWN) == Some(rest))?;
+            Some((own.name.as_str(), of.name.as_str()))
+        })
+    }
+
     /// A goal that is a ratio of two servers, at the most so much.
     pub(crate) fn at_most_of(&mut self, figure: &str, column: usize, one: &str, other: &str, most: f64) {
         if let Some(ratio) = self.ratio(column, one, other) {
@@ -139,11 +158,12 @@ impl Row {
     }
 }
 
-/// The middle one, the least and the most.
+/// The middle (between the two that are nearest to it, where none is), the least and the most.
 pub(crate) fn spread(values: &[f64]) -> (f64, f64, f64) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    (sorted[sorted.len() / 2], sorted[0], sorted[sorted.len() - 1])
+    let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
+    (f64::midpoint(below, above), sorted[0], sorted[sorted.len() - 1])
 }
 
 /// The value below which so many percent are.

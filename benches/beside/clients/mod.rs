@@ -68,8 +68,13 @@ pub(crate) fn pull<C: Connection>(
 
 /// What the head of an answer says of its length, and that it is one of what was asked for.
 fn length(head: &[u8], path: &str) -> u64 {
+    length_of(head, "200", path)
+}
+
+/// The same of an answer with this status.
+fn length_of(head: &[u8], status: &str, path: &str) -> u64 {
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
-    assert!(text.starts_with("http/1.1 200"), "{path}: {text}");
+    assert!(text.starts_with(&format!("http/1.1 {status}")), "{path}: {text}");
     let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
     length.unwrap_or_else(|| panic!("{path}: no length: {text}"))
 }

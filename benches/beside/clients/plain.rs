@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, recv};
 
-use super::{Connection, PATIENCE, end_of_head, length, request};
+use super::{Connection, PATIENCE, end_of_head, length_of, request};
+use crate::content::Blob;
 
 /// A connection.
 pub(crate) struct Plain {
@@ -31,20 +32,43 @@ impl Plain {
     }
 }
 
+impl Plain {
+    /// Asks for the head of a blob, and throws it away.
+    pub(crate) fn head(&mut self, blob: &Blob) {
+        self.stream.write_all(request(&blob.path).replacen("GET", "HEAD", 1).as_bytes()).unwrap();
+        let (size, body) = self.await_head("200", &blob.path);
+        assert_eq!((size, body), (blob.size, 0), "{}", blob.path);
+    }
+
+    /// Gets bytes of a blob, from its front.
+    pub(crate) fn front(&mut self, path: &str, bytes: u64) {
+        let range = format!("\r\nRange: bytes=0-{}\r\n\r\n", bytes - 1);
+        self.stream.write_all(request(path).replace("\r\n\r\n", &range).as_bytes()).unwrap();
+        let (size, mut came) = self.await_head("206", path);
+        assert_eq!(size, bytes, "{path}");
+        while came < size {
+            came += self.read(size - came, RecvFlags::TRUNC);
+        }
+    }
+
+    /// The length that an answer of this status has, and how much of it came with its head.
+    fn await_head(&mut self, status: &str, path: &str) -> (u64, u64) {
+        let mut head = Vec::new();
+        loop {
+            let read = self.read(4096, RecvFlags::empty());
+            head.extend_from_slice(&self.buffer[..usize::try_from(read).unwrap()]);
+            if let Some(end) = end_of_head(&head) {
+                return (length_of(&head[..end], status, path), (head.len() - end) as u64);
+            }
+        }
+    }
+}
+
 impl Connection for Plain {
     fn get(&mut self, path: &str) -> (Duration, u64) {
         let begun = Instant::now();
         self.stream.write_all(request(path).as_bytes()).unwrap();
-        let mut head = Vec::new();
-        let end = loop {
-            let read = self.read(4096, RecvFlags::empty());
-            head.extend_from_slice(&self.buffer[..usize::try_from(read).unwrap()]);
-            if let Some(end) = end_of_head(&head) {
-                break end;
-            }
-        };
-        let size = length(&head[..end], path);
-        let mut came = (head.len() - end) as u64;
+        let (size, mut came) = self.await_head("200", path);
         let mut first = (came > 0 || size == 0).then(|| begun.elapsed());
         while came < size {
             came += self.read(size - came, RecvFlags::TRUNC);

@@ -57,16 +57,17 @@ fn measure(
     slowed: Slowed<'_>,
 ) {
     let sizes = Sizes { layers: (blobs, mebibytes << 20), small: (0, 0), tags: 10 };
-    let Some(field) = Field::start(bench, row, folder, sizes, Guests::default(), slowed) else { return };
+    let guests = Guests { threads: true, ..Guests::default() };
+    let Some(field) = Field::start(bench, row, folder, sizes, guests, slowed) else { return };
     row.note(&format!(
         "{blobs} blobs of {mebibytes} MiB by {CLIENTS} clients; beside them one asks for /livez and one for a manifest by its \
-         tag, every few milliseconds."
+         tag, every few milliseconds. nginx has `aio threads`."
     ));
     let manifest = format!("/v2/{REPOSITORY}/manifests/t0");
     for server in &field.servers {
         warm(&mut Plain::to(server.address), &field.content.layers);
     }
-    for round in 0..bench.rounds.min(3) {
+    for round in 0..bench.rounds {
         for server in &field.servers {
             bench.say(&format!("round {}, {}", round + 1, server.name));
             forget(&field.content.root);

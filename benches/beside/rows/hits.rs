@@ -15,6 +15,8 @@ pub(super) struct Guests {
     pub(super) registry: bool,
     /// Whether the registry speaks TLS.
     pub(super) by_tls: bool,
+    /// Whether nginx has threads that wait for the disk.
+    pub(super) threads: bool,
 }
 
 /// Servers of the same content. nginx, whose files are also what the others fetch, is the first.
@@ -40,7 +42,7 @@ impl Field {
         let content = Content::make(folder, sizes);
         let certificate = Certificate::make(folder);
         bench.say("starts the servers");
-        let Some(nginx) = Static::start(folder, &content, &certificate, slowed) else {
+        let Some(nginx) = Static::start(folder, &content, &certificate, guests.threads, slowed) else {
             row.note("nginx is not at hand (apt-get install nginx-light): nothing is measured.");
             return None;
         };

@@ -39,10 +39,12 @@ const fn entry(id: &'static str, title: &'static str, measure: fn(&Bench, &Path)
 pub(crate) const ALL: &[Entry] = &[
     entry("blobs", "Blobs of 64 MB, hits", blobs::plain),
     entry("blobs-small", "Blobs of 256 KB, hits", blobs::small),
+    entry("blobs-many", "4,096 blobs of 64 KB, hits", blobs::many),
     entry("tls-h1", "Blobs of 64 MB, hits, TLS 1.3, HTTP/1.1", blobs::over_one),
     entry("tls-h2", "Blobs of 64 MB, hits, TLS 1.3, HTTP/2", blobs::over_two),
     entry("joins", "Joins of a running fill", joins::measure),
     entry("tags", "Manifests by tag, hits", tags::plain),
+    entry("tags-many", "4,096 manifests by tag, hits", tags::many),
     entry("tags-tls", "Manifests by tag, hits, TLS 1.3", tags::secure),
     entry("cold", "64 clients, one cold image, a limited link", cold::measure),
     entry("first-byte", "The first byte of a cold blob", first::measure),

@@ -9,7 +9,6 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 pub(crate) use certificate::Certificate;
 pub(crate) use nginx::{Static, proxy};
@@ -41,9 +40,9 @@ pub(crate) struct Server {
 impl Server {
     /// The processor time that it uses while `load` runs, in seconds.
     pub(crate) fn busy_in<T>(&self, load: impl FnOnce() -> T) -> (T, f64) {
-        let before = self.process.busy();
+        let before = self.process.used();
         let loaded = load();
-        (loaded, (self.process.busy() - before).max(Duration::ZERO).as_secs_f64())
+        (loaded, self.process.used().since(&before).as_secs_f64())
     }
 }
 

@@ -18,11 +18,12 @@ pub(crate) struct Static {
 }
 
 impl Static {
-    /// Starts it; none where nginx is not at hand.
+    /// Starts it; none where nginx is not at hand. `by_threads`: its workers do not wait for the disk themselves.
     pub(crate) fn start(
         folder: &Path,
         content: &Content,
         certificate: &Certificate,
+        by_threads: bool,
         slowed: Slowed<'_>,
     ) -> Option<Self> {
         let [address, tls, origin] = [free_port(), free_port(), free_port()];
@@ -38,6 +39,7 @@ impl Static {
             .replace("@tls@", &tls.to_string())
             .replace("@cert@", certificate.cert.to_str().unwrap())
             .replace("@key@", certificate.key.to_str().unwrap())
+            .replace("@aio@", if by_threads { "aio threads;" } else { "" })
             .replace("@origin@", &origin.to_string());
         let mut server = start(STATIC, &of_it, &config, address, slowed)?;
         server.tls = Some(tls);
