@@ -312,6 +312,11 @@ impl Store {
         Partial::open(self.core(), digest, size)
     }
 
+    /// Whether a fill has left something of a blob, or is under way; from memory.
+    pub fn is_unfinished(&self, digest: &Digest) -> bool {
+        self.core().state().model.unfinished.contains_key(digest)
+    }
+
     /// What was last recorded of an unfinished blob. Blocks.
     pub fn recorded(&self, digest: &Digest) -> Option<Recorded> {
         self.core().recorded(digest)

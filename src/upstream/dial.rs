@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
@@ -155,7 +155,7 @@ impl Dialer {
         let Some(via) = self.route.to(&to).cloned() else {
             self.tcp.public_only = !free;
             let stream = self.tcp.connect(host, port).await?;
-            return Ok(Stream { io: MaybeHttpsStream::Http(stream), ends_at_proxy: false });
+            return Ok(Stream { io: MaybeHttpsStream::Http(stream), ends_at_proxy: false, is_asked: false });
         };
         // The proxy resolves the name, and what it finds is not seen from here.
         if !free && literal.is_none() && !may_be_public(host) {
@@ -163,8 +163,10 @@ impl Dialer {
         }
         let io = self.reach(&via).await?;
         match to.scheme_str() {
-            Some("https") => Ok(Stream { io: via.tunnel(io, &to).await?, ends_at_proxy: false }),
-            _ => Ok(Stream { io, ends_at_proxy: true }),
+            Some("https") => {
+                Ok(Stream { io: via.tunnel(io, &to).await?, ends_at_proxy: false, is_asked: false })
+            }
+            _ => Ok(Stream { io, ends_at_proxy: true, is_asked: false }),
         }
     }
 
@@ -193,6 +195,19 @@ impl Service<Uri> for Dialer {
 pub(super) struct Stream {
     io: MaybeHttpsStream<TokioIo<TcpStream>>,
     ends_at_proxy: bool,
+    /// What is read next is the beginning of an answer.
+    is_asked: bool,
+}
+
+/// How much is read at once of what comes after a request. hyper offers a buffer as large as the reads of the body before, and
+/// a head is not seen before all that fits has been copied beside it: of a fast upstream hundreds of kilobytes.
+const BEGINNING: usize = 8 << 10;
+
+impl Stream {
+    fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.is_asked |= matches!(written, Poll::Ready(Ok(_)));
+        written
+    }
 }
 
 impl Connection for Stream {
@@ -205,15 +220,24 @@ impl Read for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        if !self.is_asked || buffer.remaining() <= BEGINNING {
+            return Pin::new(&mut self.io).poll_read(cx, buffer);
+        }
+        let mut bytes = [0; BEGINNING];
+        let mut beginning = ReadBuf::new(&mut bytes);
+        let read = Pin::new(&mut self.io).poll_read(cx, beginning.unfilled());
+        self.is_asked = read.is_pending();
+        buffer.put_slice(beginning.filled());
+        read
     }
 }
 
 impl Write for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.note(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -233,7 +257,8 @@ impl Write for Stream {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, pieces);
+        self.note(written)
     }
 }
 

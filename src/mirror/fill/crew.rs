@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::upstream::{Share, Trail, Transfer, Turn};
 
 use super::fetch::{Ended, Order, Work};
-use super::pace::Pace;
+use super::pace::{Load, Pace};
 use super::source::Source;
 
 /// The transfers under way.
@@ -25,6 +25,7 @@ pub(super) struct Crew {
     pub(super) prefix_was_last: bool,
     under_way: Vec<Leg>,
     pace: Pace,
+    load: Load,
 }
 
 /// A transfer that has ended, and what it gives back.
@@ -82,6 +83,7 @@ impl Crew {
             prefix_was_last: false,
             under_way: Vec::new(),
             pace: Pace::default(),
+            load: Load::default(),
         }
     }
 
@@ -93,6 +95,17 @@ impl Crew {
     /// How much to ask for at once.
     pub(super) fn piece(&self) -> u64 {
         self.pace.piece()
+    }
+
+    /// Whether more connections would bring more, as far as is known by now.
+    pub(super) fn takes_more(&self) -> bool {
+        self.load.takes_more()
+    }
+
+    /// Looks at how busy the disk is with this fill; when to look again.
+    pub(super) fn look(&mut self) -> Option<Instant> {
+        self.load.look(Instant::now(), self.work.busy());
+        self.load.look_at()
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -119,6 +132,7 @@ impl Crew {
         running: Option<Box<Transfer>>,
     ) {
         let sequential = self.sequential;
+        self.load.begin(Instant::now(), self.work.busy());
         let order = Order { source: source.clone(), range: range.clone(), running, sequential };
         let work = Arc::clone(&self.work);
         let handle = self.transfers.spawn(Trail::carried(async move {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::task::spawn_blocking;
 use tokio_util::task::TaskTracker;
@@ -142,6 +143,7 @@ impl Driver {
             progress,
             reading,
             given,
+            busy_us: AtomicU64::new(0),
             writes,
         };
         let mut crew = Crew::new(Arc::new(work));
@@ -153,12 +155,12 @@ impl Driver {
             crew.sequential = decoded || (range == (0..size) && size > LARGEST);
             crew.send(source, range, turn, Some(transfer));
         }
+        let recorded = self.fill.progress.borrow().present.total();
         // Hashes what a former run left, and settles an empty blob, which no transfer will.
-        let catching_up = {
+        let catching_up = (recorded > 0 || size == 0).then(|| {
             let sink = Arc::clone(&sink);
             spawn_blocking(move || sink.catch_up())
-        };
-        let recorded = self.fill.progress.borrow().present.total();
+        });
         let mut recorder = Recorder::new(Arc::clone(&partial), recorded);
         let end = self.fill_up(&mut crew, &mut recorder, policy).await;
         let present = self.fill.progress.borrow().present.clone();
@@ -170,10 +172,15 @@ impl Driver {
         if end.is_err() {
             sink.give_up();
         }
+        if !matches!(end, Err(End::WrongDigest(_))) {
+            self.fill.wants.end();
+        }
         crew.recall().await;
         recorder.settle().await;
-        // It has nothing left to do, or an error has ended it.
-        let _ = catching_up.await;
+        if let Some(catching_up) = catching_up {
+            // It has nothing left to do, or an error has ended it.
+            let _ = catching_up.await;
+        }
         self.finish(end, partial, present).await
     }
 
@@ -266,6 +273,7 @@ impl Drop for Driver {
             }
             lost
         });
+        self.fill.wants.end();
         self.fills.leave(&self.fill);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -16,14 +17,12 @@ use crate::upstream::{Ask, Cause, Failure, Transfer, Turn};
 
 use super::super::mode::Contact;
 use super::coding::Reading;
+use super::gathered::{Gathered, Part};
 use super::progress::Progress;
 use super::retry::Budget;
 use super::sink::Sink;
 use super::source::Source;
 use super::table::Fill;
-
-/// How much is gathered, at the most, before it goes to the disk in one piece.
-const GATHER: usize = 1 << 20;
 
 /// What all transfers of one generation of a fill share.
 pub(super) struct Work {
@@ -35,11 +34,18 @@ pub(super) struct Work {
     pub(super) reading: Reading,
     /// Through whom some of it came already.
     pub(super) given: Mutex<Vec<Source>>,
+    /// For how many microseconds something was on its way to the disk, of all transfers together.
+    pub(super) busy_us: AtomicU64,
     /// Writes that may outlive the transfer that ordered them; the file is not done with before they are.
     pub(super) writes: TaskTracker,
 }
 
 impl Work {
+    /// For how long something was on its way to the disk, of all transfers together.
+    pub(super) fn busy(&self) -> Duration {
+        Duration::from_micros(self.busy_us.load(Ordering::Relaxed))
+    }
+
     fn note(&self, source: &Source) {
         let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
         if !given.contains(source) {
@@ -183,7 +189,8 @@ impl Order {
             .map(Box::new)
     }
 
-    /// Moves bytes until the range is there. One piece is on its way to the disk while the next is gathered.
+    /// Moves bytes until the range is there. While one piece is on its way to the disk the next is gathered; a disk that has
+    /// nothing to do gets what there is.
     async fn pump(
         &self,
         work: &Arc<Work>,
@@ -192,53 +199,48 @@ impl Order {
         budget: &mut Budget,
     ) -> Result<(), Stopped> {
         let mut position = transfer.start;
+        let mut gathered = Gathered::default();
         let mut writing: Option<Writing> = None;
         let ended = loop {
             if *at >= self.range.end {
                 break Ok(());
             }
-            let mut chunk = match transfer.chunk().await {
+            let arrived = tokio::select! {
+                biased;
+                landed = finish(work, &mut writing), if writing.is_some() => {
+                    landed?;
+                    writing = land(work, &mut gathered, Part::Aligned);
+                    continue;
+                }
+                arrived = transfer.chunk(), if !gathered.is_full() => arrived,
+            };
+            let chunk = match arrived {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break Err(Stopped::Broken(Cause::Cut)),
                 Err(cause) => break Err(Stopped::Broken(cause)),
             };
-            let reached = *at;
-            let mut piece = Vec::new();
-            let mut start = None;
-            let mut gathered = 0;
-            let stopped = loop {
-                for (offset, bytes) in self.wanted(work, position, &chunk) {
-                    if start.is_some_and(|start| start + gathered as u64 != offset) {
-                        flush(work, &mut writing, &mut start, &mut piece, at).await?;
-                        gathered = 0;
-                    }
-                    start.get_or_insert(offset);
-                    gathered += bytes.len();
-                    piece.push(bytes);
+            for (offset, bytes) in self.wanted(work, position, &chunk) {
+                if !gathered.goes_on_at(offset) {
+                    finish(work, &mut writing).await?;
+                    writing = land(work, &mut gathered, Part::All);
                 }
-                position += chunk.len() as u64;
-                if gathered >= GATHER || position >= self.range.end {
-                    break None;
-                }
-                match transfer.chunk().now_or_never() {
-                    Some(Ok(Some(more))) => chunk = more,
-                    Some(Ok(None)) => break Some(Stopped::Broken(Cause::Cut)),
-                    Some(Err(cause)) => break Some(Stopped::Broken(cause)),
-                    None => break None,
-                }
-            };
-            flush(work, &mut writing, &mut start, &mut piece, at).await?;
+                gathered.push(offset, bytes);
+            }
+            position += chunk.len() as u64;
             // Bytes that were present count as reached.
-            *at = (*at).max(position.min(self.range.end));
-            if *at > reached {
+            let reached = position.min(self.range.end);
+            if reached > *at {
+                *at = reached;
                 // Progress, and not merely bytes: an upstream that begins at 0 each time and ends early has none.
                 budget.refill();
             }
-            if let Some(stopped) = stopped {
-                break if *at >= self.range.end { Ok(()) } else { Err(stopped) };
+            if writing.is_none() {
+                writing = land(work, &mut gathered, Part::Aligned);
             }
         };
-        finish(&mut writing).await?;
+        finish(work, &mut writing).await?;
+        writing = land(work, &mut gathered, Part::All);
+        finish(work, &mut writing).await?;
         ended
     }
 
@@ -269,32 +271,32 @@ enum Stopped {
     Disk(io::Error),
 }
 
-type Writing = JoinHandle<io::Result<()>>;
-
-/// Hands what was gathered to the disk, after the piece before it has arrived there.
-async fn flush(
-    work: &Arc<Work>,
-    writing: &mut Option<Writing>,
-    start: &mut Option<u64>,
-    piece: &mut Vec<Bytes>,
-    at: &mut u64,
-) -> Result<(), Stopped> {
-    finish(writing).await?;
-    if let Some(offset) = start.take() {
-        let piece = std::mem::take(piece);
-        *at = offset + piece.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
-        let sink = Arc::clone(&work.sink);
-        *writing = Some(work.writes.spawn_blocking(move || sink.land(offset, &piece)));
-    }
-    Ok(())
+/// A piece on its way to the disk.
+struct Writing {
+    landing: JoinHandle<io::Result<()>>,
+    since: Instant,
 }
 
-async fn finish(writing: &mut Option<Writing>) -> Result<(), Stopped> {
-    match writing.take() {
-        None => Ok(()),
-        Some(writing) => match writing.await {
-            Ok(landed) => landed.map_err(Stopped::Disk),
-            Err(_) => Err(Stopped::Disk(io::Error::other("the task that writes ended early"))),
-        },
+/// Hands a part of what was gathered to the disk, which has nothing else of this transfer to do.
+fn land(work: &Arc<Work>, gathered: &mut Gathered, part: Part) -> Option<Writing> {
+    let (offset, piece) = gathered.take(part);
+    if piece.is_empty() {
+        return None;
+    }
+    let sink = Arc::clone(&work.sink);
+    let landing = work.writes.spawn_blocking(move || sink.land(offset, &piece));
+    Some(Writing { landing, since: Instant::now() })
+}
+
+/// Waits for what is on its way to the disk. Nothing is lost when the future is dropped.
+async fn finish(work: &Work, writing: &mut Option<Writing>) -> Result<(), Stopped> {
+    let Some(Writing { landing, since }) = writing else { return Ok(()) };
+    let landed = landing.await;
+    let took = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+    work.busy_us.fetch_add(took, Ordering::Relaxed);
+    *writing = None;
+    match landed {
+        Ok(landed) => landed.map_err(Stopped::Disk),
+        Err(_) => Err(Stopped::Disk(io::Error::other("the task that writes ended early"))),
     }
 }

@@ -40,6 +40,7 @@ impl Driver {
         let mut turns = self.fills.turns.clone();
         let mut is_cut_off = false;
         loop {
+            let look_at = crew.look();
             is_cut_off = self.note_cut_off(crew, is_cut_off);
             if plan_anew && !is_cut_off && !unread.is_over(&self.fill, policy) {
                 planned_at = present.borrow().present.total();
@@ -68,6 +69,7 @@ impl Driver {
                         return Err(End::Paused);
                     }
                 }
+                () = until(look_at), if look_at.is_some() => {}
                 () = recorder.look() => {}
                 _ = present.changed() => {
                     // Every write comes by here, so the full plan is made only when it may change something. Nothing

@@ -8,8 +8,8 @@
 //!
 //! Rooms: `table` is who may join, `driver` the task, from `opening`, which gets upstream's word and the file, over
 //! `filling`, which keeps transfers running, to the commit; [`plan`] decides what is fetched next, in the `ways` that the
-//! policy allows; `crew` are the transfers, `fetch` is one of them, `sink` is where its bytes land and are hashed; `reader`
-//! is a client's view.
+//! policy allows; `crew` are the transfers and their `pace`, `fetch` is one of them, what it has `gathered` goes to the `sink`,
+//! where it is written and hashed; `reader` is a client's view.
 
 mod coding;
 mod crew;
@@ -17,6 +17,7 @@ mod driver;
 mod fetch;
 mod filling;
 mod follow;
+mod gathered;
 mod opening;
 mod pace;
 mod parts;

@@ -127,7 +127,8 @@ impl Driver {
 
     /// What a former run, or a former fill, left of this blob; or the look for it, where the disk takes its time.
     async fn leftover(&self) -> (Option<Left>, Option<JoinHandle<Option<Left>>>) {
-        if self.fill.progress.borrow().generation > 0 {
+        let is_first = self.fill.progress.borrow().generation == 0;
+        if !is_first || !self.fills.store.is_unfinished(&self.fill.digest) {
             return (None, None);
         }
         let (store, digest) = (self.fills.store.clone(), self.fill.digest.clone());

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::store::{BlobFile, Ranges};
@@ -263,11 +262,9 @@ impl Filling {
                 // What is left is withheld until the digest matches, for which all of the blob has to come.
                 self.want.all();
             }
-            let (mut watching, pause) = (self.progress.clone(), self.want.pause());
+            let (mut watching, look_away) = (self.progress.clone(), self.want.look_away());
             self.waiting = Some(ReusableBoxFuture::new(async move {
-                if !pause.is_zero() {
-                    sleep(pause).await;
-                }
+                look_away.await;
                 // A fill whose task is gone has told its end before; the next look finds it.
                 let _ = watching.changed().await;
                 watching

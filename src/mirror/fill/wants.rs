@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::plan::Wanting;
 
@@ -18,6 +20,7 @@ pub(super) struct Wants {
     /// How many places are wanted at which nobody waits yet.
     later: AtomicUsize,
     changed: Notify,
+    over: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +128,11 @@ impl Wants {
         self.changed.notified().await;
     }
 
+    /// The fill has ended, one way or the other: nobody looks away any more.
+    pub(super) fn end(&self) {
+        self.over.cancel();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,10 +164,10 @@ impl Client {
     }
 }
 
-/// How long each of so many looks away: to wake one and have him send what came costs some 20 us, and bytes come in pieces
-/// as small as 16 KiB. Few are woken for each piece; many share out no more than a processor.
+/// How long each of so many looks away: to wake one and have him send what came costs some 20 us here and as much where he
+/// is, and bytes come in pieces as small as 16 KiB. Few are woken for each piece; many take an eighth of a processor for it.
 fn pause(clients: usize) -> Duration {
-    const EACH: Duration = Duration::from_micros(20);
+    const EACH: Duration = Duration::from_micros(160);
     const LEAST: Duration = Duration::from_millis(1);
     const MOST: Duration = Duration::from_millis(25);
     let pause = EACH.saturating_mul(u32::try_from(clients).unwrap_or(u32::MAX)).min(MOST);
@@ -199,8 +207,21 @@ impl Want {
     }
 
     /// For how long the reader lets bytes come together before he looks again. Who has nothing yet does not wait.
-    pub(super) fn pause(&self) -> Duration {
+    fn pause(&self) -> Duration {
         if self.touched { pause(self.client.wants.clients()) } else { Duration::ZERO }
+    }
+
+    /// Resolves when the reader is to look again; at once where the fill ends, since there is nothing more to wait for.
+    pub(super) fn look_away(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (pause, over) = (self.pause(), self.client.wants.over.clone());
+        async move {
+            if !pause.is_zero() {
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    () = over.cancelled() => {}
+                }
+            }
+        }
     }
 
     /// Whether this reader has received something.
@@ -238,7 +259,8 @@ mod tests {
 
     #[test]
     fn few_are_woken_at_once_and_many_share_out_a_processor() {
-        for (clients, micros) in [(0, 0), (1, 0), (49, 0), (50, 1_000), (1_000, 20_000), (usize::MAX, 25_000)]
+        for (clients, micros) in
+            [(0, 0), (1, 0), (6, 0), (7, 1_120), (64, 10_240), (1_000, 25_000), (usize::MAX, 25_000)]
         {
             assert_eq!(pause(clients), Duration::from_micros(micros), "{clients}");
         }
@@ -247,7 +269,29 @@ mod tests {
         let mut want = clients[0].wants(0, 10);
         assert_eq!(want.pause(), Duration::ZERO, "the first byte waits for nothing");
         want.moved_to(1);
-        assert_eq!(want.pause(), Duration::from_millis(2));
+        assert_eq!(want.pause(), Duration::from_millis(16));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_looks_away_from_a_fill_that_has_ended() {
+        let wants = Arc::new(Wants::default());
+        let clients: Vec<_> = (0..100).map(|_| Wants::client(&wants, true).unwrap()).collect();
+        let mut want = clients[0].wants(0, 10);
+        want.moved_to(1);
+        let begun = tokio::time::Instant::now();
+        let (waiting, ()) = tokio::join!(
+            async {
+                want.look_away().await;
+                begun.elapsed()
+            },
+            async {
+                sleep(Duration::from_millis(5)).await;
+                wants.end();
+            }
+        );
+        assert_eq!(waiting, Duration::from_millis(5));
+        want.look_away().await;
+        assert_eq!(begun.elapsed(), Duration::from_millis(5));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const UNSPLIT: usize = 2;
 /// How a blob is fetched now. Of an answer in parts as many places are fetched at once as of a blob that is split: or its
 /// parts would come one after the other.
 pub(super) fn ways(fill: &Fill, policy: FillPolicy, crew: &Crew) -> Ways {
-    let split = crew.work.size > policy.split_above && policy.connections > 1;
+    let split = crew.work.size > policy.split_above && policy.connections > 1 && crew.takes_more();
     Ways {
         slots: if split || fill.wants.looks_ahead() {
             policy.connections
