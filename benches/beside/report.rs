@@ -62,7 +62,7 @@ fn of_builds(row: &Row) -> String {
         }
         let ratios = (0..heads.len()).map(|at| {
             let ratio = row.ratio(at, own, other).filter(|ratio| ratio.is_finite());
-            ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.3}"))
+            ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.3}"))
         });
         let _ = writeln!(text, "| {own} | {} |", ratios.collect::<Vec<_>>().join(" | "));
     }

@@ -10,6 +10,7 @@ use crate::table::{Row, spread};
 
 /// Who takes part beside the mirror and nginx with static files.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something else, and any of them go together")]
 pub(super) struct Guests {
     pub(super) proxy: bool,
     pub(super) registry: bool,
