@@ -13,11 +13,13 @@ use redb::{
 };
 use std::mem::take;
 use std::panic::resume_unwind;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// How many rows are handed on at once, and how many such parts may wait.
+/// How many rows are handed on at once; of manifests, each of which names some.
 const PART: usize = 512;
+const PART_OF_MANIFESTS: usize = 64;
+/// How many such parts may wait.
 const PARTS: usize = 8;
 
 /// Rows of content, as they are read.
@@ -39,11 +41,11 @@ pub(super) fn read(database: &Database) -> Result<Option<Model>, IndexError> {
     if !tables::FORMATS.contains(&format.as_str()) {
         return Err(IndexError::Format(format));
     }
-    Ok(Some(load(database, &read)?))
+    Ok(Some(load(&read)?))
 }
 
 /// Reads all tables. Rows that do not make sense are left out: what they stood for is found on the disk, or asked again.
-fn load(database: &Database, read: &ReadTransaction) -> Result<Model, redb::Error> {
+fn load(read: &ReadTransaction) -> Result<Model, redb::Error> {
     let mut model = Model::new();
     for row in read.open_table(tables::REPOSITORIES)?.iter()? {
         let (id, name) = row?;
@@ -58,22 +60,13 @@ fn load(database: &Database, read: &ReadTransaction) -> Result<Model, redb::Erro
     model.expect(count(blobs), count(manifests));
     thread::scope(|scope| {
         let (parts, came) = sync_channel(PARTS);
-        let reader = scope.spawn(move || read_content(database, &parts));
-        for part in came {
-            match part {
-                Part::Blobs(rows) => model.restore_blobs(&rows),
-                Part::Manifests(rows) => {
-                    for (digest, entry) in rows {
-                        model.restore_manifest(&digest, entry);
-                    }
-                }
-                Part::Members(mut rows) => {
-                    rows.retain(|(_, repo)| model.names.get(*repo).is_some());
-                    model.restore_members(&rows);
-                }
-            }
-        }
-        reader.join().unwrap_or_else(|panic| resume_unwind(panic))
+        let model = &mut model;
+        // Not the other way round: the pages of the file would then be in memory once for each of the two.
+        let entering = scope.spawn(move || enter(model, &came));
+        let read = read_content(read, &parts);
+        drop(parts);
+        entering.join().unwrap_or_else(|panic| resume_unwind(panic));
+        read
     })?;
     for row in read.open_table(tables::BINDINGS)?.iter()? {
         let (key, row) = row?;
@@ -100,9 +93,27 @@ fn load(database: &Database, read: &ReadTransaction) -> Result<Model, redb::Erro
     Ok(model)
 }
 
-/// Hands on all blobs, then all manifests, then what belongs where. Who takes them does so for as long as there are any.
-fn read_content(database: &Database, parts: &SyncSender<Part>) -> Result<(), redb::Error> {
-    let read = database.begin_read()?;
+/// Enters rows for as long as there are any.
+fn enter(model: &mut Model, parts: &Receiver<Part>) {
+    for part in parts {
+        match part {
+            Part::Blobs(rows) => model.restore_blobs(&rows),
+            Part::Manifests(rows) => {
+                for (digest, entry) in rows {
+                    model.restore_manifest(&digest, entry);
+                }
+            }
+            Part::Members(mut rows) => {
+                rows.retain(|(_, repo)| model.names.get(*repo).is_some());
+                model.restore_members(&rows);
+            }
+        }
+    }
+}
+
+/// Hands on all blobs, then all manifests, then what belongs where. That nobody takes them any more is told by who waits for
+/// him.
+fn read_content(read: &ReadTransaction, parts: &SyncSender<Part>) -> Result<(), redb::Error> {
     let access = read.open_table(tables::ACCESS)?;
     let (mut uses, mut blobs) = (Uses::of(&access)?, Vec::new());
     for row in read.open_table(tables::BLOBS)?.iter()? {
@@ -119,7 +130,7 @@ fn read_content(database: &Database, parts: &SyncSender<Part>) -> Result<(), red
         let (key, row) = row?;
         let entry = rows::manifest_entry(row.value(), uses.next(key.value())?);
         manifests.extend(tables::digest(key.value()).zip(entry));
-        if manifests.len() == PART {
+        if manifests.len() == PART_OF_MANIFESTS {
             let _ = parts.send(Part::Manifests(take(&mut manifests)));
         }
     }
