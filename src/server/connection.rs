@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::task::Context;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
@@ -20,6 +21,7 @@ use super::Limits;
 use super::brief::{Brief, Knows};
 use super::streams::{Streams, Taken};
 use super::talk::{Talk, Told};
+use super::turns::in_turns;
 
 /// How many requests of one connection may be answered at a time over HTTP/2.
 const MAX_STREAMS: u32 = 128;
@@ -65,16 +67,19 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    serve_and_tell(transport, protocol, handle, None, limits, ends).await;
+    serve_and_tell(transport, protocol, handle, (None, None), limits, ends).await;
 }
 
-/// The same with somebody who knows answers to heads of HTTP/1.1, which are then not heard of by `handle`; returns what
-/// came.
+/// Who is told that a connection waits for something outside.
+pub(super) type AtRest = Box<dyn FnMut(&mut Context<'_>) + Send>;
+
+/// The same with somebody who knows answers to heads of HTTP/1.1, which are then not heard of by `handle`, and somebody who is
+/// told when nothing is being done; returns what came.
 pub(super) async fn serve_and_tell<T, H, F, B>(
     transport: T,
     protocol: Protocol,
     handle: H,
-    knows: Option<Knows>,
+    (knows, at_rest): (Option<Knows>, Option<AtRest>),
     limits: Limits,
     ends: Ends,
 ) -> Spoken
@@ -85,16 +90,22 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match protocol {
-        Protocol::Http1 => {
-            let talk = Talk::new();
-            let transport = TokioIo::new(Brief::new(transport, talk.clone(), knows));
-            Box::pin(serve_1(transport, talk, handle, limits, ends)).await
+    let serving = async move {
+        match protocol {
+            Protocol::Http1 => {
+                let talk = Talk::new();
+                let transport = TokioIo::new(Brief::new(transport, talk.clone(), knows));
+                Box::pin(serve_1(transport, talk, handle, limits, ends)).await
+            }
+            Protocol::Http2 => {
+                Box::pin(serve_2(TokioIo::new(transport), handle, limits, ends)).await;
+                Spoken::Http
+            }
         }
-        Protocol::Http2 => {
-            Box::pin(serve_2(TokioIo::new(transport), handle, limits, ends)).await;
-            Spoken::Http
-        }
+    };
+    match at_rest {
+        Some(at_rest) => in_turns(serving, at_rest).await,
+        None => serving.await,
     }
 }
 
@@ -198,12 +209,13 @@ where
         }
     };
     tokio::select! {
+        biased;
         ended = ended => if let Err(reason) = ended {
             tracing::debug!(%reason, "a client connection ended early");
         },
+        never = streams.run() => match never {},
         () = cut.cancelled() => {}
     }
-    streams.end().await;
 }
 
 #[cfg(test)]

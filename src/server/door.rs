@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Service;
 use super::admit::Access;
 use super::carried::Carried;
-use super::connection::{self, Ends, Protocol, Spoken};
+use super::connection::{self, AtRest, Ends, Protocol, Spoken};
 use super::drain::Drained;
 use super::lane::{Lane, Sending};
 use super::limit::{Away, Crowd, Full, Place};
@@ -118,7 +118,8 @@ impl Door {
             let transport = transport.beside(lane.clone());
             // Its own allocation, as below: a connection has room for what it is and for nothing that it might have been.
             let crowd = self.crowd.clone();
-            let spoken = Box::pin(self.attend(transport, lane, limits, Protocol::Http1, client, ends)).await;
+            let spoken =
+                Box::pin(self.attend((transport, None), lane, limits, Protocol::Http1, client, ends)).await;
             if spoken == Spoken::Else {
                 crowd.blame(counted);
             }
@@ -129,11 +130,13 @@ impl Door {
             () = ends.stop.cancelled() => return,
         };
         match agreed {
-            Ok(Secured { stream, protocol, names }) => {
+            Ok(Secured { stream, rest, protocol, names }) => {
                 self.metrics.handshake(Handshake::Ok);
                 let client = Client { names: names.map(Arc::from), ..client };
                 let crowd = self.crowd.clone();
-                if Box::pin(self.attend(stream, None, limits, protocol, client, ends)).await == Spoken::Else {
+                let at_rest: AtRest = Box::new(move |cx| rest.settle(cx));
+                let secure = (stream, Some(at_rest));
+                if Box::pin(self.attend(secure, None, limits, protocol, client, ends)).await == Spoken::Else {
                     crowd.blame(counted);
                 }
             }
@@ -149,7 +152,7 @@ impl Door {
     /// Speaks HTTP until that ends.
     async fn attend<T>(
         self,
-        transport: T,
+        (transport, at_rest): (T, Option<AtRest>),
         lane: Option<Lane>,
         limits: Limits,
         protocol: Protocol,
@@ -179,7 +182,7 @@ impl Door {
                 answer.map(|body| Carried::new(body, lane.as_ref()))
             })
         };
-        connection::serve_and_tell(transport, protocol, handle, knows, limits, ends).await
+        connection::serve_and_tell(transport, protocol, handle, (knows, at_rest), limits, ends).await
     }
 }
 

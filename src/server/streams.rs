@@ -1,10 +1,15 @@
-//! The answers under way on one HTTP/2 connection: each is a task of the connection's, and ends with it at the latest.
+//! The answers under way on one HTTP/2 connection: they are part of its task, and end with it at the latest.
+//!
+//! An answer and its connection wake each other for every frame. As tasks of their own they would do so across threads, which
+//! costs more than the frame does; what may block has threads of its own anyway.
 //!
 //! Over HTTP/1.1 a client that takes nothing is noticed at its socket. Over HTTP/2 the socket may be as busy as ever while
 //! one body waits for its window, so each answer has a patience of its own: it begins anew whenever a piece was taken, and
 //! does not run while it is the body that has nothing to give. When it is spent that answer alone is ended, which its client
 //! sees as a reset.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,11 +17,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 tokio::task_local! {
     static WAITING: Arc<Waiting>;
@@ -47,55 +51,67 @@ impl Waiting {
     }
 }
 
+/// An answer, from its request to the end of its body.
+type Answer = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// The answers under way on a connection. Clones are the same.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Streams {
-    tasks: TaskTracker,
-    end: CancellationToken,
-    /// How many there have been.
+    /// Those that are not polled yet.
+    new: Arc<Mutex<Vec<Answer>>>,
+    /// How many there have been, and how many of those have ended.
     begun: Arc<AtomicU64>,
+    ended: Arc<AtomicU64>,
     patience: Duration,
 }
 
 impl Streams {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { tasks: TaskTracker::new(), end: CancellationToken::new(), begun: Arc::default(), patience }
+        Self { new: Arc::default(), begun: Arc::default(), ended: Arc::default(), patience }
     }
 
     /// Ends when there was none for so long, or for up to twice as long.
     pub(super) async fn idle(&self, time: Duration) {
+        let count = || [&self.begun, &self.ended].map(|count| count.load(Ordering::Relaxed));
         loop {
-            let begun = self.begun.load(Ordering::Relaxed);
-            let were_none = self.tasks.is_empty();
+            let before @ [begun, ended] = count();
             sleep(time).await;
-            if were_none && self.tasks.is_empty() && self.begun.load(Ordering::Relaxed) == begun {
+            if begun == ended && count() == before {
                 return;
             }
         }
     }
 
-    /// Ends them all, and waits until they are gone.
-    pub(super) async fn end(&self) {
-        self.end.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+    /// Makes the answers. It has to be polled after the connection, whose polling begins them; when it is dropped they end.
+    pub(super) async fn run(&self) -> Infallible {
+        let mut answers = FuturesUnordered::new();
+        poll_fn(|cx| {
+            loop {
+                answers.extend(self.new.lock().unwrap_or_else(PoisonError::into_inner).drain(..));
+                match answers.poll_next_unpin(cx) {
+                    Poll::Ready(Some(())) => _ = self.ended.fetch_add(1, Ordering::Relaxed),
+                    Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, answer: F) {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        let (end, patience) = (self.end.clone(), self.patience);
+        let patience = self.patience;
         let waiting = Arc::new(Waiting::default());
-        self.tasks.spawn(async move {
+        let answer = Box::pin(async move {
             tokio::select! {
                 () = WAITING.scope(Arc::clone(&waiting), answer) => {}
-                () = end.cancelled() => {}
                 () = waiting.too_long(patience) => {
                     tracing::debug!(?patience, "a client took nothing of an answer, which is ended");
                 }
             }
         });
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
     }
 }
 

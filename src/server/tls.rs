@@ -18,9 +18,9 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::connection::Protocol;
+use super::sealed::{Rest, Sealed};
 use crate::x509::{Facts, choose};
 
 /// What TLS is like.
@@ -63,7 +63,9 @@ pub struct Tls {
 
 /// A client with whom TLS was agreed on.
 pub(super) struct Secured<S> {
-    pub(super) stream: TlsStream<S>,
+    pub(super) stream: Sealed<S>,
+    /// Who has to be told when nothing is written for now.
+    pub(super) rest: Rest<S>,
     pub(super) protocol: Protocol,
     /// The names on the certificate that it has shown, if it has.
     pub(super) names: Option<Vec<String>>,
@@ -96,14 +98,15 @@ impl Tls {
         let now = Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner));
         let stream = timeout(within, TlsAcceptor::from(now).accept(socket)).await;
         let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        let (_, agreed) = stream.get_ref();
+        let (socket, agreed) = stream.into_inner();
         let protocol = match agreed.alpn_protocol() {
             Some(H2) => Protocol::Http2,
             _ => Protocol::Http1,
         };
         let shown = agreed.peer_certificates().and_then(<[_]>::first);
         let names = shown.map(|shown| Facts::of(shown).map_or_else(Vec::new, |facts| facts.shown_as()));
-        Ok(Secured { stream, protocol, names })
+        let (stream, rest) = Sealed::new(socket, agreed);
+        Ok(Secured { stream, rest, protocol, names })
     }
 }
 

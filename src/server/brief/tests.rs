@@ -51,7 +51,8 @@ fn serve(room: usize) -> Served {
     });
     let stop = CancellationToken::new();
     let ends = Ends { stop: stop.clone(), cut: CancellationToken::new() };
-    let serving = connection::serve_and_tell(ours, Protocol::Http1, handle, Some(knows), LIMITS, ends);
+    let serving =
+        connection::serve_and_tell(ours, Protocol::Http1, handle, (Some(knows), None), LIMITS, ends);
     let task = tokio::spawn(async {
         let _ = serving.await;
     });
