@@ -58,7 +58,7 @@ struct Table {
 }
 
 /// How many files are kept open, where the process may have that many many times over.
-const KEPT: usize = 2048;
+const KEPT: usize = 16_384;
 
 impl BlobFile {
     pub(super) fn new(file: Box<dyn DiskFile>, size: u64, sealed: bool) -> Self {

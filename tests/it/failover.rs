@@ -442,7 +442,16 @@ async fn g9_a_pair_that_only_names_a_blob_is_not_shown_what_another_brings_with_
     stranger.remove(REPOSITORY, &layer.digest);
     let gate = secret.gate(&layer.digest);
     gate.allow(100_000);
-    let mut reader = mirror.get(&blob_path(&layer.digest)).open().await;
+    let mut reader = soon("the manifests are stored, and so it is known who else has the layer", async {
+        loop {
+            let reader = mirror.get(&blob_path(&layer.digest)).open().await;
+            if reader.status() == 200 {
+                break reader;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     reader.until(50_000).await;
     mirror
         .get(&format!("/stranger{}", blob_path(&layer.digest)))

@@ -34,12 +34,10 @@ pub(super) fn small(bench: &Bench, folder: &Path) -> Row {
     measure(bench, folder, "blobs-small", sizes, guests, plain_to)
 }
 
-/// More of them than anybody keeps open.
+/// Many of them, of which each is as likely to be asked for as any other.
 pub(super) fn many(bench: &Bench, folder: &Path) -> Row {
     let sizes = of_small((bench.size(20, 4096, 4096), 1 << 16));
-    let mut row = measure(bench, folder, "blobs-many", sizes, Guests::default(), plain_to);
-    row.note("The mirror keeps 2,048 files open, and asks its disk for each of these; nginx keeps all of them open.");
-    row
+    measure(bench, folder, "blobs-many", sizes, Guests::default(), plain_to)
 }
 
 /// Large ones, by HTTP/1.1 over TLS.
