@@ -70,8 +70,8 @@ where
     serve_and_tell(transport, protocol, handle, (None, None), limits, ends).await;
 }
 
-/// Who is told that a connection waits for something outside.
-pub(super) type AtRest = Box<dyn FnMut(&mut Context<'_>) + Send>;
+/// Who is told that a connection waits for something outside, and tells whether all that it flushed is on its way.
+pub(super) type AtRest = Box<dyn FnMut(&mut Context<'_>) -> bool + Send>;
 
 /// The same with somebody who knows answers to heads of HTTP/1.1, which are then not heard of by `handle`, and somebody who is
 /// told when nothing is being done; returns what came.
@@ -90,22 +90,25 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let serving = async move {
-        match protocol {
-            Protocol::Http1 => {
-                let talk = Talk::new();
-                let transport = TokioIo::new(Brief::new(transport, talk.clone(), knows));
-                Box::pin(serve_1(transport, talk, handle, limits, ends)).await
-            }
-            Protocol::Http2 => {
-                Box::pin(serve_2(TokioIo::new(transport), handle, limits, ends)).await;
-                Spoken::Http
+    match protocol {
+        Protocol::Http1 => {
+            let talk = Talk::new();
+            let transport = TokioIo::new(Brief::new(transport, talk.clone(), knows));
+            let serving = Box::pin(serve_1(transport, talk.clone(), handle, limits, ends));
+            match at_rest {
+                Some(mut at_rest) => in_turns(serving, |cx| talk.settled(at_rest(cx))).await,
+                None => serving.await,
             }
         }
-    };
-    match at_rest {
-        Some(at_rest) => in_turns(serving, at_rest).await,
-        None => serving.await,
+        Protocol::Http2 => {
+            let streams = Streams::new(limits.stall_timeout);
+            let serving = Box::pin(serve_2(TokioIo::new(transport), streams.clone(), handle, limits, ends));
+            match at_rest {
+                Some(mut at_rest) => in_turns(serving, |cx| streams.settled(at_rest(cx))).await,
+                None => serving.await,
+            }
+            Spoken::Http
+        }
     }
 }
 
@@ -170,8 +173,13 @@ where
     }
 }
 
-async fn serve_2<T, H, F, B>(transport: TokioIo<T>, handle: H, limits: Limits, Ends { stop, cut }: Ends)
-where
+async fn serve_2<T, H, F, B>(
+    transport: TokioIo<T>,
+    streams: Streams,
+    handle: H,
+    limits: Limits,
+    Ends { stop, cut }: Ends,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<B>> + Send + 'static,
@@ -182,7 +190,6 @@ where
         let answer = handle(request);
         async move { Ok::<_, Infallible>(answer.await.map(Taken::new)) }
     });
-    let streams = Streams::new(limits.stall_timeout);
     let connection = http2::Builder::new(streams.clone())
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))

@@ -48,6 +48,8 @@ struct Inner<S> {
     batch: Batch,
     /// Whether a flush was put off.
     owes_flush: bool,
+    /// What went wrong while nobody was there to be told.
+    failed: Option<io::Error>,
     /// Whether the client was told that nothing follows.
     is_closed: bool,
 }
@@ -58,7 +60,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sealed<S> {
         // What waits is bounded by what is given to be sealed.
         session.set_buffer_limit(None);
         let (tail, batch) = (Vec::new(), Batch::new());
-        let inner = Inner { socket, session, tail, queued: 0, batch, owes_flush: false, is_closed: false };
+        let inner = Inner {
+            socket,
+            session,
+            tail,
+            queued: 0,
+            batch,
+            owes_flush: false,
+            failed: None,
+            is_closed: false,
+        };
         let inner = Arc::new(Mutex::new(inner));
         let rest = Rest(Arc::downgrade(&inner));
         (Self(inner), rest)
@@ -70,14 +81,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sealed<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Rest<S> {
-    /// Nothing more is written for now: what waits is sent, as far as the socket takes it.
-    pub(super) fn settle(&self, cx: &mut Context<'_>) {
-        let Some(inner) = self.0.upgrade() else { return };
+    /// Nothing more is written for now: what waits is sent, as far as the socket takes it. Whether all that was flushed is sent.
+    ///
+    /// A failure is told to who reads or writes next, which is asked for.
+    pub(super) fn settle(&self, cx: &mut Context<'_>) -> bool {
+        let Some(inner) = self.0.upgrade() else { return true };
         let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.owes_flush && matches!(inner.poll_send_all(cx), Poll::Ready(Err(_))) {
-            // It fails again for who writes next, and can say so.
+        if inner.owes_flush
+            && let Poll::Ready(Err(error)) = inner.poll_send_all(cx)
+        {
+            inner.owes_flush = false;
+            inner.failed = Some(error);
             cx.waker().wake_by_ref();
         }
+        !inner.owes_flush
     }
 }
 
@@ -148,6 +165,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// What went wrong before.
+    fn check(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+
     fn waiting(&self) -> usize {
         self.queued + self.tail.len()
     }
@@ -183,6 +205,7 @@ fn keep(tail: &mut Vec<u8>, slices: &[IoSlice<'_>], Range { start, end }: Range<
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sealed<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut this = self.inner();
+        this.check()?;
         loop {
             match this.session.reader().fill_buf() {
                 // Nothing is the end, of which the client has told.
@@ -216,6 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sealed<S> {
             return Poll::Ready(Ok(0));
         }
         let mut this = self.inner();
+        this.check()?;
         let waiting = this.waiting();
         if this.batch.room(waiting) == 0 {
             // Whoever is let wait here is woken by the socket.
@@ -234,6 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sealed<S> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.inner();
+        this.check()?;
         let waiting = this.waiting();
         if this.batch.room(waiting) > 0 {
             this.owes_flush |= waiting > 0 || this.session.wants_write();
@@ -244,6 +269,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Sealed<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.inner();
+        this.check()?;
         if !this.is_closed {
             this.seal_tail()?;
             this.session.send_close_notify();

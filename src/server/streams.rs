@@ -11,7 +11,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -62,12 +62,25 @@ pub(super) struct Streams {
     /// How many there have been, and how many of those have ended.
     begun: Arc<AtomicU64>,
     ended: Arc<AtomicU64>,
+    /// Whether what was written is still on its way to the socket.
+    lingers: Arc<AtomicBool>,
     patience: Duration,
 }
 
 impl Streams {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { new: Arc::default(), begun: Arc::default(), ended: Arc::default(), patience }
+        Self {
+            new: Arc::default(),
+            begun: Arc::default(),
+            ended: Arc::default(),
+            lingers: Arc::default(),
+            patience,
+        }
+    }
+
+    /// Whether all that was flushed has gone to the socket: a client that still takes it is under way.
+    pub(super) fn settled(&self, is_settled: bool) {
+        self.lingers.store(!is_settled, Ordering::Relaxed);
     }
 
     /// Ends when there was none for so long, or for up to twice as long.
@@ -75,8 +88,10 @@ impl Streams {
         let count = || [&self.begun, &self.ended].map(|count| count.load(Ordering::Relaxed));
         loop {
             let before @ [begun, ended] = count();
+            let lingered = self.lingers.load(Ordering::Relaxed);
             sleep(time).await;
-            if begun == ended && count() == before {
+            let lingers = lingered || self.lingers.load(Ordering::Relaxed);
+            if begun == ended && !lingers && count() == before {
                 return;
             }
         }

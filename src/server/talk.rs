@@ -34,6 +34,8 @@ struct State {
     ended: bool,
     /// Since when a request is awaited.
     awaited: Option<Instant>,
+    /// Whether that is not counted, because what was written is still on its way to the socket.
+    lingers: bool,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,12 @@ enum Turn {
 impl Talk {
     /// A connection that begins now.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State { turn: Turn::Quiet, ended: false, awaited: Some(Instant::now()) })))
+        Self(Arc::new(Mutex::new(State {
+            turn: Turn::Quiet,
+            ended: false,
+            awaited: Some(Instant::now()),
+            lingers: false,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -75,7 +82,7 @@ impl Talk {
     /// The server has understood a request; its head as it came, where that is known and all there is.
     pub(super) fn begin(&self, has_body: bool) -> Option<Verbatim> {
         let mut state = self.state();
-        (state.awaited, state.ended) = (None, false);
+        (state.awaited, state.ended, state.lingers) = (None, false, false);
         let turn = std::mem::replace(&mut state.turn, Turn::Servers);
         match turn {
             Turn::Head(head) if !has_body => {
@@ -106,6 +113,16 @@ impl Talk {
     /// A request was answered without the server.
     pub(super) fn answered(&self) {
         self.state().awaited = Some(Instant::now());
+    }
+
+    /// Whether all that was flushed has gone to the socket: a client that still takes it is not one that asks nothing.
+    pub(super) fn settled(&self, is_settled: bool) {
+        let mut state = self.state();
+        if !is_settled && state.awaited.is_some() {
+            (state.awaited, state.lingers) = (None, true);
+        } else if is_settled && std::mem::take(&mut state.lingers) {
+            state.awaited = Some(Instant::now());
+        }
     }
 
     /// Ends when a request was awaited for so long.
@@ -261,5 +278,30 @@ mod tests {
         talk.too_long(patience).await;
         answer.await.unwrap();
         assert_eq!(begun.elapsed(), patience + patience * 7 / 2 + patience);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_still_takes_an_answer_is_not_one_who_asks_nothing() {
+        let patience = Duration::from_secs(10);
+        let (talk, begun) = (Talk::new(), Instant::now());
+        talk.settled(true);
+        talk.settled(false);
+        let other = talk.clone();
+        let taking = tokio::spawn(async move {
+            for _ in 0..7 {
+                sleep(patience / 2).await;
+                other.settled(false);
+            }
+            other.settled(true);
+            other.settled(true);
+        });
+        talk.too_long(patience).await;
+        taking.await.unwrap();
+        assert_eq!(begun.elapsed(), patience * 7 / 2 + patience);
+        // A request that begins is waited for no longer, however that ended.
+        talk.settled(false);
+        talk.begin(false);
+        talk.settled(true);
+        assert!(tokio::time::timeout(patience * 3, talk.too_long(patience)).await.is_err());
     }
 }

@@ -200,8 +200,8 @@ impl Talking {
     }
 
     /// Nothing more is written for now.
-    fn settle(&mut self) {
-        self.rest.settle(&mut Context::from_waker(&self.waker));
+    fn settle(&mut self) -> bool {
+        self.rest.settle(&mut Context::from_waker(&self.waker))
     }
 
     fn queued(&self) -> usize {
@@ -275,14 +275,42 @@ fn what_is_flushed_goes_out_when_the_connection_has_come_to_rest() {
 }
 
 #[test]
-fn what_cannot_be_sent_at_rest_is_told_to_who_writes_next() {
+fn what_fails_at_rest_is_told_to_who_comes_next() {
+    for next in 0..4 {
+        let mut talking = Talking::new(&NEW);
+        talking.write(&[b"hello"]).unwrap().unwrap();
+        talking.flush().unwrap().unwrap();
+        talking.wire.ends().is_broken = true;
+        talking.settle();
+        assert_eq!(talking.woken(), 1, "it is polled once more");
+        let told = match next {
+            0 => talking.flush().map(drop_ok),
+            1 => talking.read().map(drop_ok),
+            2 => talking.write(&[b"more"]).map(drop_ok),
+            _ => talking.poll(Sealed::poll_shutdown).map(drop_ok),
+        };
+        assert_eq!(told.unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe, "{next}");
+    }
+}
+
+fn drop_ok<T>(result: io::Result<T>) -> io::Result<()> {
+    result.map(drop)
+}
+
+#[test]
+fn what_the_socket_does_not_take_is_not_said_to_be_sent() {
     let mut talking = Talking::new(&NEW);
-    talking.write(&[b"hello"]).unwrap().unwrap();
+    assert!(talking.settle(), "nothing was written");
+    talking.write(&[&pattern(1000)]).unwrap().unwrap();
     talking.flush().unwrap().unwrap();
-    talking.wire.ends().is_broken = true;
-    talking.settle();
-    assert_eq!(talking.woken(), 1, "it is polled once more");
-    assert_eq!(talking.poll(Sealed::poll_shutdown).unwrap().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    talking.wire.ends().room = 500;
+    assert!(!talking.settle());
+    talking.flush().unwrap().unwrap();
+    assert!(!talking.settle(), "a second flush changes nothing");
+    talking.wire.ends().room = 5000;
+    assert!(talking.settle());
+    talking.receive();
+    assert_eq!(talking.got.len(), 1000);
 }
 
 #[test]
@@ -433,7 +461,9 @@ proptest! {
                     let _is_done = talking.flush().transpose().unwrap();
                 }
                 Deed::Read => prop_assert!(talking.read().is_none()),
-                Deed::Settle => talking.settle(),
+                Deed::Settle => {
+                    let _all = talking.settle();
+                }
                 Deed::Room(room, at_once) => {
                     talking.wire.ends().room = room;
                     talking.wire.ends().at_once = at_once;
