@@ -7,6 +7,8 @@
 //!
 //! How much of a connection waits here is for [`super::batch`] to say; beyond that nothing is taken.
 //!
+//! What waits when a connection is dropped is lost with it; who drops one before it was shut down cuts an answer anyway.
+//!
 //! Left to others: handshakes ([`super::tls`]), clients that take nothing ([`super::stall`]), and TLS itself (rustls).
 
 use std::io::{self, BufRead as _, IoSlice, Read, Write};
@@ -81,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sealed<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Rest<S> {
-    /// Nothing more is written for now: what waits is sent, as far as the socket takes it. Whether all that was flushed is sent.
+    /// Nothing more is written for now: what waits is sent, as far as the socket takes it. Whether nothing waits.
     ///
     /// A failure is told to who reads or writes next, which is asked for.
     pub(super) fn settle(&self, cx: &mut Context<'_>) -> bool {
@@ -94,7 +96,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rest<S> {
             inner.failed = Some(error);
             cx.waker().wake_by_ref();
         }
-        !inner.owes_flush
+        if inner.failed.is_some() {
+            return true;
+        }
+        let is_settled = !inner.owes_flush && inner.waiting() == 0;
+        if is_settled {
+            // Most connections are idle most of the time.
+            inner.tail = Vec::new();
+        }
+        is_settled
     }
 }
 

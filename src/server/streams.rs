@@ -10,6 +10,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
@@ -119,8 +121,10 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         let patience = self.patience;
         let waiting = Arc::new(Waiting::default());
         let answer = Box::pin(async move {
+            // One that panics ends alone, as a task of its own would; the panic itself is reported by the hook.
+            let answer = AssertUnwindSafe(answer).catch_unwind();
             tokio::select! {
-                () = WAITING.scope(Arc::clone(&waiting), answer) => {}
+                _ = WAITING.scope(Arc::clone(&waiting), answer) => {}
                 () = waiting.too_long(patience) => {
                     tracing::debug!(?patience, "a client took nothing of an answer, which is ended");
                 }

@@ -57,8 +57,9 @@ struct Table {
     kept: LruCache<Digest, Arc<BlobFile>>,
 }
 
-/// How many files are kept open, where the process may have that many many times over.
-const KEPT: usize = 16_384;
+/// How many files are kept open, where the process may have that many many times over. All of them are closed before anything
+/// is evicted, which takes some milliseconds.
+const KEPT: usize = 8192;
 
 impl BlobFile {
     pub(super) fn new(file: Box<dyn DiskFile>, size: u64, sealed: bool) -> Self {

@@ -40,7 +40,10 @@ impl Driver {
         let mut turns = self.fills.turns.clone();
         let mut is_cut_off = false;
         loop {
+            let took_more = crew.takes_more();
             let look_at = crew.look();
+            // Nothing else says that it is time for more.
+            plan_anew |= crew.takes_more() != took_more;
             is_cut_off = self.note_cut_off(crew, is_cut_off);
             if plan_anew && !is_cut_off && !unread.is_over(&self.fill, policy) {
                 planned_at = present.borrow().present.total();

@@ -100,7 +100,7 @@ fn write(core: &Core, index: &mut Option<Index>, work: &Work) -> Result<(), Inde
     match index {
         Some(index) if index.is_at(&*core.disk, &core.layout.index()) => {
             let batch = Batch::of(&core.state().model, &work.dirty);
-            index.write(&batch)
+            index.write(&batch.in_order())
         }
         gone => {
             *gone = None;
@@ -122,7 +122,7 @@ fn renew(core: &Core) -> Result<Index, IndexError> {
     core.remake_directories().map_err(IndexError::Io)?;
     let index = Index::open(&*core.disk, &temporary, Access::Fresh)?;
     let batch = Batch::everything(&core.state().model);
-    index.write(&batch)?;
+    index.write(&batch.in_order())?;
     core.disk
         .rename(&temporary, &path)
         .and_then(|()| core.disk.sync_dir(core.layout.root()))

@@ -44,6 +44,9 @@ pub(super) fn read(database: &Database) -> Result<Option<Model>, IndexError> {
     Ok(Some(load(&read)?))
 }
 
+/// For how many rows room is made before they come. What the file says of itself may be damaged like anything else in it.
+const MOST_EXPECTED: usize = 4 << 20;
+
 /// Reads all tables. Rows that do not make sense are left out: what they stood for is found on the disk, or asked again.
 fn load(read: &ReadTransaction) -> Result<Model, redb::Error> {
     let mut model = Model::new();
@@ -54,7 +57,7 @@ fn load(read: &ReadTransaction) -> Result<Model, redb::Error> {
             model.names.restore(id.value(), upstream, repository);
         }
     }
-    let count = |rows: u64| usize::try_from(rows).unwrap_or(0);
+    let count = |rows: u64| usize::try_from(rows).map_or(MOST_EXPECTED, |rows| rows.min(MOST_EXPECTED));
     let blobs = read.open_table(tables::BLOBS)?.len()?;
     let manifests = read.open_table(tables::MANIFESTS)?.len()?;
     model.expect(count(blobs), count(manifests));
@@ -62,7 +65,8 @@ fn load(read: &ReadTransaction) -> Result<Model, redb::Error> {
         let (parts, came) = sync_channel(PARTS);
         let model = &mut model;
         // Not the other way round: the pages of the file would then be in memory once for each of the two.
-        let entering = scope.spawn(move || enter(model, &came));
+        let entering = thread::Builder::new().name("store-index-rows".to_owned());
+        let entering = entering.spawn_scoped(scope, move || enter(model, &came)).map_err(redb::Error::Io)?;
         let read = read_content(read, &parts);
         drop(parts);
         entering.join().unwrap_or_else(|panic| resume_unwind(panic));

@@ -192,12 +192,21 @@ impl Batch {
         Self {
             repositories: repositories.collect(),
             bindings: bindings.collect(),
-            members: in_order(members),
-            manifests: in_order(manifests),
-            blobs: in_order(blobs),
-            access: in_order(access),
+            members: members.collect(),
+            manifests: manifests.collect(),
+            blobs: blobs.collect(),
+            access: access.collect(),
             history: history.collect(),
         }
+    }
+
+    /// The same in the order of the file, in which many rows are written much faster. Nobody should wait for this.
+    pub(super) fn in_order(mut self) -> Self {
+        sort(&mut self.members);
+        sort(&mut self.manifests);
+        sort(&mut self.blobs);
+        sort(&mut self.access);
+        self
     }
 
     /// The rows of all there is, for a new index.
@@ -227,11 +236,8 @@ impl Batch {
     }
 }
 
-/// Rows in the order of the file, in which many of them are written much faster.
-fn in_order<K: Ord, V>(rows: impl Iterator<Item = (K, Option<V>)>) -> Rows<K, V> {
-    let mut rows: Rows<K, V> = rows.collect();
+fn sort<K: Ord, V>(rows: &mut Rows<K, V>) {
     rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-    rows
 }
 
 /// redb's storage, over the store's seam.

@@ -99,7 +99,7 @@ fn artifact_type(manifest: &Manifest) -> Option<String> {
         let config = manifest.config.as_ref().map(|config| &config.media_type);
         config.filter(|config| !config.is_empty() && !OF_IMAGES.contains(&config.as_str())).cloned()
     };
-    manifest.artifact_type.clone().or_else(by_config)
+    manifest.artifact_type.clone().filter(|kind| !kind.is_empty()).or_else(by_config)
 }
 
 impl From<&Descriptor> for Link {
@@ -175,6 +175,8 @@ mod tests {
                 Some("application/vnd.cncf.helm.config.v1+json"),
             ),
             ("application/vnd.oci.empty.v1+json", r#","artifactType":"x/y""#, Some("x/y")),
+            // The index keeps what is empty as what is not there, so it has to be the same before a restart.
+            ("application/vnd.oci.image.config.v1+json", r#","artifactType":"""#, None),
         ] {
             assert_eq!(graph(config, "l", more).artifact_type.as_deref(), expected, "{config}");
         }
