@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// What everybody may have, in bytes.
-pub(super) const LEAST: usize = 64 * 1024;
+pub(super) const LEAST: usize = 16 * 1024;
 
 /// The largest batch, in bytes. Twice as much is dearer again: it does not stay in the processor's caches.
 pub(super) const MOST: usize = 256 * 1024;
 
 /// How many connections may have that at a time.
-const PLACES: usize = 128;
+const PLACES: usize = 48;
 
 /// After so many bytes a client's pace is its own, and not that of the buffers of the systems between.
-const PROVEN_AFTER: u64 = 4 << 20;
+const PROVEN_AFTER: u64 = 1 << 20;
 
 /// Who takes longer than this for [`MOST`] is slow.
 const SLOW: Duration = Duration::from_millis(100);
