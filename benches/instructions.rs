@@ -142,7 +142,9 @@ impl Server {
         command.env("TOKIO_WORKER_THREADS", "1");
         command.arg(env!("CARGO_BIN_EXE_roadstead")).arg("serve").arg("--config").arg(&self.config);
         let mut process = Process::start(&mut command, &log);
-        process.await_port(self.address, &log);
+        for listener in [self.address, self.tls] {
+            process.await_port(listener, &log);
+        }
         let (address, speaks) = match load.way {
             Way::Plain => (self.address, Speaks::Plain),
             Way::One => (self.tls, Speaks::One(&self.authority)),
