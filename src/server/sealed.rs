@@ -99,7 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Rest<S> {
         if inner.failed.is_some() {
             return true;
         }
-        let is_settled = !inner.owes_flush && inner.waiting() == 0;
+        // How much waits is known only nearly; whether anything does is not to be guessed.
+        let is_settled = !inner.owes_flush && inner.tail.is_empty() && !inner.session.wants_write();
         if is_settled {
             // Most connections are idle most of the time.
             inner.tail = Vec::new();
