@@ -13,6 +13,8 @@
 #![allow(clippy::unwrap_used, reason = "in a benchmark, what cannot go on should stop with a trace")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tables and progress are what this is for")]
 
+#[path = "beside/apart.rs"]
+mod apart;
 #[path = "beside/clients/mod.rs"]
 mod clients;
 #[path = "beside/content.rs"]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     if let Some(role) = copy::Role::of_arguments() {
         role.play();
     }
+    apart::enter();
     plan::raise_limit_of_files();
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::of_environment(folder.path());

@@ -7,6 +7,7 @@
 //! | `ROADSTEAD_BENCH_SECONDS` | how long each load takes, a round and a server | 2 | 1 |
 //! | `ROADSTEAD_BENCH_BINARY` | the roadstead that is measured | the one of this build | |
 //! | `ROADSTEAD_BENCH_AGAINST` | another one, measured beside it | none | |
+//! | `ROADSTEAD_BENCH_CONGESTION` | the congestion control that is measured over; `system`: as the machine has it | `cubic` | |
 //! | `ROADSTEAD_BENCH_NAME` | how the files with the results are called | the version | |
 //! | `ROADSTEAD_BENCH_MINUTES` | how long the row `hour` takes | 60 | 1 |
 //! | `TMPDIR` | where content and stores are, 6 GB at the most | `/tmp` | |
@@ -173,7 +174,7 @@ fn measured(binary: Option<&Path>) -> String {
 }
 
 /// What the environment says; nothing is as if it did not.
-fn said(name: &str) -> Option<String> {
+pub(crate) fn said(name: &str) -> Option<String> {
     env::var(format!("ROADSTEAD_BENCH_{name}")).ok().filter(|text| !text.is_empty())
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::apart::congestion;
 use crate::picture::picture;
 use crate::plan::Bench;
 use crate::servers::find;
@@ -116,11 +117,13 @@ pub(crate) fn machine() -> String {
     let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
     let gibibytes = memory.and_then(|kb| kb.parse::<f64>().ok()).unwrap_or_default() / f64::from(1 << 20);
     format!(
-        "{} cores of {}, {gibibytes:.0} GiB, Linux {}; {}; client and servers on the same machine, over loopback",
+        "{} cores of {}, {gibibytes:.0} GiB, Linux {}; {}; client and servers on the same machine, over loopback, with the \
+         congestion control {}",
         std::thread::available_parallelism().map_or(0, usize::from),
         model.map_or("an unknown processor", |(_, name)| name),
         read("/proc/sys/kernel/osrelease").trim(),
         versions(),
+        congestion(),
     )
 }
 

@@ -6,8 +6,8 @@
 //! it was, and the tag's time is not over. Whatever changes, the long way decides anew; nobody has to say what a change was
 //! about.
 //!
-//! Kept is only what the memory tier has too, and only small manifests, so that this adds little to its budget. Full sets
-//! give up their entries in turn: what is lost here costs the long way once.
+//! Kept is only what the memory tier has too, and only small manifests, so that this adds little to its budget. What shares a
+//! full place is given up in turn: what is lost here costs the long way once.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -22,10 +22,13 @@ use super::site::{Mirror, Site, Sites, Target};
 const LARGEST: usize = 16 << 10;
 
 /// How many answers share a place.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
+
+/// How many bytes of manifests they may have together.
+const OF_A_SET: usize = 2 * LARGEST;
 
 /// How many places there are at the most.
-const MOST_SETS: u64 = 512;
+const MOST_SETS: u64 = 1024;
 
 /// What an answer was decided from, as far as that changes by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl Answer {
 impl Ready {
     /// Nothing yet. All together may take no more than this.
     pub(super) fn new(max_bytes: u64) -> Self {
-        let sets = (max_bytes / (WAYS * LARGEST) as u64).min(MOST_SETS);
+        let sets = (max_bytes / OF_A_SET as u64).min(MOST_SETS);
         Self { sets: (0..sets).map(|_| Mutex::default()).collect() }
     }
 
@@ -114,11 +117,36 @@ impl Ready {
         let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
         let known =
             set.answers.iter().position(|kept| kept.as_ref().is_some_and(|kept| kept.is_of(target, tag)));
-        let place = known.unwrap_or_else(|| {
-            set.next = (set.next + 1) % WAYS;
-            set.next
-        });
-        set.answers[place] = Some(Arc::new(answer));
+        let given_up = set.put(known, Arc::new(answer));
+        drop(set);
+        drop(given_up);
+    }
+}
+
+impl Set {
+    /// Keeps an answer in the place of its former one, or in an empty one, or in that of the one whose turn it is to go; others
+    /// go in turn until there is room for its bytes. Those that go.
+    fn put(&mut self, known: Option<usize>, answer: Arc<Answer>) -> Vec<Arc<Answer>> {
+        debug_assert!(answer.manifest.bytes.len() <= OF_A_SET, "one alone has room");
+        let empty = || self.answers.iter().position(Option::is_none);
+        let place = known.or_else(empty).unwrap_or_else(|| self.turn());
+        let mut given_up: Vec<Arc<Answer>> = self.answers[place].replace(answer).into_iter().collect();
+        while self.bytes() > OF_A_SET {
+            let next = self.turn();
+            if next != place {
+                given_up.extend(self.answers[next].take());
+            }
+        }
+        given_up
+    }
+
+    fn turn(&mut self) -> usize {
+        self.next = (self.next + 1) % WAYS;
+        self.next
+    }
+
+    fn bytes(&self) -> usize {
+        self.answers.iter().flatten().map(|answer| answer.manifest.bytes.len()).sum()
     }
 }
 
@@ -194,5 +222,62 @@ impl Mirror {
                 Answer { site, repository, tag: tag.clone(), as_of, fresh, manifest: manifest.clone() };
             self.answers().put(target, tag, answer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::oci::{Algorithm, Digest};
+
+    fn answer(len: usize) -> Arc<Answer> {
+        let bytes = Bytes::from(vec![0; len]);
+        let manifest = ManifestAnswer {
+            digest: Digest::of(Algorithm::Sha256, &bytes),
+            media_type: "application/json".into(),
+            bytes,
+        };
+        Arc::new(Answer {
+            site: Weak::new(),
+            repository: "library/a".parse().unwrap(),
+            tag: "1".parse().unwrap(),
+            as_of: AsOf { store: 0, recent: 0 },
+            fresh: Fresh::Always,
+            manifest,
+        })
+    }
+
+    #[test]
+    fn answers_that_share_a_place_have_a_number_and_a_size_at_the_most() {
+        for (sizes, kept, why) in [
+            (&[100; WAYS][..], WAYS, "as many as there are ways"),
+            (&[100; WAYS + 3], WAYS, "then one goes for each that comes"),
+            (&[LARGEST; 2], 2, "as much as there may be"),
+            (&[LARGEST; 5], 2, "then as many go as make room"),
+            (&[LARGEST, 1, LARGEST], 2, "those go whose turn it is"),
+            (&[1, 1, 1, LARGEST, LARGEST], 2, "all that are in the way"),
+        ] {
+            let mut set = Set::default();
+            let mut gone = 0;
+            for len in sizes {
+                gone += set.put(None, answer(*len)).len();
+                assert!(set.bytes() <= OF_A_SET, "{why}");
+                let last = set.answers.iter().flatten().any(|kept| kept.manifest.bytes.len() == *len);
+                assert!(last, "{why}: what came last is there");
+            }
+            let left = set.answers.iter().flatten().count();
+            assert_eq!((left, gone), (kept, sizes.len() - kept), "{why}");
+        }
+    }
+
+    #[test]
+    fn an_answer_takes_the_place_of_its_former_one() {
+        let mut set = Set::default();
+        set.put(None, answer(7));
+        let place = set.answers.iter().position(Option::is_some);
+        assert_eq!(set.put(place, answer(9)).len(), 1);
+        assert_eq!((set.bytes(), set.answers.iter().flatten().count()), (9, 1));
     }
 }

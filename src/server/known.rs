@@ -36,7 +36,10 @@ use crate::telemetry::Metrics;
 
 /// How many heads are known, in parts that are locked each for itself.
 const PARTS: usize = 8;
-const OF_A_PART: NonZeroUsize = NonZeroUsize::new(256).expect("more than none");
+const OF_A_PART: NonZeroUsize = NonZeroUsize::new(1024).expect("more than none");
+
+/// How many bytes the manifests of a part have together at the most.
+const BYTES_OF_A_PART: usize = 4 << 20;
 
 /// Headers that make a request more than plain.
 const NOT_PLAIN: [HeaderName; 10] = [
@@ -55,7 +58,15 @@ const NOT_PLAIN: [HeaderName; 10] = [
 /// Heads that are known.
 #[derive(Debug)]
 pub(super) struct KnownHeads {
-    parts: [Mutex<LruCache<Bytes, Arc<Known>>>; PARTS],
+    parts: [Mutex<Part<Arc<Known>>>; PARTS],
+}
+
+/// What is kept by heads, each with the length of its manifest.
+#[derive(Debug)]
+struct Part<T> {
+    heads: LruCache<Bytes, (T, usize)>,
+    /// How many bytes their manifests have.
+    bytes: usize,
 }
 
 /// What is answered to a head.
@@ -73,10 +84,10 @@ pub(super) struct Known {
 
 impl KnownHeads {
     pub(super) fn new() -> Self {
-        Self { parts: std::array::from_fn(|_| Mutex::new(LruCache::new(OF_A_PART))) }
+        Self { parts: std::array::from_fn(|_| Mutex::new(Part::new())) }
     }
 
-    fn part(&self, head: &[u8]) -> &Mutex<LruCache<Bytes, Arc<Known>>> {
+    fn part(&self, head: &[u8]) -> &Mutex<Part<Arc<Known>>> {
         let mut hasher = DefaultHasher::new();
         hasher.write(head);
         &self.parts[usize::from(hasher.finish().to_le_bytes()[0]) % PARTS]
@@ -84,7 +95,7 @@ impl KnownHeads {
 
     /// What is known of a head.
     pub(super) fn get(&self, head: &[u8]) -> Option<Arc<Known>> {
-        self.part(head).lock().unwrap_or_else(PoisonError::into_inner).get(head).cloned()
+        self.part(head).lock().unwrap_or_else(PoisonError::into_inner).get(head)
     }
 
     /// Remembers what a head means, by what is answered to it now, if that is plain.
@@ -129,7 +140,38 @@ impl KnownHeads {
             has_body: asked.method == Method::GET,
         };
         let head = verbatim.0.clone();
-        self.part(&head).lock().unwrap_or_else(PoisonError::into_inner).put(head, Arc::new(known));
+        let len = known.manifest.manifest().bytes.len();
+        let gone =
+            self.part(&head).lock().unwrap_or_else(PoisonError::into_inner).put(head, Arc::new(known), len);
+        drop(gone);
+    }
+}
+
+impl<T: Clone> Part<T> {
+    fn new() -> Self {
+        Self { heads: LruCache::new(OF_A_PART), bytes: 0 }
+    }
+
+    fn get(&mut self, head: &[u8]) -> Option<T> {
+        self.heads.get(head).map(|(kept, _)| kept.clone())
+    }
+
+    /// Keeps what is answered to a head, with a manifest of `len` bytes. What was not asked for the longest time goes, and is
+    /// returned.
+    fn put(&mut self, head: Bytes, known: T, len: usize) -> Vec<T> {
+        self.bytes += len;
+        let mut given_up = Vec::new();
+        let mut gone = self.heads.push(head, (known, len));
+        loop {
+            if let Some((_, (known, len))) = gone {
+                self.bytes -= len;
+                given_up.push(known);
+            }
+            if self.bytes <= BYTES_OF_A_PART {
+                return given_up;
+            }
+            gone = self.heads.pop_lru();
+        }
     }
 }
 
@@ -209,6 +251,31 @@ mod tests {
                 assert_eq!(date(UNIX_EPOCH + std::time::Duration::from_secs(seconds)), text.as_bytes());
             }
         }
+    }
+
+    #[test]
+    fn heads_have_a_number_and_a_size_at_the_most_and_go_by_when_they_were_asked_for() {
+        let head = |n: usize| Bytes::from(n.to_string());
+        let many = OF_A_PART.get();
+        for (lens, kept, why) in [
+            (vec![1; many + 3], many, "so many and no more"),
+            (vec![BYTES_OF_A_PART / 4; 6], 4, "so much and no more"),
+            (vec![1, 1, BYTES_OF_A_PART], 1, "one takes the room of all"),
+            (vec![], 0, "none"),
+        ] {
+            let mut part = Part::new();
+            let mut gone = Vec::new();
+            for (n, len) in lens.iter().enumerate() {
+                gone.extend(part.put(head(n), n, *len));
+            }
+            let first = lens.len() - kept;
+            assert_eq!(gone, (0..first).collect::<Vec<_>>(), "{why}");
+            assert_eq!(part.bytes, lens[first..].iter().sum::<usize>(), "{why}");
+            assert!((first..lens.len()).all(|n| part.get(&head(n)) == Some(n)), "{why}");
+        }
+        let mut part = Part::new();
+        part.put(head(1), 1, 10);
+        assert_eq!((part.put(head(1), 2, 7), part.bytes), (vec![1], 7), "the same again takes its place");
     }
 
     #[test]

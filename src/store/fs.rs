@@ -6,11 +6,13 @@
 //! [`Disk::sync_dir`] of its directory did.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::io::{Errno, pwritev};
 
 /// A file system, as far as the store needs one.
 pub trait Disk: Send + Sync + std::fmt::Debug {
@@ -36,6 +38,16 @@ pub trait DiskFile: Send + Sync + std::fmt::Debug {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `buf` at a position.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes all of these at a position, one behind the other. The system keeps what is written by one call in large
+    /// pieces of its memory, which are cheaper to make, to sync and to send than many small ones.
+    fn write_run_at(&self, run: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        for bytes in run {
+            self.write_at(bytes, at)?;
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
     /// Makes what was written durable, with the length.
     fn sync(&self) -> io::Result<()>;
     /// Cuts or extends the file; new bytes are zeros that take no space.
@@ -166,6 +178,9 @@ impl Disk for RealDisk {
     }
 }
 
+/// How many slices one call takes (`IOV_MAX` of Linux).
+const AT_ONCE: usize = 1024;
+
 #[derive(Debug)]
 struct RealFile(File);
 
@@ -181,6 +196,26 @@ impl DiskFile for RealFile {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(buf, offset)
+    }
+
+    fn write_run_at(&self, run: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        let mut run = run.to_vec();
+        let mut left = &mut run[..];
+        // What is empty is passed over, so that nothing written means nothing taken.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match pwritev(&self.0, &left[..left.len().min(AT_ONCE)], at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    IoSlice::advance_slices(&mut left, written);
+                    at += written as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -311,6 +346,28 @@ mod tests {
         assert!(!second.try_lock().unwrap());
         drop(first);
         assert!(second.try_lock().unwrap());
+    }
+
+    #[test]
+    fn a_run_is_written_as_its_parts_would_be_however_many_there_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealDisk.open(&dir.path().join("a"), Access::Fresh).unwrap();
+        let all: Vec<u8> = (0..5_000_u32).map(|at| (at % 251) as u8).collect();
+        for parts in [&[5_000][..], &[0, 1, 0, 4_999, 0], &[1; 5_000], &[0, 0], &[]] {
+            file.set_len(0).unwrap();
+            let mut left = &all[..];
+            let cut = |len: &usize| {
+                let (part, rest) = left.split_at(*len);
+                left = rest;
+                IoSlice::new(part)
+            };
+            let run: Vec<IoSlice<'_>> = parts.iter().map(cut).collect();
+            file.write_run_at(&run, 7).unwrap();
+            let len: usize = parts.iter().sum();
+            let mut found = vec![1; len];
+            read_exact_at(&*file, &mut found, 7).unwrap();
+            assert_eq!(found, all[..len], "{parts:?}");
+        }
     }
 
     #[test]

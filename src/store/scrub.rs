@@ -145,6 +145,8 @@ impl<'a> Reader<'a> {
             [Tree::Manifests, Tree::Blobs].into_iter().flat_map(|tree| ALGORITHMS.map(|with| (tree, with)))
         {
             let shelf = self.core.layout.tree(tree, algorithm).join(format!("{place:02x}"));
+            // Where all is due again at once, and nothing is here to be read, nobody else asks whether to go on.
+            self.core.rest(Duration::ZERO)?;
             // A shelf that cannot be listed is nothing that a scrub could help with.
             let entries = self.core.disk.list(&shelf).unwrap_or_default();
             for digest in entries.iter().filter_map(|entry| parse_hex(algorithm, &entry.name)) {

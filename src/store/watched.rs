@@ -5,7 +5,7 @@ use super::fs::{Access, Disk, DiskFile, Entry, Meta, Space, TEMPORARY};
 use super::health::{Health, Kind};
 use super::layout::is_index;
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,6 +126,10 @@ impl DiskFile for WatchedFile {
         note(&self.health, self.kind, "write", &self.path, || self.file.write_at(buf, offset))
     }
 
+    fn write_run_at(&self, run: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        note(&self.health, self.kind, "write", &self.path, || self.file.write_run_at(run, offset))
+    }
+
     fn sync(&self) -> io::Result<()> {
         note(&self.health, Kind::Syncs, "sync a file", &self.path, || self.file.sync())
     }
@@ -166,6 +170,10 @@ impl DiskFile for ReadFile {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_at(buf, offset)
+    }
+
+    fn write_run_at(&self, run: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.file.write_run_at(run, offset)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -13,7 +13,7 @@ use crate::clients::{Connection, pull};
 use crate::content::Sizes;
 use crate::origin::{Line, Registry};
 use crate::plan::Bench;
-use crate::servers::{Roadstead, STATIC};
+use crate::servers::{Roadstead, STATIC, Server};
 use crate::table::{OWN, Row, compared};
 
 /// How many join.
@@ -39,7 +39,8 @@ pub(super) fn measure(bench: &Bench, folder: &Path) -> Row {
     row.note(&format!(
         "CPU: {JOINS} clients join a fill at {} MB/s; counted is what the mirror took for all of them beyond the same fill with \
          one client, for what they got. GB/s: {READERS} clients ask for the first {} MiB of a blob whose fill has come that \
-         far and goes on, again and again. nginx sends files that are there, to as many clients.",
+         far and goes on, again and again. nginx sends files that are there, to as many clients; while its GB/s are taken the \
+         same fill goes on in a mirror beside it, so that both share the machine with one.",
         LINK / 1_000_000,
         front >> 20
     ));
@@ -50,14 +51,19 @@ pub(super) fn measure(bench: &Bench, folder: &Path) -> Row {
     of_nginx(JOINS, Duration::ZERO);
     for round in 0..bench.rounds {
         bench.say(&format!("round {}, nginx", round + 1));
-        let rate = of_nginx(READERS, bench.span).rate() / 1e9;
+        let rate = beside_fill(&bench.builds[0], folder, &long, front, |_| {
+            of_nginx(READERS, bench.span).rate() / 1e9
+        });
         let (load, busy) = nginx.busy_in(|| of_nginx(JOINS, bench.span));
         row.add(STATIC, &[rate, busy / (load.amount as f64 / 1e9)]);
         for build in &bench.builds {
             bench.say(&format!("round {}, {}", round + 1, build.0));
             let [alone, together] = [1, 1 + JOINS].map(|clients| fill(build, folder, &origin, clients, size));
             let each = (together - alone) / (size * JOINS as u64) as f64 * 1e9;
-            row.add(build.0, &[read_front(build, folder, &long, front, bench.span) / 1e9, each]);
+            let rate = beside_fill(build, folder, &long, front, |mirror| {
+                read_front(mirror, &long.path(0), front, bench.span) / 1e9
+            });
+            row.add(build.0, &[rate, each]);
         }
     }
     row.at_most_of("joins: CPU per GB", 1, OWN, STATIC, 1.0);
@@ -85,33 +91,38 @@ fn fill(build: &(&'static str, PathBuf), folder: &Path, origin: &Registry, clien
     busy
 }
 
-/// How many bytes a second those get who read the front of a blob that is on its way.
-fn read_front(
+/// What is measured while a mirror fills a blob, whose front is there.
+fn beside_fill(
     build: &(&'static str, PathBuf),
     folder: &Path,
     origin: &Registry,
     front: u64,
-    span: Duration,
+    measure: impl FnOnce(&Server) -> f64,
 ) -> f64 {
     let of_it = tempfile::tempdir_in(folder).unwrap();
     let mirror = Roadstead::new(build, of_it.path(), origin.address()).start();
-    let (path, amount) = (origin.path(0), AtomicU64::new(0));
     // It begins the fill, and leaves; the fill goes on.
-    Plain::to(mirror.address).front(&path, front);
+    Plain::to(mirror.address).front(&origin.path(0), front);
     let sent = origin.sent();
+    let measured = measure(&mirror);
+    assert!(origin.sent() > sent, "the fill went on meanwhile");
+    measured
+}
+
+/// How many bytes a second those get who read the front of a blob that is on its way.
+fn read_front(mirror: &Server, path: &str, front: u64, span: Duration) -> f64 {
+    let amount = AtomicU64::new(0);
     let begun = Instant::now();
     thread::scope(|scope| {
         for _ in 0..READERS {
             scope.spawn(|| {
                 let mut connection = Plain::to(mirror.address);
                 while begun.elapsed() < span {
-                    connection.front(&path, front);
+                    connection.front(path, front);
                     amount.fetch_add(front, Ordering::Relaxed);
                 }
             });
         }
     });
-    let took = begun.elapsed().as_secs_f64();
-    assert!(origin.sent() > sent, "the fill went on while it was read");
-    amount.into_inner() as f64 / took
+    amount.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()
 }

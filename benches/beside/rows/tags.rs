@@ -21,14 +21,9 @@ pub(super) fn plain(bench: &Bench, folder: &Path) -> Row {
     row
 }
 
-/// More of them than answers are kept prepared for.
+/// More of them.
 pub(super) fn many(bench: &Bench, folder: &Path) -> Row {
-    let mut row = measure(bench, folder, "tags-many", bench.size(20, 4096, 4096), false);
-    row.note(
-        "The mirror keeps 2,048 answers prepared; asked for one tag after the other, none of these is among them, and each \
-         is answered the long way. nginx keeps all of the files open.",
-    );
-    row
+    measure(bench, folder, "tags-many", bench.size(20, 4096, 4096), false)
 }
 
 /// Over TLS, by HTTP/1.1: wrk speaks no other.

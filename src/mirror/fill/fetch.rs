@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use crate::oci::Digest;
@@ -23,6 +24,10 @@ use super::retry::Budget;
 use super::sink::Sink;
 use super::source::Source;
 use super::table::Fill;
+
+/// Pieces of a transfer go to the disk no closer together than this, unless there is enough for one. Each costs threads that are
+/// woken, and a place of its own in the system's memory; a reader gets bytes later by so much, and at the most by twice that.
+const MOMENT: Duration = Duration::from_millis(5);
 
 /// What all transfers of one generation of a fill share.
 pub(super) struct Work {
@@ -189,8 +194,8 @@ impl Order {
             .map(Box::new)
     }
 
-    /// Moves bytes until the range is there. While one piece is on its way to the disk the next is gathered; a disk that has
-    /// nothing to do gets what there is.
+    /// Moves bytes until the range is there. While one piece is on its way to the disk, and until a moment after it was handed
+    /// over, the next is gathered. The first goes at once, since somebody waits for it, and so does what is left at an end.
     async fn pump(
         &self,
         work: &Arc<Work>,
@@ -201,17 +206,29 @@ impl Order {
         let mut position = transfer.start;
         let mut gathered = Gathered::default();
         let mut writing: Option<Writing> = None;
+        let (mut due, mut has_come) = (Instant::now(), false);
+        let mut waiting = pin!(sleep_until(due));
         let ended = loop {
             if *at >= self.range.end {
                 break Ok(());
+            }
+            if writing.is_none() && !gathered.is_empty() {
+                let now = Instant::now();
+                if gathered.is_full() || now >= due {
+                    // Nothing may follow for long.
+                    let part = if has_come { Part::Aligned } else { Part::All };
+                    writing = land(work, &mut gathered, part);
+                    (due, has_come) = (now + MOMENT, false);
+                    waiting.as_mut().reset(due);
+                }
             }
             let arrived = tokio::select! {
                 biased;
                 landed = finish(work, &mut writing), if writing.is_some() => {
                     landed?;
-                    writing = land(work, &mut gathered, Part::Aligned);
                     continue;
                 }
+                () = &mut waiting, if writing.is_none() && !gathered.is_empty() => continue,
                 arrived = transfer.chunk(), if !gathered.is_full() => arrived,
             };
             let chunk = match arrived {
@@ -219,6 +236,7 @@ impl Order {
                 Ok(None) => break Err(Stopped::Broken(Cause::Cut)),
                 Err(cause) => break Err(Stopped::Broken(cause)),
             };
+            has_come = true;
             for (offset, bytes) in self.wanted(work, position, &chunk) {
                 if !gathered.goes_on_at(offset) {
                     finish(work, &mut writing).await?;
@@ -233,9 +251,6 @@ impl Order {
                 *at = reached;
                 // Progress, and not merely bytes: an upstream that begins at 0 each time and ends early has none.
                 budget.refill();
-            }
-            if writing.is_none() {
-                writing = land(work, &mut gathered, Part::Aligned);
             }
         };
         finish(work, &mut writing).await?;

@@ -1,8 +1,8 @@
 //! What has come of a transfer and waits until the disk is ready for it.
 //!
 //! A piece costs a thread that is woken, and the fill and its readers, who are told. So while one piece is on its way to the
-//! disk the next is gathered, and much of it ends where blocks do, so that few pages are written twice. A disk that has
-//! nothing to do gets what there is.
+//! disk the next is gathered, and much of it ends where blocks do, so that few pages are written twice and the system keeps
+//! them in large pieces of its memory, which are cheaper to send.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// two of them are about what a processor keeps at hand.
 const ENOUGH: u64 = 1 << 20;
 
-/// Large pieces end at a multiple of this.
+/// The smallest multiple that large pieces end at.
 const BLOCK: u64 = 64 << 10;
 
 /// Consecutive bytes.
@@ -35,6 +35,11 @@ impl Gathered {
     /// Whether no more should come before some of it goes.
     pub(super) fn is_full(&self) -> bool {
         self.len >= ENOUGH
+    }
+
+    /// Whether there is nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Whether bytes at this offset follow what is here.
@@ -76,9 +81,16 @@ impl Gathered {
     }
 }
 
-/// How many of `len` bytes at an offset are written at once.
+/// How many of `len` bytes at an offset are written at once: of two blocks and more, what ends at a multiple of the largest
+/// power of two that is no more than half of it. The system keeps a file in pieces of its memory that lie at multiples of
+/// their sizes, and makes them as large as what is written at once.
 fn aligned(offset: u64, len: u64) -> u64 {
-    if len < ENOUGH { len } else { (offset + len) / BLOCK * BLOCK - offset }
+    let half = (len / 2).min(ENOUGH);
+    if half < BLOCK {
+        return len;
+    }
+    let block = 1 << half.ilog2();
+    (offset + len) / block * block - offset
 }
 
 #[cfg(test)]
@@ -94,11 +106,14 @@ mod tests {
         for (offset, len, expected) in [
             (0, 0, 0),
             (0, 1, 1),
-            (5, ENOUGH - 1, ENOUGH - 1),
+            (3, 2 * BLOCK - 1, 2 * BLOCK - 1),
+            (3, 2 * BLOCK, 2 * BLOCK - 3),
+            (5, ENOUGH - 1, ENOUGH - 5),
             (0, ENOUGH, ENOUGH),
             (0, ENOUGH + 1, ENOUGH),
             (7, ENOUGH, ENOUGH - 7),
-            (BLOCK - 1, ENOUGH + BLOCK, ENOUGH + 1),
+            (BLOCK - 1, ENOUGH + BLOCK, ENOUGH - (BLOCK - 1)),
+            (1, 4 * ENOUGH + 5, 4 * ENOUGH - 1),
         ] {
             assert_eq!(aligned(offset, len), expected, "{len} at {offset}");
         }

@@ -73,12 +73,9 @@ impl Sink {
     /// # Errors
     /// What the disk said; nothing of this call is told to the readers then.
     pub(super) fn land(&self, offset: u64, chunks: &[Bytes]) -> io::Result<()> {
-        let mut at = offset;
-        for chunk in chunks {
-            self.file.write_at(chunk, at)?;
-            at += chunk.len() as u64;
-        }
-        self.progress.send_modify(|progress| progress.present.insert(offset..at));
+        self.file.write_run_at(chunks, offset)?;
+        let end = offset + chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        self.progress.send_modify(|progress| progress.present.insert(offset..end));
         self.hash_on(offset, chunks);
         Ok(())
     }

@@ -165,7 +165,8 @@ impl Client {
 }
 
 /// How long each of so many looks away: to wake one and have him send what came costs some 20 us here and as much where he
-/// is, and bytes come in pieces as small as 16 KiB. Few are woken for each piece; many take an eighth of a processor for it.
+/// is, and of each connection pieces come up to 200 times a second, or for each MiB. Few are woken for each piece; many take an
+/// eighth of a processor for it.
 fn pause(clients: usize) -> Duration {
     const EACH: Duration = Duration::from_micros(160);
     const LEAST: Duration = Duration::from_millis(1);

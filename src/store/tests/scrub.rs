@@ -242,6 +242,18 @@ fn the_page_cache_is_given_back_save_of_what_somebody_reads_or_has_read_lately()
 }
 
 #[test]
+fn a_store_ends_also_where_everything_is_always_due_to_be_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = scrubbed(dir.path(), Arc::new(RealDisk), Scrub { every: Duration::ZERO, ..OFTEN });
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(store);
+        tell.send(()).unwrap();
+    });
+    told.recv_timeout(Duration::from_secs(60)).expect("its threads end");
+}
+
+#[test]
 fn who_reads_a_blob_that_is_found_rotten_reads_on() {
     let dir = tempfile::tempdir().unwrap();
     let store = scrubbed(dir.path(), Arc::new(RealDisk), OFTEN);
