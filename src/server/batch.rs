@@ -88,8 +88,12 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    /// The places are the process's, and so one test at a time has them.
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
     #[test]
     fn a_batch_is_large_for_who_has_taken_much_and_quickly() {
+        let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let second = Duration::from_secs(1);
         for (before, ago, expected, why) in [
             (0, Duration::ZERO, LEAST, "nothing is known of who has just begun"),
@@ -113,6 +117,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_and_given_back() {
+        let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Other tests have some at the same time.
         let taken: Vec<Option<Place>> = (0..2 * PLACES).map(|_| Place::take()).collect();
         assert!(taken.iter().flatten().count() <= PLACES);

@@ -45,7 +45,9 @@ impl<B: Pieces> Body for Carried<B> {
         let Self { body, lane } = &mut *self;
         let Some(body) = body else { return Poll::Ready(None) };
         let Some(lane) = lane else { return Pin::new(body).poll_frame(cx) };
-        Poll::Ready(ready!(body.poll_sendable(cx)).map(|piece| {
+        let polled = body.poll_sendable(cx);
+        lane.tell_follows(matches!(&polled, Poll::Ready(Some(Ok(_)))) && !body.is_end_stream());
+        Poll::Ready(ready!(polled).map(|piece| {
             piece.map(|piece| {
                 Frame::data(match piece {
                     Piece::Bytes(bytes) => bytes,
@@ -67,6 +69,7 @@ impl<B: Pieces> Body for Carried<B> {
 impl<B: Pieces> Drop for Carried<B> {
     fn drop(&mut self) {
         if let (Some(body), Some(lane)) = (self.body.take(), &self.lane) {
+            lane.tell_follows(false);
             lane.wait(body);
         }
     }

@@ -82,6 +82,8 @@ struct Queue {
     next: usize,
     /// The body that these regions are the last of.
     waiting: Option<Box<dyn Waiting>>,
+    /// Whether the body that is being sent has more that can be had at once, as far as it has told.
+    follows: bool,
 }
 
 struct Region {
@@ -137,6 +139,16 @@ impl Lane {
         queue.next = mark + len;
         queue.regions.push_back(Region { span, mark });
         Bytes::from_static(&MARK[mark..mark + len])
+    }
+
+    /// Whether a body has more behind what it gave last. One that has to wait for it says so by asking for it in vain.
+    pub(super) fn tell_follows(&self, follows: bool) {
+        self.queue().follows = follows;
+    }
+
+    /// Whether there is more to come at once.
+    pub(super) fn follows(&self) -> bool {
+        self.queue().follows
     }
 
     /// A body that gives nothing any more. It is let go when its regions are sent, or will not be.

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_cork;
 use rustix::net::{SendFlags, send};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -104,6 +105,8 @@ pub(super) struct Transport<S> {
     gone: usize,
     /// Whether [`UNSENT`] is lifted.
     is_lifted: bool,
+    /// Whether the kernel keeps what fills no packet until more comes.
+    is_corked: bool,
     /// A file that could not be sent is looked at; the connection ends with what is found.
     examined: Option<JoinHandle<io::Error>>,
 }
@@ -120,6 +123,7 @@ impl<S: Socket> Transport<S> {
             waiting: false,
             gone: 0,
             is_lifted: false,
+            is_corked: false,
             examined: None,
         }
     }
@@ -176,6 +180,9 @@ impl<S: Socket> Transport<S> {
             return Poll::Pending;
         }
         self.lift(true);
+        if lane.follows() {
+            self.cork(true);
+        }
         let mut outgoing = Outgoing::new(slices, lane);
         let polled = loop {
             match self.socket.poll_writable(cx) {
@@ -217,6 +224,19 @@ impl<S: Socket> Transport<S> {
             self.is_lifted = lifted;
             // A file socket has no such limit.
             let _ = SockRef::from(&descriptor).set_tcp_notsent_lowat(if lifted { u32::MAX } else { UNSENT });
+        }
+    }
+
+    /// Has the kernel keep what fills no packet, or send it after all. Each call that sends a part of a file ends in such a rest,
+    /// and every one of these would be a packet of its own, with its answer and a client that is woken. It is sent when what was
+    /// written is flushed and nothing follows at once.
+    fn cork(&mut self, corked: bool) {
+        if self.is_corked != corked
+            && let Some(descriptor) = self.socket.descriptor()
+        {
+            self.is_corked = corked;
+            // A file socket has no packets.
+            let _ = set_tcp_cork(descriptor, corked);
         }
     }
 
@@ -292,6 +312,9 @@ impl<S: Socket> AsyncWrite for Transport<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // All was written, so there is nothing left on the lane.
         self.has_regions(&[])?;
+        if self.is_corked && !self.lane.as_ref().is_some_and(Lane::follows) {
+            self.cork(false);
+        }
         Pin::new(&mut self.socket).poll_flush(cx)
     }
 

