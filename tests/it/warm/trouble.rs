@@ -4,8 +4,8 @@ use roadstead::mirror::{Ledger, Verdict};
 
 use super::{lacks, named, warm, warm_tag, warming};
 use crate::support::images::{image, image_of, layer};
-use crate::support::soon;
 use crate::support::upstream::{on, status};
+use crate::support::{eventually, soon};
 use crate::world::{REPOSITORY, TAG, World};
 
 #[tokio::test]
@@ -62,8 +62,12 @@ async fn what_was_begun_before_a_restart_goes_on_where_it_was() {
     let gate = world.upstream.gate(&large.digest);
     gate.allow(30 << 20);
     let mirror = world.mirror.inner().clone();
-    let warming = tokio::spawn(async move { mirror.warm(warming(&[&named(TAG)]), Ledger::default()).await });
+    let begun = Ledger::default();
+    let of_it = begun.clone();
+    let warming = tokio::spawn(async move { mirror.warm(warming(&[&named(TAG)]), of_it).await });
     gate.held_at(30 << 20).await;
+    // A busy machine has not read yet what upstream has sent.
+    eventually("the mirror has read it", || begun.look().fetched >= 28 << 20).await;
     let world = world.restart().await;
     let cut_short = soon("it ends with the mirror", warming).await.unwrap();
     assert!(cut_short.is_empty(), "nothing is finished");
@@ -72,12 +76,11 @@ async fn what_was_begun_before_a_restart_goes_on_where_it_was() {
     let ledger = Ledger::default();
     let warmed = world.mirror.inner().warm(super::warming(&[&named(TAG)]), ledger.clone()).await;
     assert_eq!((warmed[0].verdict, lacks(&warmed[0])), (Verdict::Done, vec![]));
-    // What was on its way when the connection was closed is the exception that G1 has. On a busy machine that is much: upstream
-    // has sent what the mirror has not read.
+    // What was on its way when the connection was closed is the exception that G1 has.
     let again = world.upstream.sent_of(&large.digest) - sent;
-    assert!(again < 28 << 20, "{again} bytes after {sent}");
-    assert!(ledger.look().fetched < 28 << 20, "{:?}", ledger.look());
-    assert!(warmed[0].fetched_bytes < 28 << 20);
+    assert!(again < 20 << 20, "{again} bytes after {sent}");
+    assert!(ledger.look().fetched < 20 << 20, "{:?}", ledger.look());
+    assert!(warmed[0].fetched_bytes < 20 << 20);
 }
 
 #[tokio::test]
