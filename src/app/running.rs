@@ -25,6 +25,7 @@ use crate::server::{self, Crowd, Door, Drained, FileSocket, Sending, Service, So
 use crate::store::fs::{Disk, RealDisk};
 use crate::store::{OpenError, Store};
 use crate::telemetry::{Metrics, StoreFigures, Warmed};
+use crate::upstream;
 
 use super::admin;
 use super::build::{self, Shared};
@@ -137,6 +138,7 @@ impl App {
         match running.listen(&config).await {
             Ok(()) => {
                 running.watch_files();
+                running.prepare_tls(&config);
                 running.mirror.resume();
                 running.mirror.warm_regularly(config.warms.iter().map(build::regular).collect());
                 running.prove_regularly();
@@ -394,6 +396,14 @@ impl Running {
         self.admin.spawn(async move {
             stop.run_until_cancelled(proving).await;
         });
+    }
+
+    /// Has what connections by TLS need made ready, beside the first requests.
+    fn prepare_tls(&mut self, config: &Config) {
+        let endpoints = || config.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
+        if endpoints().any(|endpoint| endpoint.url.scheme() == "https") {
+            self.admin.spawn_blocking(upstream::prepare_tls);
+        }
     }
 
     /// Sees to what files say, for as long as clients come.

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::available_parallelism;
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256};
@@ -60,8 +60,10 @@ pub(super) struct Logins {
 struct Inner {
     /// How often the users were others, and who they are now; `None`: there are none, and nobody logs in.
     users: RwLock<(u64, Option<Arc<Users>>)>,
-    /// `None` where the system has no randomness: then nothing is remembered.
-    key: Option<hmac::Key>,
+    /// `None` where the system has no randomness: then nothing is remembered. Made when there are users for the first time:
+    /// to draw the first number a process measures the jitter of its processor for tens of milliseconds, which is more than
+    /// all else that a start over an empty store takes.
+    key: OnceLock<Option<hmac::Key>>,
     right: Mutex<LruCache<[u8; 32], ()>>,
     wrong: Mutex<LruCache<[u8; 32], ()>>,
     /// What is being compared.
@@ -93,19 +95,24 @@ impl Logins {
         // Half of the processor at the most: there is other work, and who logs in is known for long.
         let turns = available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
         let inner = Inner {
-            users: RwLock::new((0, users.map(Arc::new))),
-            key: hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).ok(),
+            users: RwLock::new((0, None)),
+            key: OnceLock::new(),
             right: Mutex::new(LruCache::new(REMEMBERED)),
             wrong: Mutex::new(LruCache::new(REMEMBERED)),
             turns: Semaphore::new(turns),
             waiting: AtomicUsize::new(0),
             metrics,
         };
-        Self { inner: Arc::new(inner) }
+        let logins = Self { inner: Arc::new(inner) };
+        logins.replace(users);
+        logins
     }
 
-    /// These are the users from now on; nobody else is one.
+    /// These are the users from now on; nobody else is one. Blocks for the first ones.
     pub(super) fn replace(&self, users: Option<Users>) {
+        if users.is_some() {
+            self.inner.key();
+        }
         let mut now = self.inner.users.write().unwrap_or_else(PoisonError::into_inner);
         // Counted when there are none, too: what was remembered of some is not to count for those who come after.
         *now = (now.0 + 1, users.map(Arc::new));
@@ -116,7 +123,7 @@ impl Logins {
         let inner = &self.inner;
         let now = inner.users.read().unwrap_or_else(PoisonError::into_inner).clone();
         let ((number, Some(users)), Some(shown)) = (now, shown) else { return Login::None };
-        let known_as = inner.key.as_ref().map(|key| known_as(key, number, &shown));
+        let known_as = inner.key().map(|key| known_as(key, number, &shown));
         if let Some(login) = known_as.and_then(|known_as| inner.remembered(&known_as, &shown)) {
             return login;
         }
@@ -131,6 +138,10 @@ impl Logins {
 }
 
 impl Inner {
+    fn key(&self) -> Option<&hmac::Key> {
+        self.key.get_or_init(|| hmac::Key::generate(HMAC_SHA256, &SystemRandom::new()).ok()).as_ref()
+    }
+
     fn remembered(&self, known_as: &[u8; 32], shown: &Shown) -> Option<Login> {
         let has = |cache: &Mutex<LruCache<[u8; 32], ()>>| {
             cache.lock().unwrap_or_else(PoisonError::into_inner).get(known_as).is_some()

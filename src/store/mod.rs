@@ -32,6 +32,7 @@ mod evict;
 pub mod fs;
 mod health;
 mod index;
+mod lately;
 mod layout;
 mod lock;
 mod losses;

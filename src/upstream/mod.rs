@@ -134,6 +134,11 @@ pub struct Upstream {
     metrics: UpstreamMetrics,
 }
 
+/// Makes ready what all connections by TLS need, beside the first requests. Blocks; what it fails at is told by who needs it.
+pub fn prepare_tls() {
+    tls::prepare();
+}
+
 impl Upstream {
     /// An upstream by its settings. Touches no network, and reads no file.
     pub fn new(settings: Settings, metrics: &Metrics) -> Result<Self, SetupError> {

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use super::failure::Cause;
 use super::settings::{SetupError, Trust};
 
-/// The system's roots, read when the first connection is made and not before: the mirror starts without them.
+/// The system's roots, read beside the first requests or by the first connection: the mirror starts without them.
 static SYSTEM_ROOTS: LazyLock<Vec<CertificateDer<'static>>> = LazyLock::new(|| {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
@@ -30,6 +30,14 @@ fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> =
         LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     Arc::clone(&PROVIDER)
+}
+
+/// Does what the first connection by TLS would otherwise do before its handshake: reads the system's roots, and draws the
+/// first random number, for which the provider measures the jitter of the processor for tens of milliseconds. Blocks.
+pub(super) fn prepare() {
+    LazyLock::force(&SYSTEM_ROOTS);
+    // Where there is no randomness the handshake says so.
+    let _ = provider().secure_random.fill(&mut [0]);
 }
 
 /// Whether each of these certificates is fit to be a root.

@@ -7,6 +7,7 @@ pub(crate) mod secure;
 pub(crate) mod two;
 pub(crate) mod wrk;
 
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use crate::content::Blob;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a load came to: how much in how long.
+#[derive(Default)]
 pub(crate) struct Load {
     pub(crate) amount: u64,
     pub(crate) took: Duration,
@@ -26,6 +28,14 @@ impl Load {
     /// Units a second.
     pub(crate) fn rate(&self) -> f64 {
         self.amount as f64 / self.took.as_secs_f64()
+    }
+}
+
+impl AddAssign for Load {
+    /// The one after the other.
+    fn add_assign(&mut self, other: Self) {
+        self.amount += other.amount;
+        self.took += other.took;
     }
 }
 

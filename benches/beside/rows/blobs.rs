@@ -15,6 +15,8 @@ use crate::table::{OWN, Row, compared};
 
 /// How many clients pull at a time.
 const CLIENTS: usize = 8;
+/// In how many turns a round is measured.
+const TURNS: u32 = 4;
 /// Bytes a second and seconds a byte, as they are shown.
 const GIGABYTES: (f64, f64) = (1e9, 1.0);
 
@@ -116,8 +118,7 @@ fn measure<C: Connection>(
         let mut connection = Plain::to(server.address);
         names.iter().for_each(|name| connection.head(name));
     }
-    alternate(bench, &mut row, &field.servers, GIGABYTES, |server| {
-        pull(|| connect(server, authority), of(server), CLIENTS, bench.span)
-    });
+    let load = |server: &Server, span| pull(|| connect(server, authority), of(server), CLIENTS, span);
+    alternate(bench, &mut row, &field.servers, GIGABYTES, (TURNS, load));
     row
 }

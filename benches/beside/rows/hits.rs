@@ -1,6 +1,7 @@
 //! What rows of hits share: servers that have all of the same content, and the alternation between them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::clients::{Connection, Load};
 use crate::content::{Blob, Content, Sizes};
@@ -76,35 +77,38 @@ impl Field {
 pub(super) const NO_REGISTRY: &str =
     "docker-registry is not at hand (apt-get install docker-registry): it is left out.";
 
-/// Measures each server in turn, round by round, in the other order every other time. `scale` are the units of `Load` that make
-/// one of the row's, by which its first two columns go: so many a second, and processor time for each in `cost`.
+/// Measures each server round by round. A round has so many turns, in each of which all servers are loaded one after the other,
+/// in the other order every other time: what the machine does beside it, and how its scheduler happens to place who talks to
+/// whom, changes by the second and is shared so. `scale` are the units of `Load` that make one of the row's, by which its first
+/// two columns go: so many a second, and processor time for each in `cost`.
 pub(super) fn alternate(
     bench: &Bench,
     row: &mut Row,
     servers: &[Server],
     (scale, cost): (f64, f64),
-    load: impl Fn(&Server) -> Load,
+    (turns, load): (u32, impl Fn(&Server, Duration) -> Load),
 ) {
+    let span = bench.span / turns;
     // Nothing is measured while a server fills its caches.
     for server in servers {
         bench.say(&format!("warms {}", server.name));
-        load(server);
+        load(server, span);
     }
-    let mut order: Vec<&Server> = servers.iter().collect();
-    // They are entered in the order of the table, whoever is measured first.
-    let mut rounds: Vec<(&str, [f64; 2])> = Vec::new();
+    let mut order: Vec<usize> = (0..servers.len()).collect();
     for round in 0..bench.rounds {
-        for server in &order {
-            bench.say(&format!("round {} of {}, {}", round + 1, bench.rounds, server.name));
-            let (loaded, busy) = server.busy_in(|| load(server));
-            let amount = loaded.amount as f64 / scale;
-            rounds.push((server.name, [loaded.rate() / scale, busy / amount * cost]));
+        let mut sums: Vec<(Load, f64)> = servers.iter().map(|_| (Load::default(), 0.0)).collect();
+        for _ in 0..turns {
+            for &at in &order {
+                let server = &servers[at];
+                bench.say(&format!("round {} of {}, {}", round + 1, bench.rounds, server.name));
+                let (loaded, busy) = server.busy_in(|| load(server, span));
+                sums[at].0 += loaded;
+                sums[at].1 += busy;
+            }
+            order.reverse();
         }
-        order.reverse();
-    }
-    for server in servers {
-        for (_, values) in rounds.iter().filter(|(name, _)| *name == server.name) {
-            row.add(server.name, values);
+        for (server, (loaded, busy)) in servers.iter().zip(sums) {
+            row.add(server.name, &[loaded.rate() / scale, busy / (loaded.amount as f64 / scale) * cost]);
         }
     }
 }

@@ -7,9 +7,11 @@ use super::title;
 use crate::clients::wrk;
 use crate::content::Sizes;
 use crate::plan::Bench;
-use crate::servers::STATIC;
+use crate::servers::{STATIC, Server};
 use crate::table::{OWN, Row, compared};
 
+/// In how many turns a round is measured: `wrk` counts in seconds.
+const TURNS: u32 = 2;
 /// Requests, and microseconds for each.
 const REQUESTS: (f64, f64) = (1.0, 1e6);
 
@@ -45,12 +47,13 @@ fn measure(bench: &Bench, folder: &Path, id: &'static str, tags: usize, by_tls: 
         field.content.tags.len(),
         if guests.registry { "; docker-registry asks upstream each time" } else { "" }
     ));
-    alternate(bench, &mut row, &field.servers, REQUESTS, |server| {
+    let load = |server: &Server, span| {
         let url = match server.tls {
             Some(address) if by_tls => format!("https://{address}"),
             _ => format!("http://{}", server.address),
         };
-        wrk::ask(&url, field.content.tags.len(), folder, bench.span)
-    });
+        wrk::ask(&url, field.content.tags.len(), folder, span)
+    };
+    alternate(bench, &mut row, &field.servers, REQUESTS, (TURNS, load));
     row
 }
