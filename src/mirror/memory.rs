@@ -90,6 +90,13 @@ impl Memory {
         (by_kind, self.cache.policy().max_capacity().unwrap_or_default())
     }
 
+    /// Whether a blob of so many bytes can be kept without another going for it, as of a moment ago.
+    pub(super) fn has_room(&self, size: u64) -> bool {
+        let (used, most) = self.in_use();
+        let used: u64 = used.iter().map(|(_, bytes)| bytes).sum();
+        used.saturating_add(size).saturating_add(OVERHEAD as u64) <= most
+    }
+
     /// What it replaces, or has no room for, is counted when it is let go.
     fn keep(&self, kind: Kind, digest: Digest, content: Content) {
         self.used.of(&content).fetch_add(content.weight().into(), Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::fill::Origin;
 use crate::clock::Clock;
 use crate::oci::{Algorithm, Digest, Namespace, Namespaces, Reference};
 use crate::store::fs::RealDisk;
@@ -45,6 +46,10 @@ struct Scene {
 
 impl Scene {
     async fn new(content: Vec<u8>) -> Self {
+        Self::with_memory(content, 1 << 20).await
+    }
+
+    async fn with_memory(content: Vec<u8>, memory_max_bytes: u64) -> Self {
         let registry = Registry::serve(content).await;
         let directory = tempfile::tempdir().expect("a directory");
         let options = crate::store::Options {
@@ -102,7 +107,7 @@ impl Scene {
                     complete_platforms: Vec::new(),
                 },
             }],
-            memory_max_bytes: 1 << 20,
+            memory_max_bytes,
             prepared_answers: true,
             max_fills: 1024,
             metrics: metrics.clone(),
@@ -214,6 +219,34 @@ async fn g4_a_manifest_request_dropped_at_any_await_leaves_the_question_to_the_o
             assert_eq!(served.value.bytes, MANIFEST);
         }
         assert_eq!(scene.registry.manifests_sent(), 1, "asked twice after {times} polls");
+        scene.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_blob_comes_from_memory_or_where_that_has_no_room_from_its_open_file() {
+    let bytes = content(60_000);
+    let digest = Digest::of(Algorithm::Sha256, &bytes);
+    for (memory_max_bytes, in_memory) in [(1 << 20, true), (1 << 10, false)] {
+        let scene = Scene::with_memory(bytes.clone(), memory_max_bytes).await;
+        let target = scene.target();
+        assert!(scene.read(&digest).await == bytes);
+        // The fill ends after its last byte, and memory lets go of what it has no room for a moment after it was given it.
+        let comes_so = async {
+            loop {
+                let answer =
+                    scene.mirror.blob(&target, &digest, Wanted::Whole).await.expect("an answer").value;
+                match answer.origin() {
+                    Origin::Memory(_) if in_memory => break,
+                    Origin::Stored(_) if !in_memory => break,
+                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(30), comes_so).await;
+        assert!(waited.is_ok(), "not so with {memory_max_bytes} bytes of memory");
+        assert!(scene.read(&digest).await == bytes);
+        assert_eq!(scene.registry.sent(), bytes.len() as u64);
         scene.end().await;
     }
 }
