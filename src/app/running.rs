@@ -138,7 +138,7 @@ impl App {
         match running.listen(&config).await {
             Ok(()) => {
                 running.watch_files();
-                running.prepare_tls(&config);
+                prepare_tls(&config);
                 running.mirror.resume();
                 running.mirror.warm_regularly(config.warms.iter().map(build::regular).collect());
                 running.prove_regularly();
@@ -398,14 +398,6 @@ impl Running {
         });
     }
 
-    /// Has what connections by TLS need made ready, beside the first requests.
-    fn prepare_tls(&mut self, config: &Config) {
-        let endpoints = || config.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
-        if endpoints().any(|endpoint| endpoint.url.scheme() == "https") {
-            self.admin.spawn_blocking(upstream::prepare_tls);
-        }
-    }
-
     /// Sees to what files say, for as long as clients come.
     fn watch_files(&mut self) {
         let (doors, trust) = (self.doors.clone(), self.trust.clone());
@@ -445,6 +437,15 @@ impl Running {
             parts: parts(&store, &mirror),
         };
         AdminState { metrics: Arc::new(encode), readiness: Arc::new(readiness), api }
+    }
+}
+
+/// Has what connections by TLS need made ready, beside the first requests. Nobody waits for it: it reads files, and a disk that
+/// hangs must not hold up the end.
+fn prepare_tls(config: &Config) {
+    let mut endpoints = config.upstreams.iter().flat_map(|upstream| &upstream.endpoints);
+    if endpoints.any(|endpoint| endpoint.url.scheme() == "https") {
+        drop(spawn_blocking(upstream::prepare_tls));
     }
 }
 

@@ -35,20 +35,8 @@ enum Found {
     Unknown,
 }
 
-/// Whether the span can be sent without waiting for the disk, as far as a few of its bytes show, or have shown lately.
+/// Whether the span can be sent without waiting for the disk, as far as a few of its bytes show.
 pub(super) fn is_here(span: &Span) -> bool {
-    let range = span.start..span.end;
-    if span.file.was_in_memory(&range) {
-        return true;
-    }
-    let is_here = shows(span);
-    if is_here {
-        span.file.found_in_memory(&range);
-    }
-    is_here
-}
-
-fn shows(span: &Span) -> bool {
     let Some(file) = span.file.as_fd() else { return false };
     let places = (span.start..span.end).step_by(STEP as usize).chain(span.end.checked_sub(1));
     for place in places {
@@ -122,10 +110,9 @@ pub(super) fn bring(span: &Span) -> Result<(), BodyError> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::ops::Range;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
-    use super::super::region::ReadAt;
+    use super::super::region::ReadAt as _;
     use super::super::region::fixture::{OnDisk, content};
     use super::*;
 
@@ -151,39 +138,6 @@ mod tests {
             assert!(is_here(&span(&file, 0, 1 << 20)));
             assert_eq!(take_now(&span(&file, 7, 5000)).unwrap(), all[7..5000]);
         }
-    }
-
-    /// A file that remembers what was found of it.
-    struct Remembering(Arc<OnDisk>, Mutex<Vec<Range<u64>>>);
-
-    impl ReadAt for Remembering {
-        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-            self.0.read_at(buf, offset)
-        }
-        fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-            self.0.as_fd()
-        }
-        fn was_in_memory(&self, range: &Range<u64>) -> bool {
-            self.1.lock().unwrap().contains(range)
-        }
-        fn found_in_memory(&self, range: &Range<u64>) {
-            self.1.lock().unwrap().push(range.clone());
-        }
-    }
-
-    #[test]
-    fn what_was_found_is_remembered_and_not_looked_for_again() {
-        let disk = OnDisk::of(b"0123456789");
-        if !tells(&disk) {
-            return;
-        }
-        let file = Arc::new(Remembering(disk, Mutex::default()));
-        let span = |start, end| Span { file: Arc::<Remembering>::clone(&file), start, end };
-        assert!(is_here(&span(2, 9)) && !is_here(&span(5, 11)), "only what is there is found");
-        assert_eq!(*file.1.lock().unwrap(), [2..9]);
-        file.0.0.set_len(0).unwrap();
-        assert!(is_here(&span(2, 9)), "nobody looked");
-        assert!(!is_here(&span(2, 8)));
     }
 
     #[test]

@@ -21,7 +21,6 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,14 +63,6 @@ pub trait ReadAt: Send + Sync {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-
-    /// Whether these bytes were found in the system's memory so lately that they need not be looked for.
-    fn was_in_memory(&self, _: &Range<u64>) -> bool {
-        false
-    }
-
-    /// They were found there now.
-    fn found_in_memory(&self, _: &Range<u64>) {}
 }
 
 /// Bytes `start..end` of an open file, all of which are there now.

@@ -264,13 +264,13 @@ impl Mirror {
     }
 
     /// A committed blob's bytes: in memory where it is small, read once for that and verified again; else its file. Where
-    /// memory is full, what is small is sent from its file as well, if that is open: a circle of small blobs that has no room
-    /// would be read and verified at each request otherwise.
+    /// memory is full, what is small is mostly sent from its file as well, if that is open: a circle of small blobs that has no
+    /// room would be read and verified at each request otherwise.
     async fn open(&self, target: &Target, digest: &Digest, size: u64) -> Result<Option<Origin>, Unread> {
         if let Some(bytes) = self.memory().blob(digest) {
             return Ok(Some(Origin::Memory(bytes)));
         }
-        let is_for_memory = size <= SMALL_BLOB && self.memory().has_room(size);
+        let is_for_memory = size <= SMALL_BLOB && self.memory().takes(size);
         if let Some(file) = self.store().blob_at_hand(digest).filter(|_| !is_for_memory)
             && (self.store().answers_reads() || target.may_ask().is_err())
         {

@@ -20,6 +20,9 @@ pub(super) const SMALL_BLOB: u64 = 64 << 10;
 /// What an entry costs beside its bytes: keys, counters, the cache's own nodes.
 const OVERHEAD: usize = 256;
 
+/// Of so many blobs that there is no room for one is offered all the same.
+const OFFERED: u64 = 16;
+
 /// A manifest in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
@@ -40,6 +43,8 @@ enum Content {
 pub(super) struct Memory {
     cache: Cache<(Kind, Digest), Content>,
     used: Arc<Used>,
+    /// How often a blob was asked about that there was no room for.
+    turned_away: AtomicU64,
 }
 
 /// Bytes by kind.
@@ -80,7 +85,7 @@ impl Memory {
                 left.of(&content).fetch_sub(content.weight().into(), Ordering::Relaxed);
             })
             .build();
-        Self { cache, used }
+        Self { cache, used, turned_away: AtomicU64::new(0) }
     }
 
     /// How many bytes of each kind are in use, as of a moment ago, and how many may be in all.
@@ -90,11 +95,16 @@ impl Memory {
         (by_kind, self.cache.policy().max_capacity().unwrap_or_default())
     }
 
-    /// Whether a blob of so many bytes can be kept without another going for it, as of a moment ago.
-    pub(super) fn has_room(&self, size: u64) -> bool {
+    /// Whether a blob of so many bytes that is not here, and can be had otherwise, is to be brought here: where that costs no
+    /// other its place, and else now and then, so that what has come to be asked for often is offered too.
+    pub(super) fn takes(&self, size: u64) -> bool {
         let (used, most) = self.in_use();
         let used: u64 = used.iter().map(|(_, bytes)| bytes).sum();
-        used.saturating_add(size).saturating_add(OVERHEAD as u64) <= most
+        let needs = size.saturating_add(OVERHEAD as u64);
+        if used.saturating_add(needs) <= most {
+            return true;
+        }
+        needs <= most && self.turned_away.fetch_add(1, Ordering::Relaxed) % OFFERED == OFFERED - 1
     }
 
     /// What it replaces, or has no room for, is counted when it is let go.
@@ -167,6 +177,20 @@ mod tests {
         assert_eq!((manifests, budget), (("manifest", 0), 10_000));
         assert_eq!(blobs, ("blob", memory.cache.weighted_size()));
         assert!((1256..=7 * 1256).contains(&blobs.1), "{blobs:?}");
+    }
+
+    #[test]
+    fn a_blob_is_taken_where_there_is_room_and_else_now_and_then_if_it_fits_at_all() {
+        let memory = Memory::new(10_000);
+        let of_it = |size: u64| size - OVERHEAD as u64;
+        assert!(memory.takes(of_it(10_000)) && !memory.takes(of_it(10_001)));
+        let bytes = Bytes::from(vec![0; usize::try_from(of_it(4_000)).unwrap()]);
+        memory.keep_blob(&Digest::of(Algorithm::Sha256, &bytes), bytes);
+        assert!(memory.takes(of_it(6_000)));
+        let taken = (0..2 * OFFERED).filter(|_| memory.takes(of_it(6_001))).count();
+        assert_eq!(taken, 2);
+        assert!((0..2 * OFFERED).all(|_| !memory.takes(of_it(10_001))), "it never fits");
+        assert!((0..2 * OFFERED).all(|_| !Memory::new(0).takes(0)));
     }
 
     #[test]

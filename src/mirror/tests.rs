@@ -231,6 +231,13 @@ async fn a_small_blob_comes_from_memory_or_where_that_has_no_room_from_its_open_
         let scene = Scene::with_memory(bytes.clone(), memory_max_bytes).await;
         let target = scene.target();
         assert!(scene.read(&digest).await == bytes);
+        // As after it was warmed or proved: the file is open already when the first hit comes.
+        let open_file = async {
+            while !matches!(scene.store.open_blob(&digest), Ok(Some(_))) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), open_file).await.expect("the blob is stored");
         // The fill ends after its last byte, and memory lets go of what it has no room for a moment after it was given it.
         let comes_so = async {
             loop {

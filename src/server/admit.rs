@@ -58,6 +58,10 @@ impl Access {
 
     /// It is like this from the next request on.
     pub fn replace(&self, settings: AccessSettings) {
+        if settings.users.is_some() {
+            // Not while everybody who comes waits.
+            self.logins.prepare();
+        }
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         if now.users != settings.users {
             self.logins.replace(settings.users.clone());

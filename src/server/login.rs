@@ -108,10 +108,15 @@ impl Logins {
         logins
     }
 
-    /// These are the users from now on; nobody else is one. Blocks for the first ones.
+    /// Does ahead what the first users cost; blocks for that.
+    pub(super) fn prepare(&self) {
+        self.inner.key();
+    }
+
+    /// These are the users from now on; nobody else is one. Blocks for the first ones, if they were not prepared for.
     pub(super) fn replace(&self, users: Option<Users>) {
         if users.is_some() {
-            self.inner.key();
+            self.prepare();
         }
         let mut now = self.inner.users.write().unwrap_or_else(PoisonError::into_inner);
         // Counted when there are none, too: what was remembered of some is not to count for those who come after.
@@ -279,6 +284,7 @@ mod tests {
     async fn t77_without_users_nothing_that_is_shown_is_wrong() {
         let logins = Logins::new(None, Metrics::new());
         assert_eq!(logins.check(basic("somebody:at Docker Hub")).await, Login::None);
+        assert!(logins.inner.key.get().is_none(), "and no start pays for a key");
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -71,13 +70,5 @@ impl ReadAt for Watched {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.file.as_file().map(File::as_fd)
-    }
-
-    fn was_in_memory(&self, range: &Range<u64>) -> bool {
-        self.file.was_in_memory(range)
-    }
-
-    fn found_in_memory(&self, range: &Range<u64>) {
-        self.file.found_in_memory(range);
     }
 }

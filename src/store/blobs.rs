@@ -10,7 +10,6 @@
 use super::core::{Core, found};
 use super::error::StoreError;
 use super::fs::{Access, DiskFile, Meta};
-use super::lately::Lately;
 use super::layout::Tree;
 use super::model::{BlobEntry, space_to_fill};
 use super::sidecar;
@@ -22,7 +21,6 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::num::NonZeroUsize;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tracing::warn;
@@ -36,7 +34,6 @@ pub struct BlobFile {
     sealed: AtomicBool,
     /// A sync has failed: nobody knows any more what of it is durable.
     broken: AtomicBool,
-    lately: Lately,
 }
 
 /// What is known of a committed blob without touching the disk.
@@ -67,8 +64,7 @@ const KEPT: usize = 8192;
 
 impl BlobFile {
     pub(super) fn new(file: Box<dyn DiskFile>, size: u64, sealed: bool) -> Self {
-        let (sealed, broken) = (AtomicBool::new(sealed), AtomicBool::new(false));
-        Self { file, size, sealed, broken, lately: Lately::new() }
+        Self { file, size, sealed: AtomicBool::new(sealed), broken: AtomicBool::new(false) }
     }
 
     /// Reads at a position; fewer bytes than asked are possible, none means the end. Of a filling blob only what is
@@ -106,16 +102,6 @@ impl BlobFile {
     /// The operating system's file, for a kernel that sends it; none over a disk of a test.
     pub fn as_file(&self) -> Option<&File> {
         self.file.as_file()
-    }
-
-    /// Whether these bytes were found in the system's memory less than a second ago.
-    pub fn was_in_memory(&self, range: &Range<u64>) -> bool {
-        self.lately.was_found(range)
-    }
-
-    /// Remembers for a second that these bytes were found in the system's memory.
-    pub fn found_in_memory(&self, range: &Range<u64>) {
-        self.lately.find(range, self.size);
     }
 
     pub(super) fn seal(&self, sealed: bool) {

@@ -199,23 +199,7 @@ impl DiskFile for RealFile {
     }
 
     fn write_run_at(&self, run: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        let mut at = offset;
-        let mut run = run.to_vec();
-        let mut left = &mut run[..];
-        // What is empty is passed over, so that nothing written means nothing taken.
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            match pwritev(&self.0, &left[..left.len().min(AT_ONCE)], at) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    IoSlice::advance_slices(&mut left, written);
-                    at += written as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        write_all(run, offset, |slices, at| pwritev(&self.0, slices, at))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -311,6 +295,31 @@ pub(super) const TEMPORARY: &str = ".new";
 /// Keeps two threads that replace the same file from writing into one temporary.
 static SERIAL: AtomicU64 = AtomicU64::new(0);
 
+/// Writes all of a run by a call that takes so many slices at once and may take less than all of them.
+fn write_all(
+    run: &[IoSlice<'_>],
+    offset: u64,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> rustix::io::Result<usize>,
+) -> io::Result<()> {
+    let mut at = offset;
+    let mut run = run.to_vec();
+    let mut left = &mut run[..];
+    // What is empty is passed over, so that nothing written means nothing taken.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match write(&left[..left.len().min(AT_ONCE)], at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                IoSlice::advance_slices(&mut left, written);
+                at += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,6 +377,32 @@ mod tests {
             read_exact_at(&*file, &mut found, 7).unwrap();
             assert_eq!(found, all[..len], "{parts:?}");
         }
+    }
+
+    #[test]
+    fn a_run_of_which_the_system_takes_a_part_at_a_time_is_written_whole_or_fails() {
+        let all: Vec<u8> = (0..100).collect();
+        let run = [IoSlice::new(&all[..40]), IoSlice::new(&[]), IoSlice::new(&all[40..])];
+        let mut written = Vec::new();
+        let mut calls = 0;
+        let taken = |slices: &[IoSlice<'_>], at: u64| {
+            calls += 1;
+            if calls % 3 == 0 {
+                return Err(Errno::INTR);
+            }
+            assert_eq!(at, 7 + written.len() as u64);
+            let given: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            // Over the seam of two slices as well.
+            let part = given.len().min(9);
+            written.extend_from_slice(&given[..part]);
+            Ok(part)
+        };
+        write_all(&run, 7, taken).unwrap();
+        assert_eq!(written, all);
+        let full = write_all(&run, 0, |_, at| if at < 9 { Ok(9) } else { Err(Errno::NOSPC) });
+        assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let nothing = write_all(&run, 0, |_, _| Ok(0));
+        assert_eq!(nothing.unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 
     #[test]

@@ -32,7 +32,6 @@ mod evict;
 pub mod fs;
 mod health;
 mod index;
-mod lately;
 mod layout;
 mod lock;
 mod losses;

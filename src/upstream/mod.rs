@@ -49,6 +49,11 @@ mod retry;
 mod settings;
 mod standing;
 mod tags;
+/// Makes ready what all connections by TLS need, beside the first requests. Blocks. That the system has no roots is told.
+pub fn prepare_tls() {
+    tls::prepare();
+}
+
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -132,11 +137,6 @@ pub struct Upstream {
     limits: Limits,
     pull_reserve: u64,
     metrics: UpstreamMetrics,
-}
-
-/// Makes ready what all connections by TLS need, beside the first requests. Blocks; what it fails at is told by who needs it.
-pub fn prepare_tls() {
-    tls::prepare();
 }
 
 impl Upstream {

@@ -34,7 +34,7 @@ pub(super) fn measure(bench: &Bench, folder: &Path) -> Row {
     let many = bench.size(2000, 50_000, 1_000_000);
     row.note(&format!(
         "Blobs of {} KiB, which are holes, ten to an image, a tag each; hits are of {FEW} of them, one after the other over one \
-         connection, in both stores in turn, after a `sync`. A pull into a full store evicts a tenth of it, or 8 GiB.",
+         connection, in both stores in turn. The disk is waited for (`sync`) before anything is timed. A pull into a full store evicts a tenth of it, or 8 GiB.",
         many::SIZE >> 10
     ));
     let origin = Registry::start(Line::Free, &[PULLED], Duration::ZERO);
@@ -68,7 +68,7 @@ fn goals(row: &mut Row, blobs: usize, few: &[f64], many: &[f64]) {
 }
 
 /// Waits until the disk has what was written: of a million files that were made a moment ago most are on their way to it
-/// still, at the cost of both processors.
+/// still, at the cost of the processors.
 fn settle() {
     rustix::fs::sync();
 }

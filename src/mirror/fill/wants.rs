@@ -165,8 +165,8 @@ impl Client {
 }
 
 /// How long each of so many looks away: to wake one and have him send what came costs some 20 us here and as much where he
-/// is, and of each connection pieces come up to 200 times a second, or for each MiB. Few are woken for each piece; many take a
-/// thirtieth of a processor for it.
+/// is, and of each connection pieces come up to 200 times a second, or for each MiB. One alone is woken for each piece; up to forty
+/// take a thirtieth of a processor for it, and each of more is woken 40 times a second.
 fn pause(clients: usize) -> Duration {
     const EACH: Duration = Duration::from_micros(640);
     const LEAST: Duration = Duration::from_millis(1);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_woken_at_once_and_many_share_out_a_processor() {
+    fn one_is_woken_at_once_and_many_share_out_a_part_of_a_processor() {
         for (clients, micros) in
             [(0, 0), (1, 0), (2, 1_280), (7, 4_480), (16, 10_240), (40, 25_000), (usize::MAX, 25_000)]
         {
