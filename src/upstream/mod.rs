@@ -49,11 +49,6 @@ mod retry;
 mod settings;
 mod standing;
 mod tags;
-/// Makes ready what all connections by TLS need, beside the first requests. Blocks. That the system has no roots is told.
-pub fn prepare_tls() {
-    tls::prepare();
-}
-
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -209,4 +204,9 @@ impl Upstream {
     pub fn is_anonymous_for(&self, repository: &Repository) -> bool {
         !self.shows_certificates && !self.accounts.cover(repository)
     }
+}
+
+/// Makes ready what all connections by TLS need, beside the first requests. Blocks. That the system has no roots is told.
+pub fn prepare_tls() {
+    tls::prepare();
 }

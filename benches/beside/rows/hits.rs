@@ -92,7 +92,7 @@ pub(super) fn alternate(
     // Nothing is measured while a server fills its caches.
     for server in servers {
         bench.say(&format!("warms {}", server.name));
-        load(server, span);
+        load(server, bench.span);
     }
     let mut order: Vec<usize> = (0..servers.len()).collect();
     for round in 0..bench.rounds {

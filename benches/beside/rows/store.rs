@@ -34,7 +34,8 @@ pub(super) fn measure(bench: &Bench, folder: &Path) -> Row {
     let many = bench.size(2000, 50_000, 1_000_000);
     row.note(&format!(
         "Blobs of {} KiB, which are holes, ten to an image, a tag each; hits are of {FEW} of them, one after the other over one \
-         connection, in both stores in turn. The disk is waited for (`sync`) before anything is timed. A pull into a full store evicts a tenth of it, or 8 GiB.",
+         connection, in both stores in turn. The disk is waited for (`sync`) before anything is timed. A pull into a full \
+         store evicts a tenth of it, or 8 GiB.",
         many::SIZE >> 10
     ));
     let origin = Registry::start(Line::Free, &[PULLED], Duration::ZERO);
