@@ -47,6 +47,12 @@ pub(crate) fn write(store: &Path, blobs: usize) {
     });
 }
 
+/// Reads a blob, so that it is in the page cache.
+pub(crate) fn read(store: &Path, blob: usize) {
+    let bytes = fs::read(place(store, "blobs", &digest(blob))).unwrap();
+    assert_eq!(bytes.len() as u64, SIZE);
+}
+
 fn put_image(store: &Path, image: usize) {
     let descriptor = |blob: usize| {
         let digest = digest(image * OF_IMAGE + blob).to_string();
